@@ -1,0 +1,1 @@
+//! Benchmarks of hodei-worker; run by `cargo xtask bench`.

@@ -1,0 +1,1 @@
+//! Runnable examples of hodei-worker; see the `examples` folder.
