@@ -1,0 +1,294 @@
+//! What a provider can do: detected when it connects, with the reason where it cannot.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::WorkerConfig,
+    quantity::{ByteSize, Cpu},
+};
+
+macro_rules! capabilities {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
+        /// One thing that a provider can do or not.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        #[non_exhaustive]
+        pub enum Capability { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl Capability {
+            /// Every capability, in the order of the matrix.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// Its name in settings, matrices and errors.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+    };
+}
+
+capabilities! {
+    /// Groups of workers are scaled by load. Native where the platform does it, by this library's software otherwise.
+    AutoScaling = "auto_scaling",
+    /// Health checks are run by the platform.
+    HealthChecks = "health_checks",
+    /// Storage can be mounted.
+    Volumes = "volumes",
+    /// Ports can be published, and addresses are reported.
+    Networking = "networking",
+    /// Workers are isolated from the host and from each other.
+    Security = "security",
+    /// Usage is measured: CPU, memory, disk, network.
+    Monitoring = "monitoring",
+    /// Several clusters or regions under one provider set.
+    MultiCluster = "multi_cluster",
+    /// Changes are pushed: `watch_workers` costs nothing while nothing changes.
+    Watch = "watch",
+    /// Output can be read.
+    Logs = "logs",
+    /// Output comes back byte for byte, whatever it is.
+    RawBytes = "raw_bytes",
+    /// Standard output and standard error are told apart.
+    SplitStreams = "split_streams",
+    /// Commands can be run in a worker.
+    Exec = "exec",
+    /// A worker can be frozen and thawed.
+    Pause = "pause",
+    /// Workers run from container images.
+    Images = "images",
+    /// Creation and start are two steps.
+    DeferredStart = "deferred_start",
+    /// A worker that has ended stays, with its exit and its logs, until it is deleted.
+    KeepsStopped = "keeps_stopped",
+    /// A worker that has ended can be started again as it is.
+    RestartInPlace = "restart_in_place",
+    /// Workers go on when the host application dies, and are found again.
+    SurvivesHost = "survives_host",
+    /// Exit codes above 128 and deaths by a signal are told apart.
+    ExactExit = "exact_exit",
+    /// A limit on CPU is enforced.
+    CpuLimit = "cpu_limit",
+    /// A limit on memory is enforced.
+    MemoryLimit = "memory_limit",
+    /// A limit on the number of processes is enforced.
+    PidsLimit = "pids_limit",
+    /// Secrets reach workers as files in memory.
+    SecretFiles = "secret_files",
+    /// The platform has groups of its own that `scale_workers` sets the size of.
+    NativeGroups = "native_groups",
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Whether a provider has a capability.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Support {
+    /// The platform does it.
+    Native,
+    /// This library does it in the platform's place; the text says how.
+    Fallback(Cow<'static, str>),
+    /// Not there; the text says why.
+    Missing(Cow<'static, str>),
+}
+
+impl Support {
+    /// Whether it can be used at all.
+    pub const fn is_available(&self) -> bool {
+        !matches!(self, Self::Missing(_))
+    }
+}
+
+/// What a provider can do, as it was detected.
+///
+/// # Examples
+/// ```
+/// use hodei_worker_core::{Capability, ProviderCapabilities};
+/// let capabilities = ProviderCapabilities::new("engine 20.10")
+///     .with(Capability::Exec)
+///     .without(Capability::Pause, "the freezer controller is not mounted");
+/// assert!(capabilities.supports(Capability::Exec));
+/// assert_eq!(capabilities.reason(Capability::Pause), Some("the freezer controller is not mounted"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ProviderCapabilities {
+    /// The version of what stands behind the provider, in its own words.
+    pub version: String,
+    /// What works less well than it should, where the provider is degraded.
+    pub degraded: Option<String>,
+    /// CPU that the provider has in all, where it is known.
+    pub total_cpu: Option<Cpu>,
+    /// Memory that the provider has in all, where it is known.
+    pub total_memory: Option<ByteSize>,
+    support: BTreeMap<Capability, Support>,
+}
+
+impl ProviderCapabilities {
+    /// Nothing declared yet.
+    pub fn new(version: impl Into<String>) -> Self {
+        Self { version: version.into(), ..Self::default() }
+    }
+    /// Declares a capability of the platform.
+    #[must_use]
+    pub fn with(self, capability: Capability) -> Self {
+        self.set(capability, Support::Native)
+    }
+    /// Declares a capability that this library provides in software; `how` is shown to users.
+    #[must_use]
+    pub fn with_fallback(self, capability: Capability, how: impl Into<Cow<'static, str>>) -> Self {
+        self.set(capability, Support::Fallback(how.into()))
+    }
+    /// Says why a capability is missing.
+    #[must_use]
+    pub fn without(self, capability: Capability, why: impl Into<Cow<'static, str>>) -> Self {
+        self.set(capability, Support::Missing(why.into()))
+    }
+    /// Declares a capability if it was found, and the reason otherwise.
+    #[must_use]
+    pub fn with_detected(self, capability: Capability, found: Result<(), String>) -> Self {
+        match found {
+            Ok(()) => self.with(capability),
+            Err(why) => self.without(capability, why),
+        }
+    }
+    /// Sets how a capability is supported.
+    #[must_use]
+    pub fn set(mut self, capability: Capability, support: Support) -> Self {
+        self.support.insert(capability, support);
+        self
+    }
+
+    /// How a capability is supported. What was never declared is missing.
+    pub fn support(&self, capability: Capability) -> &Support {
+        const UNDECLARED: &Support = &Support::Missing(Cow::Borrowed("not declared by this provider"));
+        self.support.get(&capability).unwrap_or(UNDECLARED)
+    }
+    /// Whether a capability can be used, natively or by a fallback.
+    pub fn supports(&self, capability: Capability) -> bool {
+        self.support(capability).is_available()
+    }
+    /// Why a capability is missing, or how it is replaced. `None` when it is native.
+    pub fn reason(&self, capability: Capability) -> Option<&str> {
+        match self.support(capability) {
+            Support::Native => None,
+            Support::Fallback(text) | Support::Missing(text) => Some(text),
+        }
+    }
+    /// Every capability with its support.
+    pub fn iter(&self) -> impl Iterator<Item = (Capability, &Support)> {
+        Capability::ALL.iter().map(|capability| (*capability, self.support(*capability)))
+    }
+
+    /// Refuses what is not supported.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] that names every missing capability with its reason.
+    pub fn require(&self, needed: impl IntoIterator<Item = Capability>) -> Result<()> {
+        let missing: Vec<String> = needed
+            .into_iter()
+            .filter(|capability| !self.supports(*capability))
+            .map(|capability| format!("`{capability}` ({})", self.reason(capability).unwrap_or_default()))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unsupported, format!("this provider lacks {}", missing.join(", "))))
+    }
+}
+
+/// What a worker of this configuration needs of its provider.
+pub fn needed_by(config: &WorkerConfig) -> Vec<Capability> {
+    use crate::model::{MountSource, SecretTarget};
+    let limits = &config.resources;
+    let file = |target: &SecretTarget| matches!(target, SecretTarget::File { .. });
+    let storage = |source: &MountSource| !matches!(source, MountSource::Tmpfs { .. });
+    let needs = [
+        (config.image.is_some(), Capability::Images),
+        (limits.cpu_limit.is_some(), Capability::CpuLimit),
+        (limits.memory_limit.is_some(), Capability::MemoryLimit),
+        (limits.pids_limit.is_some(), Capability::PidsLimit),
+        (config.mounts.iter().any(|mount| storage(&mount.source)), Capability::Volumes),
+        (config.mounts.iter().any(|mount| !storage(&mount.source)), Capability::Volumes),
+        (config.ports.iter().any(|port| port.host_port.is_some()), Capability::Networking),
+        (config.secrets.iter().any(|secret| file(&secret.target)), Capability::SecretFiles),
+    ];
+    needs.into_iter().filter(|(needed, _)| *needed).map(|(_, capability)| capability).collect()
+}
+
+/// Prints capabilities of several providers side by side, as a Markdown table with the reasons below.
+pub fn matrix<'a>(providers: impl IntoIterator<Item = (&'a str, &'a ProviderCapabilities)>) -> String {
+    use fmt::Write as _;
+    let providers: Vec<_> = providers.into_iter().collect();
+    let mut notes: Vec<&str> = Vec::new();
+    let mut table = String::from("| |");
+    for (name, _) in &providers {
+        let _ = write!(table, " {name} |");
+    }
+    table.push_str("\n|---|");
+    table.push_str(&"---|".repeat(providers.len()));
+    for capability in Capability::ALL {
+        let _ = write!(table, "\n| {capability} |");
+        for (_, capabilities) in &providers {
+            let mark = match capabilities.support(*capability) {
+                Support::Native => "yes",
+                Support::Fallback(_) => "software",
+                Support::Missing(_) => "no",
+            };
+            match capabilities.reason(*capability) {
+                None => {
+                    let _ = write!(table, " {mark} |");
+                }
+                Some(reason) => {
+                    let note = notes.iter().position(|known| *known == reason).unwrap_or_else(|| {
+                        notes.push(reason);
+                        notes.len() - 1
+                    });
+                    let _ = write!(table, " {mark} ({}) |", note + 1);
+                }
+            }
+        }
+    }
+    table.push('\n');
+    for (n, note) in notes.iter().enumerate() {
+        let _ = write!(table, "\n{}. {note}", n + 1);
+    }
+    table.push('\n');
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p3_a_missing_requirement_is_refused_with_its_reason() {
+        let capabilities =
+            ProviderCapabilities::new("1").with(Capability::Logs).without(Capability::Exec, "no shell");
+        let error =
+            capabilities.require([Capability::Logs, Capability::Exec, Capability::Pause]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(
+            error.to_string().contains("`exec` (no shell), `pause` (not declared by this provider)"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn p3_the_matrix_names_each_reason_once() {
+        let one = ProviderCapabilities::new("1")
+            .with(Capability::Logs)
+            .with_fallback(Capability::HealthChecks, "probes");
+        let text = matrix([("one", &one), ("two", &ProviderCapabilities::new("2"))]);
+        assert!(text.contains("| logs | yes | no (1) |"), "{text}");
+        assert_eq!(text.matches("not declared").count(), 1, "{text}");
+    }
+}

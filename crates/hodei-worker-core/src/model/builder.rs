@@ -1,0 +1,170 @@
+use std::fmt::Display;
+
+use super::{
+    ContainerImage, GroupRef, HealthCheckConfig, Mount, Port, RestartPolicy, ScalingConfiguration,
+    SecretReference, ValidationRules, WorkerConfig, WorkerId, WorkerOptions, WorkerSpec,
+};
+use crate::{
+    error::Result,
+    quantity::{ByteSize, Cpu, HumanDuration},
+    settings::Problems,
+};
+
+/// Makes a [`WorkerConfig`] step by step. A bad value does not stop it: `build` reports all of them.
+#[derive(Debug, Clone)]
+#[must_use = "nothing is made before `build`"]
+pub struct WorkerConfigBuilder {
+    spec: WorkerSpec,
+    problems: Problems,
+}
+
+impl WorkerConfigBuilder {
+    pub(super) fn new(worker_id: impl Into<String>) -> Self {
+        let mut problems = Problems::new();
+        let id = WorkerId::new(worker_id.into()).unwrap_or_else(|error| {
+            problems.add("worker_id", error.to_string());
+            placeholder()
+        });
+        Self { spec: WorkerSpec::new(id), problems }
+    }
+
+    /// Goes on from fields that are set already.
+    pub fn from_spec(spec: WorkerSpec) -> Self {
+        Self { spec, problems: Problems::new() }
+    }
+
+    fn take<T: TryInto<V, Error: Display>, V>(&mut self, path: &str, value: T) -> Option<V> {
+        value.try_into().map_err(|error| self.problems.add(path, error.to_string())).ok()
+    }
+
+    /// The image that it runs in.
+    pub fn image(mut self, image: impl TryInto<ContainerImage, Error: Display>) -> Self {
+        self.spec.image = self.take("image", image);
+        self
+    }
+    /// Program and arguments.
+    pub fn command<S: Into<String>>(mut self, command: impl IntoIterator<Item = S>) -> Self {
+        self.spec.command = command.into_iter().map(Into::into).collect();
+        self
+    }
+    /// Further arguments.
+    pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.spec.args = args.into_iter().map(Into::into).collect();
+        self
+    }
+    /// The folder that it starts in.
+    pub fn working_dir(mut self, path: impl Into<String>) -> Self {
+        self.spec.working_dir = Some(path.into());
+        self
+    }
+    /// CPU that is set aside for it: `500m`, `1.5`.
+    pub fn cpu_request(mut self, cpu: impl TryInto<Cpu, Error: Display>) -> Self {
+        self.spec.resources.cpu_request = self.take("resources.cpu_request", cpu);
+        self
+    }
+    /// CPU that it may use at most: `500m`, `1.5`.
+    pub fn cpu_limit(mut self, cpu: impl TryInto<Cpu, Error: Display>) -> Self {
+        self.spec.resources.cpu_limit = self.take("resources.cpu_limit", cpu);
+        self
+    }
+    /// Memory that is set aside for it: `512Mi`.
+    pub fn memory_request(mut self, size: impl TryInto<ByteSize, Error: Display>) -> Self {
+        self.spec.resources.memory_request = self.take("resources.memory_request", size);
+        self
+    }
+    /// Memory at which it is killed: `512Mi`.
+    pub fn memory_limit(mut self, size: impl TryInto<ByteSize, Error: Display>) -> Self {
+        self.spec.resources.memory_limit = self.take("resources.memory_limit", size);
+        self
+    }
+    /// Processes and threads that it may have at once.
+    pub fn pids_limit(mut self, pids: u64) -> Self {
+        self.spec.resources.pids_limit = Some(pids);
+        self
+    }
+    /// Adds an environment variable.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.spec.environment.insert(name.into(), value.into());
+        self
+    }
+    /// Adds a secret.
+    pub fn secret(mut self, secret: SecretReference) -> Self {
+        self.spec.secrets.push(secret);
+        self
+    }
+    /// Adds a mount.
+    pub fn mount(mut self, mount: Mount) -> Self {
+        self.spec.mounts.push(mount);
+        self
+    }
+    /// Adds a port.
+    pub fn port(mut self, port: Port) -> Self {
+        self.spec.ports.push(port);
+        self
+    }
+    /// Adds a health check.
+    pub fn health_check(mut self, check: HealthCheckConfig) -> Self {
+        self.spec.health_checks.push(check);
+        self
+    }
+    /// What the manager does when it ends.
+    pub fn restart_policy(mut self, policy: RestartPolicy) -> Self {
+        self.spec.restart_policy = policy;
+        self
+    }
+    /// How many of its group there are.
+    pub fn scaling(mut self, scaling: ScalingConfiguration) -> Self {
+        self.spec.scaling = Some(scaling);
+        self
+    }
+    /// Time between the request to stop and the kill.
+    pub fn stop_grace(mut self, grace: impl TryInto<HumanDuration, Error: Display>) -> Self {
+        self.spec.stop_grace = self.take("stop_grace", grace);
+        self
+    }
+    /// The group that it belongs to.
+    pub fn worker_type(mut self, group: impl TryInto<GroupRef, Error: Display>) -> Self {
+        self.spec.metadata.worker_type = self.take("metadata.worker_type", group);
+        self
+    }
+    /// Adds a label.
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.spec.metadata.labels.insert(name.into(), value.into());
+        self
+    }
+    /// Sets the typed options for one provider.
+    pub fn options<O: WorkerOptions>(mut self, options: &O) -> Self {
+        if let Err(error) = self.spec.set_options(options) {
+            match error.problems() {
+                Some(problems) => self.problems.nest("", problems.clone()),
+                None => self.problems.add(format!("options.{}", O::PROVIDER), error.to_string()),
+            }
+        }
+        self
+    }
+
+    /// The configuration, checked.
+    ///
+    /// # Errors
+    /// [`Config`](crate::ErrorKind::Config) with every problem and the path of its field.
+    pub fn build(self) -> Result<WorkerConfig> {
+        self.build_with(&ValidationRules::default())
+    }
+
+    /// The configuration, checked by rules of the host's own.
+    ///
+    /// # Errors
+    /// As [`WorkerConfigBuilder::build`].
+    pub fn build_with(self, rules: &ValidationRules) -> Result<WorkerConfig> {
+        let Self { spec, mut problems } = self;
+        problems.nest("", rules.check(&spec));
+        problems.into_result()?;
+        WorkerConfig::with_rules(spec, rules)
+    }
+}
+
+/// Stands in for an id that was refused; a configuration with it is never built.
+fn placeholder() -> WorkerId {
+    #[allow(clippy::expect_used)] // A literal that the tests below check.
+    WorkerId::new("refused").expect("a valid id")
+}

@@ -1,0 +1,236 @@
+use std::{collections::BTreeMap, fmt::Write as _, ops::Deref, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{
+    ContainerImage, HealthCheckConfig, Mount, Port, ResourceRequirements, RestartPolicy,
+    ScalingConfiguration, SecretReference, ValidationRules, WorkerConfigBuilder, WorkerId, WorkerMetadata,
+    WorkerOptions,
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    quantity::HumanDuration,
+    settings::{read, read_validated},
+};
+
+/// The fields of a worker's configuration, not checked yet. [`WorkerConfig`] is the checked, immutable form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct WorkerSpec {
+    /// The worker's name.
+    pub worker_id: WorkerId,
+    /// The image that it runs in, where the provider runs images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ContainerImage>,
+    /// Program and first arguments; replaces an image's entry point.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Further arguments; replace an image's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Absolute path of the folder that it starts in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<String>,
+    /// What it needs and may use.
+    #[serde(default, skip_serializing_if = "ResourceRequirements::is_empty")]
+    pub resources: ResourceRequirements,
+    /// Environment variables. They show wherever the configuration shows: secrets belong into `secrets`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+    /// Secrets that it gets at each start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretReference>,
+    /// Storage from outside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
+    /// Ports that are reachable from outside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Port>,
+    /// How its health is found out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health_checks: Vec<HealthCheckConfig>,
+    /// What the manager does when it ends.
+    #[serde(default)]
+    pub restart_policy: RestartPolicy,
+    /// How many of its group there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<ScalingConfiguration>,
+    /// Time that it gets between the request to stop and the kill. Default: the provider's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_grace: Option<HumanDuration>,
+    /// Group, labels, priority.
+    #[serde(default)]
+    pub metadata: WorkerMetadata,
+    /// Typed options of providers, by provider type.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, Value>,
+}
+
+impl WorkerSpec {
+    /// A configuration of nothing but a name.
+    pub fn new(worker_id: WorkerId) -> Self {
+        Self {
+            worker_id,
+            image: None,
+            command: Vec::new(),
+            args: Vec::new(),
+            working_dir: None,
+            resources: ResourceRequirements::default(),
+            environment: BTreeMap::new(),
+            secrets: Vec::new(),
+            mounts: Vec::new(),
+            ports: Vec::new(),
+            health_checks: Vec::new(),
+            restart_policy: RestartPolicy::default(),
+            scaling: None,
+            stop_grace: None,
+            metadata: WorkerMetadata::default(),
+            options: BTreeMap::new(),
+        }
+    }
+}
+
+/// A worker's configuration: checked when it is made, immutable, cheap to clone.
+///
+/// # Examples
+/// ```
+/// use hodei_worker_core::model::WorkerConfig;
+/// let config = WorkerConfig::builder("build-42")
+///     .command(["cargo", "build"])
+///     .cpu_limit("1.5")
+///     .memory_limit("512Mi")
+///     .env("RUST_LOG", "info")
+///     .build()?;
+/// assert_eq!(config.environment["RUST_LOG"], "info");
+///
+/// let error = WorkerConfig::builder("Build 42").cpu_limit("lots").build().unwrap_err();
+/// assert_eq!(error.problems().unwrap().len(), 2);
+/// # Ok::<(), hodei_worker_core::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkerConfig(Arc<WorkerSpec>);
+
+impl WorkerConfig {
+    /// Begins a configuration. Bad values are collected and reported together by `build`.
+    pub fn builder(worker_id: impl Into<String>) -> WorkerConfigBuilder {
+        WorkerConfigBuilder::new(worker_id)
+    }
+
+    /// Checks the fields.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] with every problem and the path of its field.
+    pub fn new(spec: WorkerSpec) -> Result<Self> {
+        Self::with_rules(spec, &ValidationRules::default())
+    }
+
+    /// Checks the fields by rules of the host's own.
+    ///
+    /// # Errors
+    /// As [`WorkerConfig::new`].
+    pub fn with_rules(spec: WorkerSpec, rules: &ValidationRules) -> Result<Self> {
+        rules.check(&spec).into_result()?;
+        Ok(Self(Arc::new(spec)))
+    }
+
+    /// Reads and checks a configuration from data, reporting all that is wrong at once: unknown fields, values
+    /// of the wrong form, values that do not fit together.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] with every problem and the path of its field.
+    pub fn from_value(value: &Value) -> Result<Self> {
+        let spec = read_validated(value, |spec: &WorkerSpec, problems| {
+            problems.nest("", ValidationRules::default().check(spec));
+        })?;
+        Ok(Self(Arc::new(spec)))
+    }
+
+    /// The fields, to change some and check them again.
+    pub fn to_spec(&self) -> WorkerSpec {
+        WorkerSpec::clone(&self.0)
+    }
+
+    /// The typed options for one provider, if some are set.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when they do not fit the type.
+    pub fn options<O: WorkerOptions>(&self) -> Result<Option<O>> {
+        let Some(value) = self.0.options.get(O::PROVIDER) else { return Ok(None) };
+        let parsed = read::<O>(value);
+        let mut problems = crate::settings::Problems::new();
+        problems.nest(&format!("options.{}", O::PROVIDER), parsed.problems);
+        if let Some(options) = &parsed.value {
+            let mut wrong = crate::settings::Problems::new();
+            options.validate(&mut wrong);
+            problems.nest(&format!("options.{}", O::PROVIDER), wrong);
+        }
+        problems.into_result().map(|()| parsed.value)
+    }
+
+    /// Program and arguments together, as a provider without images runs them.
+    pub fn command_line(&self) -> impl Iterator<Item = &str> {
+        self.0.command.iter().chain(&self.0.args).map(String::as_str)
+    }
+
+    /// 32 hexadecimal digits that are equal for equal configurations, in every process and version.
+    pub fn fingerprint(&self) -> String {
+        // Maps are ordered and absent fields left out, so equal configurations give equal bytes.
+        let bytes = serde_json::to_vec(&*self.0).unwrap_or_default();
+        let digest = Sha256::digest(&bytes);
+        digest[..16].iter().fold(String::with_capacity(32), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+}
+
+impl Deref for WorkerConfig {
+    type Target = WorkerSpec;
+    fn deref(&self) -> &WorkerSpec {
+        &self.0
+    }
+}
+
+impl Serialize for WorkerConfig {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for WorkerConfig {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        Self::from_value(&value).map_err(serde::de::Error::custom)
+    }
+}
+
+impl TryFrom<WorkerSpec> for WorkerConfig {
+    type Error = Error;
+    fn try_from(spec: WorkerSpec) -> Result<Self> {
+        Self::new(spec)
+    }
+}
+
+impl WorkerSpec {
+    /// Sets the typed options for one provider.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when a value is wrong.
+    pub fn set_options<O: WorkerOptions>(&mut self, options: &O) -> Result<()> {
+        let mut problems = crate::settings::Problems::new();
+        options.validate(&mut problems);
+        let mut nested = crate::settings::Problems::new();
+        nested.nest(&format!("options.{}", O::PROVIDER), problems);
+        nested.into_result()?;
+        let value = serde_json::to_value(options).map_err(|error| {
+            Error::new(ErrorKind::Config, "the options cannot be kept as data")
+                .with_context("provider", O::PROVIDER)
+                .with_source(error)
+        })?;
+        self.options.insert(O::PROVIDER.to_owned(), value);
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! What a provider reports about a worker.
+
+mod exit;
+mod failure;
+mod observation;
+mod phase;
+
+use std::{net::IpAddr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+pub use exit::ExitStatus;
+pub use failure::FailureClass;
+pub use observation::{Gone, WorkerObservation};
+pub use phase::{Health, WorkerPhase};
+
+use crate::{
+    clock::Timestamp,
+    model::{GroupRef, Labels, Ownership, Protocol, RunId, WorkerRef},
+};
+
+/// What a provider knows of one worker at one time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WorkerStatus {
+    /// The worker and its generation.
+    pub worker: WorkerRef,
+    /// Where it is in its life.
+    pub phase: WorkerPhase,
+    /// Its last run, or its present one; `None` before the first.
+    pub run: Option<RunId>,
+    /// The provider's own unique name of it. Empty where it is absent.
+    pub native_id: String,
+    /// How the last run ended. `None` while it runs, and where nobody knows: an unknown end is never a success.
+    pub exit: Option<ExitStatus>,
+    /// Why it failed, as a closed set to decide by.
+    pub failure: Option<FailureClass>,
+    /// Why it is as it is, in the provider's words.
+    pub reason: Option<String>,
+    /// The kernel killed it, or a process of it, for want of memory. Set only when the provider is certain.
+    pub out_of_memory: bool,
+    /// What the provider's own health check says, where there is one.
+    pub health: Option<Health>,
+    /// When it entered its phases.
+    pub times: PhaseTimes,
+    /// Where its ports are reachable.
+    pub addresses: Vec<Address>,
+    /// The user's labels.
+    pub labels: Labels,
+    /// Its group.
+    pub worker_type: Option<GroupRef>,
+    /// Whose it is.
+    pub ownership: Option<Ownership>,
+    /// The time at which this was the case.
+    pub as_of: Timestamp,
+}
+
+impl WorkerStatus {
+    /// The status of a worker of which nothing is known but its phase.
+    pub fn new(worker: WorkerRef, phase: WorkerPhase, as_of: Timestamp) -> Self {
+        Self {
+            worker,
+            phase,
+            run: None,
+            native_id: String::new(),
+            exit: None,
+            failure: None,
+            reason: None,
+            out_of_memory: false,
+            health: None,
+            times: PhaseTimes::default(),
+            addresses: Vec::new(),
+            labels: Labels::new(),
+            worker_type: None,
+            ownership: None,
+            as_of,
+        }
+    }
+
+    /// The status of a worker that the provider is sure not to have.
+    pub fn absent(worker: &WorkerRef, as_of: Timestamp) -> Arc<Self> {
+        Arc::new(Self::new(worker.clone(), WorkerPhase::Absent, as_of))
+    }
+
+    /// Whether the run has ended, and well: with the code 0.
+    pub fn succeeded(&self) -> bool {
+        self.phase == WorkerPhase::Exited && self.exit.is_some_and(ExitStatus::is_success)
+    }
+
+    /// The reachable address of the worker's port.
+    pub fn address(&self, port: u16) -> Option<&Address> {
+        self.addresses.iter().find(|address| address.port == port)
+    }
+}
+
+/// When a worker entered its phases. What has not happened, or what the provider does not keep, is `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PhaseTimes {
+    /// Its creation.
+    pub created: Option<Timestamp>,
+    /// The start of its last run.
+    pub started: Option<Timestamp>,
+    /// The end of its last run.
+    pub finished: Option<Timestamp>,
+}
+
+/// Where a port of a worker is reachable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Address {
+    /// The port on which the worker listens.
+    pub port: u16,
+    /// The transport protocol.
+    pub protocol: Protocol,
+    /// The address to connect to.
+    pub host: IpAddr,
+    /// The port to connect to.
+    pub host_port: u16,
+}
+
+impl Address {
+    /// The worker's `port`, reachable at `host` and `host_port`.
+    pub const fn new(port: u16, protocol: Protocol, host: IpAddr, host_port: u16) -> Self {
+        Self { port, protocol, host, host_port }
+    }
+}
