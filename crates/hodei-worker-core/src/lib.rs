@@ -16,6 +16,7 @@
 //! | [`factory`] | providers from settings, their detection and readiness |
 //! | [`select`] | which provider gets a worker, and why |
 //! | [`credential`] | the port for secrets, with a store in memory |
+//! | [`watch`] | one source of changes, any number of watchers |
 //! | [`settings`], [`quantity`], [`clock`] | reading what users write; time |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -33,6 +34,7 @@ pub mod settings;
 pub mod status;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+pub mod watch;
 
 pub use capability::{Capability, ProviderCapabilities, Support};
 pub use clock::{Clock, SystemClock, Timestamp};

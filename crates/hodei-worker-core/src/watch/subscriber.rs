@@ -1,0 +1,152 @@
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures::stream::{self, BoxStream, StreamExt as _};
+use tokio::sync::Notify;
+
+use super::{Shared, feed::Known};
+use crate::{
+    error::{Error, Result},
+    model::WorkerRef,
+    provider::WorkerFilter,
+    status::{Gone, WorkerObservation, WorkerStatus},
+};
+
+/// One watcher: what it has not read yet.
+pub(super) struct Subscriber {
+    filter: WorkerFilter,
+    pending: Mutex<Pending>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct Pending {
+    /// A listing that is being told, what is left of it.
+    listing: Option<Listing>,
+    /// The newest word on each worker, in the order in which the first unread one came.
+    changes: BTreeMap<WorkerRef, WorkerObservation>,
+    order: VecDeque<WorkerRef>,
+    failed: Option<Error>,
+    ended: bool,
+}
+
+struct Listing {
+    begun: bool,
+    left: BTreeMap<WorkerRef, Arc<WorkerStatus>>,
+}
+
+impl Subscriber {
+    pub(super) fn new(filter: WorkerFilter) -> Self {
+        Self { filter, pending: Mutex::default(), wake: Notify::new() }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn resync(&self, all: &Known) {
+        let meant = all.iter().filter(|(_, status)| self.filter.matches_status(status));
+        let left = meant.map(|(worker, status)| (worker.clone(), Arc::clone(status))).collect();
+        let mut pending = self.pending();
+        pending.changes.clear();
+        pending.order.clear();
+        pending.listing = Some(Listing { begun: false, left });
+        drop(pending);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn applied(&self, status: &Arc<WorkerStatus>) {
+        if self.filter.matches_status(status) {
+            self.change(&status.worker, WorkerObservation::Applied(Arc::clone(status)));
+        }
+    }
+
+    pub(super) fn gone(&self, known: &WorkerStatus, gone: &Gone) {
+        if self.filter.matches_status(known) {
+            self.change(&gone.worker, WorkerObservation::Gone(gone.clone()));
+        }
+    }
+
+    fn change(&self, worker: &WorkerRef, observation: WorkerObservation) {
+        let mut pending = self.pending();
+        // What has not been listed yet is listed as it is now, or not at all.
+        if let Some(listing) = &mut pending.listing
+            && listing.left.contains_key(worker)
+        {
+            match observation {
+                WorkerObservation::Applied(status) => drop(listing.left.insert(worker.clone(), status)),
+                _ => drop(listing.left.remove(worker)),
+            }
+        } else if pending.changes.insert(worker.clone(), observation).is_none() {
+            pending.order.push_back(worker.clone());
+        }
+        drop(pending);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn fail(&self, error: Error) {
+        self.pending().failed = Some(error);
+        self.wake.notify_one();
+    }
+
+    fn take(&self) -> Option<Option<Result<WorkerObservation>>> {
+        let mut pending = self.pending();
+        if pending.ended {
+            return Some(None);
+        }
+        if let Some(listing) = &mut pending.listing {
+            if !listing.begun {
+                listing.begun = true;
+                return Some(Some(Ok(WorkerObservation::Resync)));
+            }
+            return Some(Some(Ok(match listing.left.pop_first() {
+                Some((_, status)) => WorkerObservation::Listed(status),
+                None => {
+                    pending.listing = None;
+                    WorkerObservation::Synced
+                }
+            })));
+        }
+        if let Some(worker) = pending.order.pop_front() {
+            return pending.changes.remove(&worker).map(|change| Some(Ok(change)));
+        }
+        let error = pending.failed.take()?;
+        pending.ended = true;
+        Some(Some(Err(error)))
+    }
+
+    async fn next(&self) -> Option<Result<WorkerObservation>> {
+        loop {
+            if let Some(item) = self.take() {
+                return item;
+            }
+            self.wake.notified().await;
+        }
+    }
+}
+
+/// Leaves the hub when the stream is dropped.
+struct Membership {
+    shared: Arc<Shared>,
+    subscriber: Arc<Subscriber>,
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.shared.leave(&self.subscriber);
+    }
+}
+
+pub(super) fn stream(
+    shared: Arc<Shared>,
+    subscriber: Arc<Subscriber>,
+) -> BoxStream<'static, Result<WorkerObservation>> {
+    let membership = Membership { shared, subscriber };
+    stream::unfold(membership, |membership| async move {
+        let item = membership.subscriber.next().await?;
+        Some((item, membership))
+    })
+    .boxed()
+}

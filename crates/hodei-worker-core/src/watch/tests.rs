@@ -1,0 +1,116 @@
+use futures::{FutureExt as _, StreamExt as _};
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::{
+    clock::Timestamp,
+    error::ErrorKind,
+    status::{Gone, WorkerPhase},
+};
+
+fn status(id: &str, generation: u64, phase: WorkerPhase, second: i64) -> Arc<WorkerStatus> {
+    let worker = WorkerRef::new(id.parse().unwrap(), generation);
+    let mut status = WorkerStatus::new(worker, phase, Timestamp::from_second(second).unwrap());
+    status.native_id = format!("{id}-{generation}");
+    Arc::new(status)
+}
+
+fn gone(id: &str, generation: u64, native_id: &str) -> Gone {
+    Gone::new(WorkerRef::new(id.parse().unwrap(), generation), native_id, Timestamp::UNIX_EPOCH)
+}
+
+/// A hub whose feed the test holds.
+async fn fed() -> (WatchHub, BoxStream<'static, Result<WorkerObservation>>, WatchFeed) {
+    let hub = WatchHub::default();
+    let (send, receive) = oneshot::channel();
+    let stream = hub.subscribe(WorkerFilter::all(), |feed| async move {
+        assert!(send.send(feed).is_ok());
+        std::future::pending().await
+    });
+    let feed = receive.await.unwrap();
+    (hub, stream, feed)
+}
+
+fn read(stream: &mut BoxStream<'static, Result<WorkerObservation>>) -> Vec<String> {
+    let mut all = Vec::new();
+    while let Some(Some(item)) = stream.next().now_or_never() {
+        all.push(match item {
+            Ok(WorkerObservation::Resync) => "resync".to_owned(),
+            Ok(WorkerObservation::Synced) => "synced".to_owned(),
+            Ok(WorkerObservation::Listed(status)) => format!("listed {} {}", status.worker, status.phase),
+            Ok(WorkerObservation::Applied(status)) => format!("applied {} {}", status.worker, status.phase),
+            Ok(WorkerObservation::Gone(gone)) => format!("gone {}", gone.worker),
+            Err(error) => format!("error {}", error.kind()),
+        });
+    }
+    all
+}
+
+use WorkerPhase::{Created, Exited, Running};
+
+#[tokio::test]
+async fn p1_a_slow_watcher_gets_the_newest_of_each_worker() {
+    let (_hub, mut stream, feed) = fed().await;
+    feed.resync([status("a", 1, Created, 1)]);
+    assert_eq!(read(&mut stream), ["resync", "listed a#1 created", "synced"]);
+    for second in 2..1000 {
+        feed.apply(status("a", 1, if second % 2 == 0 { Running } else { Exited }, second));
+        feed.apply(status("b", 1, Running, second));
+    }
+    assert_eq!(read(&mut stream), ["applied a#1 exited", "applied b#1 running"]);
+}
+
+#[tokio::test]
+async fn p1_a_gap_is_told_in_brackets_and_starts_them_again() {
+    let (hub, mut stream, feed) = fed().await;
+    feed.resync([status("a", 1, Created, 1), status("b", 1, Created, 1)]);
+    assert_eq!(stream.next().await.unwrap().unwrap(), WorkerObservation::Resync);
+    feed.gone(gone("b", 1, "b-1"));
+    feed.apply(status("a", 1, Running, 2));
+    assert_eq!(read(&mut stream), ["listed a#1 running", "synced"]);
+    feed.apply(status("a", 1, Exited, 3));
+    feed.resync([status("c", 1, Running, 4)]);
+    assert_eq!(read(&mut stream), ["resync", "listed c#1 running", "synced"]);
+    let mut late = hub.subscribe(WorkerFilter::all(), |_| std::future::pending());
+    assert_eq!(read(&mut late), ["resync", "listed c#1 running", "synced"]);
+}
+
+#[tokio::test]
+async fn p1_a_late_word_on_an_older_one_buries_nothing() {
+    let (_hub, mut stream, feed) = fed().await;
+    feed.resync([status("a", 2, Running, 5)]);
+    feed.gone(gone("a", 1, "a-1"));
+    feed.gone(gone("a", 2, "an object that was replaced"));
+    feed.apply(status("a", 2, Created, 4));
+    assert_eq!(read(&mut stream), ["resync", "listed a#2 running", "synced"]);
+    feed.gone(gone("a", 2, "a-2"));
+    assert_eq!(read(&mut stream), ["gone a#2"]);
+}
+
+#[tokio::test]
+async fn p7_a_list_per_interval_tells_differences_only() {
+    let (_hub, mut stream, feed) = fed().await;
+    let now = Timestamp::UNIX_EPOCH;
+    feed.reconcile([status("a", 1, Running, 1), status("b", 1, Running, 1)], now);
+    assert_eq!(read(&mut stream).len(), 4);
+    feed.reconcile([status("a", 1, Running, 2), status("c", 1, Created, 2)], now);
+    assert_eq!(read(&mut stream), ["gone b#1", "applied c#1 created"]);
+}
+
+#[tokio::test]
+async fn p1_the_source_is_read_while_somebody_watches_and_its_error_ends_all() {
+    let hub = WatchHub::default();
+    let (send, receive) = oneshot::channel::<()>();
+    let first = hub.subscribe(WorkerFilter::all(), |feed| async move {
+        feed.resync([]);
+        let _send = send;
+        std::future::pending().await
+    });
+    drop(first);
+    assert!(receive.await.is_err(), "the driver was not ended");
+    assert_eq!(hub.watches(), 0);
+    let mut second =
+        hub.subscribe(WorkerFilter::all(), |_| async { Error::new(ErrorKind::Unavailable, "gone") });
+    assert_eq!(second.next().await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
+    assert!(second.next().await.is_none());
+}
