@@ -1,0 +1,95 @@
+use std::fmt::Debug;
+
+use super::{CaseContext, CaseFailure, CaseResult, Program, cases, check, check_eq};
+use crate::{
+    capability::{Capability, Support},
+    error::{ErrorKind, Result},
+    model::{Mount, WorkerRef},
+    provider::{
+        AutoscaleOptions, CreateOptions, ExecOptions, LogOptions, ScaleOptions, StatsOptions, WatchOptions,
+    },
+};
+
+cases! {
+    p3_capabilities_say_why_something_is_missing [];
+    p3_capabilities_stay_the_same [];
+    p3_what_is_not_declared_is_unsupported [];
+    p1_the_provider_says_who_it_is [];
+}
+
+async fn p3_capabilities_say_why_something_is_missing(cx: CaseContext) -> CaseResult {
+    check!(!cx.capabilities().version.is_empty(), "no version was detected");
+    for (capability, support) in cx.capabilities().iter() {
+        let undeclared = matches!(support, Support::Missing(why) if why.is_empty() || why == "not declared by this provider");
+        check!(!undeclared, "nothing is said about `{capability}`");
+    }
+    Ok(())
+}
+
+async fn p3_capabilities_stay_the_same(cx: CaseContext) -> CaseResult {
+    let again = cx.provider().get_capabilities().await?;
+    check_eq!(*again, *cx.capabilities());
+    let other = cx.another_host().await?.get_capabilities().await?;
+    check_eq!(*other, *cx.capabilities());
+    Ok(())
+}
+
+async fn p3_what_is_not_declared_is_unsupported(cx: CaseContext) -> CaseResult {
+    for capability in Capability::ALL {
+        if !cx.has(*capability) {
+            refused(&cx, *capability).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn p1_the_provider_says_who_it_is(cx: CaseContext) -> CaseResult {
+    check_eq!(cx.provider().info().name.as_str(), "suite");
+    check!(!cx.provider().info().provider_type.as_str().is_empty(), "it has no type");
+    Ok(())
+}
+
+/// The negative of a capability: what needs it is refused as unsupported, and nothing is created. Some capabilities
+/// describe what comes of an operation, not whether there is one: they have no negative but the cases themselves.
+pub(in crate::testkit) async fn refused(cx: &CaseContext, capability: Capability) -> CaseResult {
+    let nobody = WorkerRef::first("nobody".parse()?);
+    let group = "nobody".parse()?;
+    let provider = cx.provider();
+    match capability {
+        Capability::Watch => unsupported(provider.watch_workers(&WatchOptions::default()).await.map(|_| ()))?,
+        Capability::Logs => unsupported(provider.worker_logs(&nobody, &LogOptions::all()).await.map(|_| ()))?,
+        Capability::Exec => unsupported(provider.exec_in_worker(&nobody, &ExecOptions::new(["true"])).await)?,
+        Capability::Monitoring => {
+            unsupported(provider.worker_stats(&nobody, &StatsOptions::default()).await)?
+        }
+        Capability::NativeGroups => {
+            unsupported(provider.scale_workers(&group, 1, &ScaleOptions::default()).await)?;
+            unsupported(provider.autoscale(&group, &AutoscaleOptions::default()).await)?;
+        }
+        Capability::Images
+        | Capability::Volumes
+        | Capability::CpuLimit
+        | Capability::MemoryLimit
+        | Capability::PidsLimit => {
+            let builder = cx.builder("refused", &Program::Exit(0));
+            let builder = match capability {
+                Capability::Images => builder.image("some/image:1"),
+                Capability::Volumes => builder.mount(Mount::bind("/usr", "/mnt")),
+                Capability::CpuLimit => builder.cpu_limit("1"),
+                Capability::MemoryLimit => builder.memory_limit("64Mi"),
+                _ => builder.pids_limit(100),
+            };
+            unsupported(provider.create_worker(&builder.build()?, &CreateOptions::default()).await)?;
+        }
+        _ => {}
+    }
+    check_eq!(cx.listed().await?, []);
+    Ok(())
+}
+
+fn unsupported<T: Debug>(result: Result<T>) -> CaseResult {
+    match result {
+        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
+        other => Err(CaseFailure::new(format!("expected `unsupported`, got {other:?}"))),
+    }
+}

@@ -1,0 +1,217 @@
+use futures::StreamExt as _;
+
+use super::{CaseContext, CaseFailure, CaseResult, PATIENCE, Program, cases, check, check_eq, fails_with};
+use crate::{
+    error::ErrorKind,
+    model::WorkerRef,
+    provider::{DeleteOptions, LogChunk, LogItem, LogOptions, LogStream, StartOptions},
+    testkit::program::FLOOD_LINE,
+};
+
+cases! {
+    d8_logs_of_one_that_has_exited [Logs];
+    d8_logs_are_bytes [Logs, RawBytes];
+    d8_logs_without_a_final_line_feed [Logs];
+    d8_logs_with_empty_lines [Logs];
+    d8_logs_of_ten_megabytes [Logs];
+    d8_logs_of_one_very_long_line [Logs];
+    d8_logs_tell_output_from_errors [Logs, SplitStreams];
+    d8_logs_since_a_time [Logs];
+    d8_logs_of_the_last_lines [Logs];
+    d8_logs_are_followed_live_until_it_is_deleted [Logs];
+    d8_logs_are_followed_over_restarts [Logs, RestartInPlace];
+    d8_logs_of_one_that_never_ran_are_empty [Logs, DeferredStart];
+    d8_logs_of_what_is_missing_are_not_found [Logs];
+    d8_logs_go_on_over_runs [Logs, RestartInPlace];
+    d8_two_readers_read_the_same [Logs];
+}
+
+async fn chunks(cx: &CaseContext, worker: &WorkerRef, options: &LogOptions) -> CaseResult<Vec<LogChunk>> {
+    let mut logs = cx.provider().worker_logs(worker, options).await?;
+    let mut all = Vec::new();
+    while let Some(item) = logs.next().await {
+        match item? {
+            LogItem::Chunk(chunk) => all.push(chunk),
+            LogItem::Gap { reason } => return Err(CaseFailure::new(format!("a gap: {reason}"))),
+        }
+    }
+    Ok(all)
+}
+
+fn join<'a>(chunks: impl IntoIterator<Item = &'a LogChunk>) -> Vec<u8> {
+    chunks.into_iter().flat_map(|chunk| chunk.bytes.iter().copied()).collect()
+}
+
+async fn printed(cx: &CaseContext, stdout: &[u8], stderr: &[u8]) -> CaseResult<WorkerRef> {
+    let program = Program::Print { stdout: stdout.to_vec(), stderr: stderr.to_vec() };
+    let worker = cx.run("a", &program).await?;
+    cx.ended(&worker).await?;
+    Ok(worker)
+}
+
+async fn d8_logs_of_one_that_has_exited(cx: CaseContext) -> CaseResult {
+    let worker = printed(&cx, b"one\ntwo\n", b"").await?;
+    let all = chunks(&cx, &worker, &LogOptions::all()).await?;
+    check_eq!(all.iter().map(|chunk| chunk.text().into_owned()).collect::<Vec<_>>(), ["one", "two"]);
+    let status = cx.ended(&worker).await?;
+    check!(all.iter().all(|chunk| Some(chunk.time) >= status.times.created), "a time before the creation");
+    Ok(())
+}
+
+async fn d8_logs_are_bytes(cx: CaseContext) -> CaseResult {
+    let mut bytes: Vec<u8> = (1..=255).collect();
+    bytes.extend(b"\xff\xfe\n\xc3\x28\r\n\x1b[31mred\n");
+    let worker = printed(&cx, &bytes, b"").await?;
+    check_eq!(cx.logs(&worker).await?, bytes);
+    Ok(())
+}
+
+async fn d8_logs_without_a_final_line_feed(cx: CaseContext) -> CaseResult {
+    let worker = printed(&cx, b"one\ntwo", b"").await?;
+    check_eq!(cx.logs(&worker).await?, b"one\ntwo");
+    Ok(())
+}
+
+async fn d8_logs_with_empty_lines(cx: CaseContext) -> CaseResult {
+    let worker = printed(&cx, b"\n\none\n\n", b"").await?;
+    check_eq!(cx.logs(&worker).await?, b"\n\none\n\n");
+    Ok(())
+}
+
+async fn d8_logs_of_ten_megabytes(cx: CaseContext) -> CaseResult {
+    const SIZE: usize = 10_000_000;
+    let worker = cx.run("a", &Program::Flood(SIZE)).await?;
+    let bytes = {
+        cx.ended(&worker).await?;
+        cx.logs(&worker).await?
+    };
+    check_eq!(bytes.len(), SIZE);
+    let wrong = bytes.chunks(FLOOD_LINE.len()).position(|line| !FLOOD_LINE.as_bytes().starts_with(line));
+    check_eq!(wrong, None);
+    Ok(())
+}
+
+async fn d8_logs_of_one_very_long_line(cx: CaseContext) -> CaseResult {
+    // Longer than any engine's line buffer, and not a multiple of it.
+    let line = "x".repeat(40_001) + "\n";
+    let worker = printed(&cx, line.as_bytes(), b"").await?;
+    check_eq!(String::from_utf8_lossy(&cx.logs(&worker).await?).into_owned(), line);
+    Ok(())
+}
+
+async fn d8_logs_tell_output_from_errors(cx: CaseContext) -> CaseResult {
+    let worker = printed(&cx, b"out\n", b"err\n").await?;
+    let all = chunks(&cx, &worker, &LogOptions::all()).await?;
+    for (stream, text) in [(LogStream::Stdout, b"out\n"), (LogStream::Stderr, b"err\n")] {
+        check_eq!(join(all.iter().filter(|chunk| chunk.stream == stream)), text);
+        let only = chunks(&cx, &worker, &LogOptions::all().only(stream)).await?;
+        check_eq!(join(&only), text);
+    }
+    Ok(())
+}
+
+async fn d8_logs_since_a_time(cx: CaseContext) -> CaseResult {
+    let worker = cx.run("a", &Program::Lines(20)).await?;
+    cx.says(&worker, "line 19").await?;
+    let all = chunks(&cx, &worker, &LogOptions::all()).await?;
+    check_eq!(all.len(), 20);
+    let cut = all[10].time;
+    let since = chunks(&cx, &worker, &LogOptions::all().since(cut)).await?;
+    let wanted: Vec<LogChunk> = all.into_iter().filter(|chunk| chunk.time >= cut).collect();
+    check_eq!(since, wanted);
+    let later = cut.saturating_add(jiff::SignedDuration::from_hours(1)).unwrap_or(cut);
+    check_eq!(chunks(&cx, &worker, &LogOptions::all().since(later)).await?, []);
+    Ok(())
+}
+
+async fn d8_logs_of_the_last_lines(cx: CaseContext) -> CaseResult {
+    let worker = cx.run("a", &Program::Lines(20)).await?;
+    cx.says(&worker, "line 19").await?;
+    for (tail, first) in [(3, 17), (0, 20), (20, 0), (1000, 0)] {
+        let last = chunks(&cx, &worker, &LogOptions::all().tail(tail)).await?;
+        let wanted: String = (first..20).map(|n| format!("line {n}\n")).collect();
+        check_eq!(String::from_utf8_lossy(&join(&last)).into_owned(), wanted);
+    }
+    Ok(())
+}
+
+async fn d8_logs_are_followed_live_until_it_is_deleted(cx: CaseContext) -> CaseResult {
+    let worker = cx.create("a", &Program::Lines(5)).await?;
+    cx.start(&worker).await?;
+    let mut logs = cx.provider().worker_logs(&worker, &LogOptions::following()).await?;
+    let mut read = Vec::new();
+    let reading = async {
+        while read.len() < b"line 0\n".len() * 5 {
+            match logs.next().await {
+                Some(item) => read.extend(item?.chunk().iter().flat_map(|chunk| chunk.bytes.to_vec())),
+                None => return Err(CaseFailure::new("the log ended while the worker runs")),
+            }
+        }
+        cx.provider().delete_worker(&worker, &DeleteOptions::default()).await?;
+        while let Some(item) = logs.next().await {
+            item?;
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(PATIENCE, reading).await {
+        Ok(result) => result?,
+        Err(_) => return Err(CaseFailure::new("the log did not end after the worker was deleted")),
+    }
+    check_eq!(read, b"line 0\nline 1\nline 2\nline 3\nline 4\n");
+    Ok(())
+}
+
+async fn d8_logs_are_followed_over_restarts(cx: CaseContext) -> CaseResult {
+    let worker = cx.run("a", &Program::Exit(0)).await?;
+    let mut logs = cx.provider().worker_logs(&worker, &LogOptions::following()).await?;
+    let mut run = None;
+    for _ in 0..3 {
+        let line = async {
+            match logs.next().await {
+                Some(Ok(LogItem::Chunk(chunk))) => Ok(chunk.text().into_owned()),
+                Some(Ok(LogItem::Gap { reason })) => Err(CaseFailure::new(format!("a gap: {reason}"))),
+                Some(Err(error)) => Err(CaseFailure::from(error)),
+                None => Err(CaseFailure::new("the log ended before the worker was deleted")),
+            }
+        };
+        match tokio::time::timeout(PATIENCE, line).await {
+            Ok(line) => check_eq!(line?, "run"),
+            Err(_) => return Err(CaseFailure::new("nothing came after a restart")),
+        }
+        run.clone_from(&cx.ended_after(&worker, run.as_ref()).await?.run);
+        cx.provider().start_worker(&worker, &StartOptions::after(run.clone())).await?;
+    }
+    Ok(())
+}
+
+async fn d8_logs_of_one_that_never_ran_are_empty(cx: CaseContext) -> CaseResult {
+    let worker = cx.create("a", &Program::Exit(0)).await?;
+    check_eq!(cx.text(&worker).await?, "");
+    Ok(())
+}
+
+async fn d8_logs_of_what_is_missing_are_not_found(cx: CaseContext) -> CaseResult {
+    let nobody = WorkerRef::first("nobody".parse()?);
+    for options in [LogOptions::all(), LogOptions::following()] {
+        fails_with(ErrorKind::NotFound, cx.provider().worker_logs(&nobody, &options).await.map(|_| ()))?;
+    }
+    Ok(())
+}
+
+async fn d8_logs_go_on_over_runs(cx: CaseContext) -> CaseResult {
+    let worker = cx.run("a", &Program::print("x\n")).await?;
+    let run = cx.ended(&worker).await?.run.clone();
+    cx.provider().start_worker(&worker, &StartOptions::after(run.clone())).await?;
+    cx.ended_after(&worker, run.as_ref()).await?;
+    check_eq!(cx.text(&worker).await?, "x\nx\n");
+    Ok(())
+}
+
+async fn d8_two_readers_read_the_same(cx: CaseContext) -> CaseResult {
+    let worker = cx.run("a", &Program::Flood(300_000)).await?;
+    cx.ended(&worker).await?;
+    let (one, two) = futures::join!(cx.logs(&worker), cx.logs(&worker));
+    let (one, two) = (one?, two?);
+    check!(one.len() == 300_000 && one == two, "{} and {} bytes", one.len(), two.len());
+    Ok(())
+}

@@ -1,0 +1,98 @@
+use super::{CaseContext, CaseResult, Program, cases, check, check_eq, fails_with};
+use crate::{
+    credential::{CredentialProvider as _, SecretKey, StoreOptions},
+    error::ErrorKind,
+    model::SecretReference,
+    provider::{CreateOptions, StartOptions},
+    status::WorkerPhase,
+};
+
+cases! {
+    c13_a_secret_arrives_as_a_file [SecretFiles, Logs];
+    c13_a_secret_is_resolved_again_at_each_start [SecretFiles, Logs, RestartInPlace];
+    c13_a_secret_that_is_missing_keeps_the_worker_from_running [SecretFiles];
+    c13_a_secret_as_a_variable_arrives_or_is_refused [Logs];
+    c13_a_secret_shows_nowhere [SecretFiles];
+}
+
+const PLANTED: &str = "planted-hunter2-\u{fc}";
+
+async fn put(cx: &CaseContext, value: &str) -> CaseResult {
+    let key = SecretKey::new("db/password").map_err(|error| error.to_string())?;
+    cx.secrets().store_credential(&key, value.into(), &StoreOptions::default()).await?;
+    Ok(())
+}
+
+fn reader(cx: &CaseContext) -> crate::model::WorkerConfigBuilder {
+    let (path, word) = cx.subject().secret_path("password");
+    cx.builder("a", &Program::File(word)).secret(SecretReference::file("db/password", path))
+}
+
+async fn c13_a_secret_arrives_as_a_file(cx: CaseContext) -> CaseResult {
+    put(&cx, PLANTED).await?;
+    let worker = cx.run_as(reader(&cx)).await?;
+    let status = cx.ended(&worker).await?;
+    check!(status.succeeded(), "it could not read the secret: {status:?}");
+    check_eq!(cx.text(&worker).await?, PLANTED);
+    Ok(())
+}
+
+async fn c13_a_secret_is_resolved_again_at_each_start(cx: CaseContext) -> CaseResult {
+    put(&cx, "first.").await?;
+    let worker = cx.run_as(reader(&cx)).await?;
+    let run = cx.ended(&worker).await?.run.clone();
+    put(&cx, "second.").await?;
+    cx.provider().start_worker(&worker, &StartOptions::after(run.clone())).await?;
+    cx.ended_after(&worker, run.as_ref()).await?;
+    check_eq!(cx.text(&worker).await?, "first.second.");
+    Ok(())
+}
+
+async fn c13_a_secret_that_is_missing_keeps_the_worker_from_running(cx: CaseContext) -> CaseResult {
+    let created = cx.provider().create_worker(&reader(&cx).build()?, &CreateOptions::default()).await;
+    let (error, worker) = match created {
+        Err(error) => {
+            check_eq!(cx.listed().await?, []);
+            (error, None)
+        }
+        Ok(handle) => (fails_with(ErrorKind::NotFound, cx.start(&handle.worker).await)?, Some(handle.worker)),
+    };
+    check_eq!(error.kind(), ErrorKind::NotFound);
+    check!(error.to_string().contains("db/password"), "does not name the secret: {error}");
+    if let Some(worker) = worker {
+        let status = cx.provider().get_worker_status(&worker).await?;
+        check!(!status.phase.is_alive() && status.exit.is_none(), "{status:?}");
+        put(&cx, PLANTED).await?;
+        cx.start(&worker).await?;
+        cx.until(&worker, "exited well", |status| status.succeeded()).await?;
+    }
+    Ok(())
+}
+
+async fn c13_a_secret_as_a_variable_arrives_or_is_refused(cx: CaseContext) -> CaseResult {
+    put(&cx, PLANTED).await?;
+    let builder = cx.builder("a", &Program::Environment("PASSWORD".into()));
+    let builder = builder.secret(SecretReference::variable("db/password", "PASSWORD"));
+    if !cx.subject().secret_variables() {
+        let result = cx.provider().create_worker(&builder.build()?, &CreateOptions::default()).await;
+        fails_with(ErrorKind::Unsupported, result)?;
+        check_eq!(cx.listed().await?, []);
+        return Ok(());
+    }
+    let worker = cx.run_as(builder).await?;
+    cx.ended(&worker).await?;
+    check_eq!(cx.text(&worker).await?, PLANTED);
+    Ok(())
+}
+
+async fn c13_a_secret_shows_nowhere(cx: CaseContext) -> CaseResult {
+    put(&cx, PLANTED).await?;
+    let worker = cx.run_as(reader(&cx)).await?;
+    let status = cx.ended(&worker).await?;
+    check_eq!(status.phase, WorkerPhase::Exited);
+    let config = reader(&cx).build()?;
+    for shown in [format!("{status:?}"), format!("{:?}", cx.provider()), format!("{config:?}")] {
+        check!(!shown.contains("planted-hunter2"), "the secret shows in {shown}");
+    }
+    Ok(())
+}

@@ -1,0 +1,247 @@
+use std::collections::BTreeMap;
+
+use futures::StreamExt as _;
+
+use super::{CaseContext, CaseFailure, CaseResult, PATIENCE, Program, cases, check, check_eq};
+use crate::{
+    error::Result,
+    model::{Generation, WorkerRef},
+    provider::{BoxStream, CreateOptions, DeleteOptions, WatchOptions, WorkerFilter},
+    status::{WorkerObservation, WorkerPhase},
+};
+
+cases! {
+    l10_watch_opens_with_a_whole_picture_in_brackets [Watch];
+    l10_watch_tells_a_whole_life [Watch];
+    l10_watch_opened_in_the_middle_of_changes_ends_at_the_truth [Watch];
+    l10_two_watches_see_the_same [Watch];
+    l10_a_watch_that_is_not_read_slows_nobody [Watch];
+    l10_watch_tells_only_what_was_asked_for [Watch];
+    l10_watch_sees_what_another_host_does [Watch];
+    l10_watch_tells_no_other_installations_workers [Watch];
+    l10_a_late_word_on_an_older_generation_buries_nothing [Watch];
+    l10_watch_is_opened_again_after_all_were_dropped [Watch];
+}
+
+/// A watch with the picture that a consumer would draw from it.
+struct Watching {
+    stream: BoxStream<'static, Result<WorkerObservation>>,
+    picture: BTreeMap<WorkerRef, WorkerPhase>,
+    listed: Option<BTreeMap<WorkerRef, WorkerPhase>>,
+    brackets: usize,
+}
+
+impl Watching {
+    async fn open(cx: &CaseContext, filter: WorkerFilter) -> CaseResult<Self> {
+        let stream = cx.provider().watch_workers(&WatchOptions::filter(filter)).await?;
+        let mut watching = Self { stream, picture: BTreeMap::new(), listed: None, brackets: 0 };
+        watching.until("synced", |watching| watching.brackets > 0).await?;
+        Ok(watching)
+    }
+
+    async fn next(&mut self) -> CaseResult<WorkerObservation> {
+        match tokio::time::timeout(PATIENCE, self.stream.next()).await {
+            Ok(Some(item)) => Ok(item?),
+            Ok(None) => Err(CaseFailure::new("the watch ended")),
+            Err(_) => {
+                Err(CaseFailure::new(format!("nothing was told for {PATIENCE:?}; known: {:?}", self.picture)))
+            }
+        }
+    }
+
+    async fn step(&mut self) -> CaseResult<WorkerObservation> {
+        let observation = self.next().await?;
+        match &observation {
+            WorkerObservation::Resync => self.listed = Some(BTreeMap::new()),
+            WorkerObservation::Listed(status) => match &mut self.listed {
+                Some(listed) => {
+                    listed.insert(status.worker.clone(), status.phase);
+                }
+                None => return Err(CaseFailure::new("`Listed` outside of brackets")),
+            },
+            WorkerObservation::Synced => match self.listed.take() {
+                Some(listed) => (self.picture, self.brackets) = (listed, self.brackets + 1),
+                None => return Err(CaseFailure::new("`Synced` without `Resync`")),
+            },
+            WorkerObservation::Applied(_) | WorkerObservation::Gone(_) if self.listed.is_some() => {
+                return Err(CaseFailure::new("a change inside of brackets"));
+            }
+            WorkerObservation::Applied(status) => {
+                self.picture.insert(status.worker.clone(), status.phase);
+            }
+            WorkerObservation::Gone(gone) => {
+                self.picture.remove(&gone.worker);
+            }
+        }
+        Ok(observation)
+    }
+
+    async fn until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) -> CaseResult {
+        while !condition(self) {
+            self.step()
+                .await
+                .map_err(|failure| CaseFailure::new(format!("waiting until {what}: {failure}")))?;
+        }
+        Ok(())
+    }
+
+    async fn until_phase(&mut self, worker: &WorkerRef, phase: WorkerPhase) -> CaseResult {
+        self.until(phase.as_str(), |watching| watching.picture.get(worker) == Some(&phase)).await
+    }
+
+    async fn until_gone(&mut self, worker: &WorkerRef) -> CaseResult {
+        self.until("gone", |watching| !watching.picture.contains_key(worker)).await
+    }
+}
+
+async fn l10_watch_opens_with_a_whole_picture_in_brackets(cx: CaseContext) -> CaseResult {
+    let empty = Watching::open(&cx, WorkerFilter::all()).await?;
+    check_eq!(empty.picture.len(), 0);
+    drop(empty);
+    let first = cx.create("a", &Program::Exit(0)).await?;
+    let second = cx.run("b", &Program::Exit(0)).await?;
+    cx.ended(&second).await?;
+    let watching = Watching::open(&cx, WorkerFilter::all()).await?;
+    let wanted = BTreeMap::from([(first, WorkerPhase::Created), (second, WorkerPhase::Exited)]);
+    check_eq!(watching.picture, wanted);
+    Ok(())
+}
+
+async fn l10_watch_tells_a_whole_life(cx: CaseContext) -> CaseResult {
+    let mut watching = Watching::open(&cx, WorkerFilter::all()).await?;
+    let worker = cx.create("a", &Program::ObeyTerm(0)).await?;
+    watching.until_phase(&worker, WorkerPhase::Created).await?;
+    cx.start(&worker).await?;
+    watching.until_phase(&worker, WorkerPhase::Running).await?;
+    cx.provider().stop_worker(&worker, &crate::provider::StopOptions::kill()).await?;
+    watching.until_phase(&worker, WorkerPhase::Exited).await?;
+    cx.provider().delete_worker(&worker, &DeleteOptions::default()).await?;
+    watching.until_gone(&worker).await?;
+    check_eq!(watching.brackets, 1);
+    Ok(())
+}
+
+async fn l10_watch_opened_in_the_middle_of_changes_ends_at_the_truth(cx: CaseContext) -> CaseResult {
+    let changes = async {
+        for n in 0..6 {
+            let worker = cx.run(&format!("w-{n}"), &Program::Exit(0)).await?;
+            if n % 2 == 0 {
+                cx.provider().delete_worker(&worker, &DeleteOptions::default()).await?;
+            }
+        }
+        Ok::<(), CaseFailure>(())
+    };
+    let watches = async {
+        let mut open = Vec::new();
+        for _ in 0..5 {
+            open.push(Watching::open(&cx, WorkerFilter::all()).await?);
+        }
+        Ok::<_, CaseFailure>(open)
+    };
+    let (changed, open) = futures::join!(changes, watches);
+    changed?;
+    for mut watching in open? {
+        let settled = |watching: &Watching| {
+            watching.picture.len() == 3
+                && watching.picture.values().all(|phase| *phase == WorkerPhase::Exited)
+        };
+        watching.until("settled", settled).await?;
+        check_eq!(watching.picture.keys().cloned().collect::<Vec<_>>(), cx.listed().await?);
+    }
+    Ok(())
+}
+
+async fn l10_two_watches_see_the_same(cx: CaseContext) -> CaseResult {
+    let mut first = Watching::open(&cx, WorkerFilter::all()).await?;
+    let mut second = Watching::open(&cx, WorkerFilter::all()).await?;
+    let worker = cx.run("a", &Program::Exit(0)).await?;
+    first.until_phase(&worker, WorkerPhase::Exited).await?;
+    drop(first);
+    second.until_phase(&worker, WorkerPhase::Exited).await?;
+    cx.provider().delete_worker(&worker, &DeleteOptions::default()).await?;
+    second.until_gone(&worker).await
+}
+
+async fn l10_a_watch_that_is_not_read_slows_nobody(cx: CaseContext) -> CaseResult {
+    let mut idle = Watching::open(&cx, WorkerFilter::all()).await?;
+    let mut busy = Watching::open(&cx, WorkerFilter::all()).await?;
+    for n in 0..20 {
+        let worker = cx.run(&format!("w-{n}"), &Program::Exit(0)).await?;
+        busy.until_phase(&worker, WorkerPhase::Exited).await?;
+        cx.provider().delete_worker(&worker, &DeleteOptions::default()).await?;
+        busy.until_gone(&worker).await?;
+    }
+    let last = cx.create("last", &Program::Exit(0)).await?;
+    // It has read nothing meanwhile, and still arrives at the truth.
+    let truth = BTreeMap::from([(last, WorkerPhase::Created)]);
+    idle.until("up to date", |watching| watching.picture == truth).await
+}
+
+async fn l10_watch_tells_only_what_was_asked_for(cx: CaseContext) -> CaseResult {
+    let mut red = Watching::open(&cx, WorkerFilter::all().label("team", "red")).await?;
+    cx.create_as(cx.builder("blue", &Program::Exit(0)).label("team", "blue")).await?;
+    let worker = cx.create_as(cx.builder("red", &Program::Exit(0)).label("team", "red")).await?;
+    red.until_phase(&worker, WorkerPhase::Created).await?;
+    check_eq!(red.picture.len(), 1);
+    let by_id = Watching::open(&cx, WorkerFilter::id("blue".parse()?)).await?;
+    check_eq!(by_id.picture.len(), 1);
+    Ok(())
+}
+
+async fn l10_watch_sees_what_another_host_does(cx: CaseContext) -> CaseResult {
+    let mut watching = Watching::open(&cx, WorkerFilter::all()).await?;
+    let host = cx.another_host().await?;
+    let config = cx.builder("a", &Program::Exit(0)).build()?;
+    let worker = host.create_worker(&config, &CreateOptions::default()).await?.worker;
+    watching.until_phase(&worker, WorkerPhase::Created).await?;
+    host.start_worker(&worker, &Default::default()).await?;
+    watching.until_phase(&worker, WorkerPhase::Exited).await?;
+    host.delete_worker(&worker, &DeleteOptions::default()).await?;
+    watching.until_gone(&worker).await
+}
+
+async fn l10_watch_tells_no_other_installations_workers(cx: CaseContext) -> CaseResult {
+    let other = cx.another_installation().await?;
+    let mut watching = Watching::open(&cx, WorkerFilter::all()).await?;
+    let result = async {
+        other.create("theirs", &Program::Exit(0)).await?;
+        let ours = cx.create("ours", &Program::Exit(0)).await?;
+        watching.until_phase(&ours, WorkerPhase::Created).await?;
+        check_eq!(watching.picture.len(), 1);
+        Ok(())
+    };
+    let result: CaseResult = result.await;
+    other.clean_up().await?;
+    result
+}
+
+async fn l10_a_late_word_on_an_older_generation_buries_nothing(cx: CaseContext) -> CaseResult {
+    let mut watching = Watching::open(&cx, WorkerFilter::all()).await?;
+    let first = cx.create("a", &Program::Exit(0)).await?;
+    let config = cx.builder("a", &Program::ObeyTerm(0)).build()?;
+    let options = CreateOptions::generation(Generation::FIRST.next());
+    let second = cx.provider().create_worker(&config, &options).await?.worker;
+    cx.start(&second).await?;
+    watching.until_phase(&second, WorkerPhase::Running).await?;
+    cx.provider().delete_worker(&first, &DeleteOptions::default()).await?;
+    loop {
+        if let WorkerObservation::Gone(gone) = watching.step().await? {
+            check_eq!(gone.worker, first);
+            check!(!gone.native_id.is_empty(), "the word does not say which object is gone");
+            break;
+        }
+    }
+    check_eq!(watching.picture.get(&second), Some(&WorkerPhase::Running));
+    check_eq!(cx.listed().await?, [second]);
+    Ok(())
+}
+
+async fn l10_watch_is_opened_again_after_all_were_dropped(cx: CaseContext) -> CaseResult {
+    for n in 0..3 {
+        let mut watching = Watching::open(&cx, WorkerFilter::all()).await?;
+        check_eq!(watching.picture.len(), n);
+        let worker = cx.create(&format!("w-{n}"), &Program::Exit(0)).await?;
+        watching.until_phase(&worker, WorkerPhase::Created).await?;
+    }
+    Ok(())
+}

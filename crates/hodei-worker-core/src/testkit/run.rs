@@ -1,0 +1,107 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use super::{CaseContext, CaseFailure, CaseResult, Subject, cases, report};
+use crate::capability::Capability;
+
+/// More than any case takes on a slow machine: what is not over by then hangs.
+const CASE_DEADLINE: Duration = Duration::from_secs(180);
+
+type CaseFuture = Pin<Box<dyn Future<Output = CaseResult> + Send>>;
+
+/// One behaviour, and what a provider needs for it.
+#[derive(Clone, Copy)]
+pub(super) struct Case {
+    pub(super) id: &'static str,
+    pub(super) needs: &'static [Capability],
+    pub(super) run: fn(CaseContext) -> CaseFuture,
+}
+
+/// Runs the behaviour suite against providers, as the `main` of a test without the usual harness. Understands
+/// `cargo test`'s arguments.
+pub fn run<S: Subject>(subjects: impl IntoIterator<Item = S>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("cannot start a runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut trials = Vec::new();
+    for subject in subjects {
+        let subject: Arc<dyn Subject> = Arc::new(subject);
+        for case in cases::all() {
+            let subject = Arc::clone(&subject);
+            let handle = runtime.handle().clone();
+            let name = format!("{}::{}", subject.name(), case.id);
+            trials.push(Trial::ignorable_test(name, move || handle.block_on(attempt(case, subject))));
+        }
+    }
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    conclusion.exit_code()
+}
+
+/// The names of all cases of the suite.
+pub fn case_names() -> Vec<&'static str> {
+    cases::all().into_iter().map(|case| case.id).collect()
+}
+
+async fn attempt(case: Case, subject: Arc<dyn Subject>) -> Result<Completion, Failed> {
+    let begun = Instant::now();
+    let part = subject.name();
+    let mut version = String::new();
+    let outcome = match tokio::time::timeout(CASE_DEADLINE, judge(case, subject, &mut version)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(CaseFailure::new(format!("not over after {} s", CASE_DEADLINE.as_secs()))),
+    };
+    let (result, reason) = match &outcome {
+        Ok(None) => ("passed", None),
+        Ok(Some(reason)) => ("ignored", Some(reason.clone())),
+        Err(failure) => ("failed", Some(failure.to_string())),
+    };
+    report::write(&report::Line {
+        id: case.id,
+        part: &part,
+        version: &version,
+        result,
+        reason: reason.as_deref(),
+        millis: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+    });
+    match outcome {
+        Ok(None) => Ok(Completion::Completed),
+        Ok(Some(reason)) => Ok(Completion::ignored_with(reason)),
+        Err(failure) => Err(Failed::from(failure.to_string())),
+    }
+}
+
+/// `None` for a pass, the reason for what does not apply.
+async fn judge(
+    case: Case,
+    subject: Arc<dyn Subject>,
+    version: &mut String,
+) -> Result<Option<String>, CaseFailure> {
+    let context = CaseContext::new(subject).await?;
+    version.clone_from(&context.capabilities().version);
+    let missing = case.needs.iter().copied().find(|needed| !context.capabilities().supports(*needed));
+    let Some(missing) = missing else {
+        let result = (case.run)(context.clone()).await;
+        let clean = context.clean_up().await;
+        result?;
+        clean?;
+        return Ok(None);
+    };
+    let reason = context.capabilities().reason(missing).unwrap_or_default().to_owned();
+    let refused = cases::refused(&context, missing).await;
+    let clean = context.clean_up().await;
+    refused?;
+    clean?;
+    Ok(Some(format!("{missing}: {reason}")))
+}
