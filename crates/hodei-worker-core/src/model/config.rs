@@ -106,8 +106,8 @@ impl WorkerSpec {
 ///     .build()?;
 /// assert_eq!(config.environment["RUST_LOG"], "info");
 ///
-/// let error = WorkerConfig::builder("Build 42").cpu_limit("lots").build().unwrap_err();
-/// assert_eq!(error.problems().unwrap().len(), 2);
+/// let error = WorkerConfig::builder("Build 42").command(["make"]).cpu_limit("lots").build().unwrap_err();
+/// assert_eq!(error.problems().unwrap().len(), 2); // the id and the limit
 /// # Ok::<(), hodei_worker_core::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]

@@ -109,7 +109,7 @@ pub trait WorkerProvider: fmt::Debug + Send + Sync + 'static {
     /// # use hodei_worker_core::{Result, WorkerProvider, WorkerRef, provider::StartOptions};
     /// # async fn example(provider: &dyn WorkerProvider, worker: &WorkerRef) -> Result<()> {
     /// provider.start_worker(worker, &StartOptions::default()).await?; // the first run
-    /// let last = provider.get_worker_status(worker).await?.run;
+    /// let last = provider.get_worker_status(worker).await?.run.clone();
     /// provider.start_worker(worker, &StartOptions::after(last)).await?; // once more, when that is over
     /// # Ok(()) }
     /// ```
