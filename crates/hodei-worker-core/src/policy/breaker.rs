@@ -230,10 +230,9 @@ impl Verdict {
             Err(error) => match error.kind() {
                 ErrorKind::Unavailable | ErrorKind::Timeout => Self::Failed,
                 // These may have been said without asking.
-                ErrorKind::Overloaded
-                | ErrorKind::Cancelled
-                | ErrorKind::Config
-                | ErrorKind::Unsupported => Self::Nothing,
+                ErrorKind::Overloaded | ErrorKind::Cancelled | ErrorKind::Config | ErrorKind::Unsupported => {
+                    Self::Nothing
+                }
                 _ => Self::Answered,
             },
         }

@@ -136,7 +136,8 @@ impl Statuses {
     fn insert(&self, shard: &mut Shard, read: Instant, status: &Arc<WorkerStatus>) {
         let newer = |known: &Entry| known.status.as_of > status.as_of && known.read.elapsed() < self.age;
         // "Not visible yet" passes by itself, and at any moment.
-        if status.phase == WorkerPhase::NotVisibleYet || shard.entries.get(&status.worker).is_some_and(newer) {
+        if status.phase == WorkerPhase::NotVisibleYet || shard.entries.get(&status.worker).is_some_and(newer)
+        {
             return;
         }
         shard.serial += 1;
