@@ -115,6 +115,32 @@ impl ProviderHandle {
         }
     }
 
+    /// Whether a call can go through at once.
+    pub(crate) fn is_usable(&self) -> bool {
+        matches!(*self.state.borrow(), ProviderState::Ready(_) | ProviderState::Degraded(_))
+            && self.slot.get().is_some()
+    }
+
+    /// The provider, whatever its state, once it has been connected.
+    pub(crate) fn connected(&self) -> Result<&dyn WorkerProvider> {
+        self.slot.get().map(|provider| &**provider).ok_or_else(|| self.uninitialized())
+    }
+
+    /// A handle in any state, with the channel that changes it.
+    #[cfg(test)]
+    pub(crate) fn in_state(
+        provider: Arc<dyn WorkerProvider>,
+        context: ConnectContext,
+        state: ProviderState,
+    ) -> (Self, watch::Sender<ProviderState>) {
+        let info = provider.info().clone();
+        let state = watch::Sender::new(state);
+        let slot = Slot::default();
+        let _ = slot.set(Arc::clone(&provider));
+        let retry = Arc::new(Attempt { connect: Box::new(Given(provider)), context });
+        (Self { info, state: state.clone(), slot, retry }, state)
+    }
+
     fn begin(&self) {
         let handle = self.clone();
         tokio::spawn(async move {
