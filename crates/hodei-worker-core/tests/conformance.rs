@@ -1,25 +1,65 @@
-//! The behaviour suite against the fake: bare, and lacking what a provider may lack.
+//! The behaviour suite against the fake: bare, under every layer, under all of them, and lacking what a provider may
+//! lack.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use hodei_worker_core::{
-    Capability,
+    Capability, ConnectContext, WorkerProvider,
+    policy::{
+        Breaker, Cache, Context, Layer as _, Limit, Observe, PolicySettings, Require, RetryPolicy, Stack,
+        Timeout, gate,
+    },
     testkit::{FakeSubject, run},
 };
 
+const OPTIONAL: [Capability; 11] = [
+    Capability::Watch,
+    Capability::Logs,
+    Capability::Exec,
+    Capability::Monitoring,
+    Capability::NativeGroups,
+    Capability::Images,
+    Capability::Volumes,
+    Capability::CpuLimit,
+    Capability::MemoryLimit,
+    Capability::PidsLimit,
+    Capability::SecretFiles,
+];
+
+/// A provider behind the gate of a handle that is ready.
+fn gated(inner: Arc<dyn WorkerProvider>) -> Arc<dyn WorkerProvider> {
+    let context = ConnectContext::new(inner.info().name.clone(), "gate".parse().expect("an id"));
+    // The suite wraps outside of an await: the handle is made on a thread of its own.
+    let handle = std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(hodei_worker_core::ProviderHandle::of(inner, context)).expect("a handle")
+    });
+    gate(handle.join().expect("no panic"))
+}
+
 fn main() -> ExitCode {
-    let optional = [
-        Capability::Watch,
-        Capability::Logs,
-        Capability::Exec,
-        Capability::Monitoring,
-        Capability::NativeGroups,
-        Capability::Images,
-        Capability::Volumes,
-        Capability::CpuLimit,
-        Capability::MemoryLimit,
-        Capability::PidsLimit,
-        Capability::SecretFiles,
-    ];
-    run([FakeSubject::new(), FakeSubject::new().without("least", &optional)])
+    let settings = PolicySettings::default();
+    let mut brief = settings.cache.clone();
+    brief.status = Duration::from_millis(20).into();
+    let layer =
+        |name: &str, wrap: fn(Arc<dyn WorkerProvider>, &PolicySettings) -> Arc<dyn WorkerProvider>| {
+            let settings = settings.clone();
+            FakeSubject::new().under(name, move |inner| wrap(inner, &settings))
+        };
+    run([
+        FakeSubject::new(),
+        FakeSubject::new().without("least", &OPTIONAL),
+        layer("observe", |inner, _| Observe::new(&inner.info().clone()).layer(inner)),
+        layer("context", |inner, settings| Context::new(&settings.timeouts).layer(inner)),
+        FakeSubject::new().under("ready", gated),
+        layer("require", |inner, _| Require.layer(inner)),
+        FakeSubject::new().under("cache", move |inner| Cache::new(&brief).layer(inner)),
+        layer("retry", |inner, settings| RetryPolicy::new(&settings.retry).layer(inner)),
+        layer("breaker", |inner, settings| {
+            Breaker::new(&settings.breaker, &inner.info().clone()).layer(inner)
+        }),
+        layer("limit", |inner, settings| Limit::new(&settings.limits).layer(inner)),
+        layer("timeout", |inner, settings| Timeout::new(&settings.timeouts).layer(inner)),
+        layer("standard", |inner, settings| Stack::standard(inner, settings)),
+    ])
 }

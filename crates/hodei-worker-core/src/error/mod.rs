@@ -223,6 +223,18 @@ impl fmt::Debug for Error {
     }
 }
 
+impl From<crate::model::IdError> for Error {
+    fn from(error: crate::model::IdError) -> Self {
+        Self::new(ErrorKind::Config, error.to_string())
+    }
+}
+
+impl From<crate::quantity::QuantityError> for Error {
+    fn from(error: crate::quantity::QuantityError) -> Self {
+        Self::new(ErrorKind::Config, error.to_string())
+    }
+}
+
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as _)

@@ -8,6 +8,8 @@ mod handle;
 mod registry;
 mod settings;
 mod state;
+#[cfg(all(test, feature = "testkit"))]
+mod tests;
 
 pub use config::ProviderConfig;
 pub use context::{ConnectContext, InitReporter};

@@ -132,13 +132,12 @@ impl ProviderFactory {
     fn find(&self, name: &str) -> Result<&Arc<dyn ErasedType>> {
         self.types.get(name).ok_or_else(|| {
             let known = self.types().collect::<Vec<_>>().join("`, `");
-            let suggestion = nearest(name, self.types())
-                .map(|near| format!("; did you mean `{near}`?"))
-                .unwrap_or_default();
-            Error::config(
-                "type",
-                format!("there is no provider type `{name}` here{suggestion} Known: `{known}`"),
-            )
+            let error =
+                Error::config("type", format!("there is no provider type `{name}` here, only `{known}`"));
+            match nearest(name, self.types()) {
+                Some(near) => error.with_help(format!("did you mean `{near}`?")),
+                None => error.with_help("a feature of the crate may be switched off"),
+            }
         })
     }
 

@@ -44,7 +44,11 @@ pub fn run<S: Subject>(subjects: impl IntoIterator<Item = S>) -> ExitCode {
             trials.push(Trial::ignorable_test(name, move || handle.block_on(attempt(case, subject))));
         }
     }
-    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
+    let mut arguments = Arguments::from_args();
+    // Cases wait more than they compute.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.test_threads.get_or_insert(2 * cores);
+    let conclusion = libtest_mimic::run(&arguments, trials);
     runtime.shutdown_timeout(Duration::from_secs(5));
     conclusion.exit_code()
 }

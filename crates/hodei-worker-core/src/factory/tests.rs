@@ -1,0 +1,136 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::{
+    Capability, ErrorKind,
+    model::WorkerRequirements,
+    provider::WorkerProvider,
+    testkit::{FakePlatform, FakeProvider, FakeSettings},
+};
+
+fn context() -> ConnectContext {
+    ConnectContext::new("p".parse().unwrap(), "i".parse().unwrap())
+}
+
+fn factory() -> ProviderFactory {
+    ProviderFactory::default().with::<FakeSettings>().with::<CloudSettings>()
+}
+
+fn config(settings: serde_json::Value) -> ProviderConfig {
+    ProviderConfig::new("p".parse().unwrap(), "fake").with_settings(settings)
+}
+
+/// A type that is found, and never chosen by itself.
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct CloudSettings {
+    region: String,
+}
+
+impl ProviderSettings for CloudSettings {
+    const TYPE: &'static str = "cloud";
+    type Provider = FakeProvider;
+    fn validate(&self, problems: &mut crate::settings::Problems) {
+        problems.require(!self.region.is_empty(), "region", "is required");
+    }
+    fn detect(environment: &Environment) -> Option<Detected<Self>> {
+        let region = environment.var("CLOUD_REGION")?.to_owned();
+        Some(Detected::new(Self { region }, "CLOUD_REGION is set").with_priority(99).listed_only())
+    }
+    async fn connect(self, context: ConnectContext) -> crate::Result<FakeProvider> {
+        Ok(FakeProvider::new(FakePlatform::new(), context))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn p2_a_provider_is_waited_for_without_polling() {
+    let handle = factory().create_provider(&config(json!({"connect_delay": "5s"})), &context()).unwrap();
+    assert_eq!(handle.state().as_str(), "initializing");
+    let provider = handle.ready().await.unwrap();
+    assert_eq!(handle.state().as_str(), "ready");
+    assert_eq!(provider.info().to_string(), "provider `p` (fake)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn p2_progress_is_told_on_the_way() {
+    let handle = factory().create_provider(&config(json!({"connect_delay": "5s"})), &context()).unwrap();
+    let mut changes = handle.subscribe();
+    changes.changed().await.unwrap();
+    let state = changes.borrow().clone();
+    assert!(matches!(&state, ProviderState::Initializing(progress) if progress.percent == 50), "{state:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn p2_a_failed_initialisation_is_the_calls_error_and_can_be_tried_again() {
+    let handle = factory()
+        .create_provider(&config(json!({"connect_error": "the engine is down"})), &context())
+        .unwrap();
+    let error = handle.ready().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("the engine is down"), "{error}");
+    assert_eq!(handle.provider().get_capabilities().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    handle.reconnect();
+    assert_eq!(handle.state().as_str(), "initializing");
+    assert!(handle.ready().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn p2_a_degraded_provider_works() {
+    let handle =
+        factory().create_provider(&config(json!({"degraded": "no logs today"})), &context()).unwrap();
+    handle.ready().await.unwrap();
+    let ProviderState::Degraded(capabilities) = handle.state() else { panic!("{:?}", handle.state()) };
+    assert_eq!(capabilities.degraded.as_deref(), Some("no logs today"));
+}
+
+#[tokio::test]
+async fn p2_wrong_settings_name_every_field() {
+    let wrong = config(json!({"connect_dealy": "5s", "degraded": 3, "connect_error": ""}));
+    let error = factory().create_provider(&wrong, &context()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    let text = error.to_string();
+    assert!(text.contains("did you mean `connect_delay`?"), "{text}");
+    assert!(text.contains("degraded: "), "{text}");
+    assert!(text.contains("connect_error: must say something"), "{text}");
+}
+
+#[tokio::test]
+async fn p2_an_unknown_type_names_what_exists() {
+    let wrong = ProviderConfig::new("p".parse().unwrap(), "fkae");
+    let text = factory().create_provider(&wrong, &context()).unwrap_err().to_string();
+    assert!(text.contains("did you mean `fake`?") && text.contains("`cloud`, `fake`"), "{text}");
+}
+
+#[test]
+fn p2_a_cloud_is_a_candidate_and_never_chosen() {
+    let both = Environment::of([("CLOUD_REGION", "x"), ("HODEI_FAKE", "1")], "/nowhere");
+    let detection = factory().detect_best_provider(&WorkerRequirements::default(), &both).unwrap();
+    assert_eq!(
+        (detection.chosen.provider_type, detection.chosen.reason.as_str()),
+        ("fake", "HODEI_FAKE is set")
+    );
+    assert_eq!(detection.candidates.len(), 2);
+    let cloud = Environment::of([("CLOUD_REGION", "x")], "/nowhere");
+    let error = factory().detect_best_provider(&WorkerRequirements::default(), &cloud).unwrap_err();
+    assert!(error.to_string().contains("candidates: cloud"), "{error}");
+}
+
+#[tokio::test]
+async fn p2_settings_alone_tell_the_type() {
+    let mut untyped = config(json!({"region": "x"}));
+    untyped.provider_type = None;
+    let handle = factory().create_provider(&untyped, &context()).unwrap();
+    assert_eq!(handle.info().provider_type.as_str(), "cloud");
+    untyped.settings = json!({"nothing": "like it"});
+    assert_eq!(factory().validate(&untyped).unwrap_err().kind(), ErrorKind::Config);
+}
+
+#[tokio::test]
+async fn p2_a_provider_that_is_there_needs_no_waiting() {
+    let provider = std::sync::Arc::new(FakeProvider::new(FakePlatform::new(), context()));
+    let handle = ProviderHandle::of(provider, context()).await.unwrap();
+    let ready = tokio::time::timeout(Duration::ZERO, handle.ready()).await.unwrap().unwrap();
+    assert!(ready.get_capabilities().await.unwrap().supports(Capability::Logs));
+}
