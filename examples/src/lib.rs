@@ -1,1 +1,8 @@
-//! Runnable examples of hodei-worker; see the `examples` folder.
+//! Examples of hodei-worker. Each is one file in `examples/`; run one with `cargo run --example NAME`.
+//!
+//! | example | what it shows | needs |
+//! |---|---|---|
+//! | `quickstart` | three workers, their logs live, one killed from outside, a table at the end | nothing |
+//! | `readme` | the code of the README | nothing |
+//! | `docker` | a container with limits, logs, a command in it, and usage | a Docker Engine, `--features docker` |
+//! | `custom_provider` | a provider of one's own, on a page, under the behaviour suite | `--features testkit` |

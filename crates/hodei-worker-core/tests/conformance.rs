@@ -1,6 +1,7 @@
 //! The behaviour suite against the fake: bare, under every layer, under all of them, and lacking what a provider may
 //! lack.
 
+#![allow(clippy::expect_used)] // A test harness of its own: clippy does not see that it is one.
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use hodei_worker_core::{

@@ -1,1 +1,28 @@
-//! Create, run, watch and stop workers on local processes, Docker and other providers from one embeddable crate.
+#![doc = include_str!("../README.md")]
+//!
+//! # Crate features
+//!
+//! | feature | what it brings | default |
+//! |---|---|---|
+//! | `process` | workers as local processes | yes |
+//! | `docker` | workers as containers of a Docker Engine | no |
+//! | `testkit` | the behaviour suite and the scriptable fake, for tests | no |
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod connect;
+
+pub use hodei_worker_core::*;
+
+pub use connect::{connect, factory};
+
+/// Workers as local processes.
+#[cfg(feature = "process")]
+pub mod process {
+    pub use hodei_worker_process::*;
+}
+
+/// Workers as containers of a Docker Engine.
+#[cfg(feature = "docker")]
+pub mod docker {
+    pub use hodei_worker_docker::*;
+}

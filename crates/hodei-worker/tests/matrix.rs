@@ -1,0 +1,62 @@
+//! The README's capability matrix against what the providers detect. `HODEI_WRITE_MATRIX=1` writes it anew.
+#![cfg(all(feature = "process", feature = "docker"))]
+
+use std::{fmt::Write as _, path::Path};
+
+use hodei_worker::{
+    Capability, ConnectContext, ProviderCapabilities, Support, WorkerProvider as _,
+    docker::DockerSettings,
+    process::ProcessSettings,
+};
+
+const BEGIN: &str = "<!-- matrix: checked by crates/hodei-worker/tests/matrix.rs -->\n";
+const END: &str = "<!-- end of matrix -->";
+
+/// What differs from machine to machine.
+const DETECTED: [(&str, Capability); 8] = [
+    ("process", Capability::SurvivesHost),
+    ("process", Capability::CpuLimit),
+    ("process", Capability::MemoryLimit),
+    ("process", Capability::PidsLimit),
+    ("docker", Capability::CpuLimit),
+    ("docker", Capability::MemoryLimit),
+    ("docker", Capability::PidsLimit),
+    ("docker", Capability::SecretFiles),
+];
+
+fn cell(provider: &str, capability: Capability, capabilities: &ProviderCapabilities) -> &'static str {
+    match capabilities.support(capability) {
+        _ if DETECTED.contains(&(provider, capability)) => "detected",
+        Support::Native => "yes",
+        Support::Fallback(_) => "software",
+        _ => "–",
+    }
+}
+
+#[tokio::test]
+async fn p3_the_matrix_of_the_readme_is_what_is_detected() {
+    let context = || ConnectContext::new("matrix".parse().unwrap(), "matrix".parse().unwrap());
+    let process = hodei_worker::connect(ProcessSettings::default(), context()).await.unwrap();
+    let mut settings = DockerSettings::default();
+    let host = std::env::var("HODEI_TEST_DOCKER_HOST").expect("run this by `cargo xtask test`, which starts an engine");
+    settings.endpoint = Some(host);
+    let docker = hodei_worker::connect(settings, context()).await.unwrap();
+    let (process, docker) = (process.get_capabilities().await.unwrap(), docker.get_capabilities().await.unwrap());
+
+    let mut table = String::from("\n| | process | docker |\n|---|---|---|\n");
+    for capability in Capability::ALL {
+        let (one, other) = (cell("process", *capability, &process), cell("docker", *capability, &docker));
+        writeln!(table, "| {} | {one} | {other} |", capability.as_str().replace('_', " ")).unwrap();
+    }
+    table.push('\n');
+
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let readme = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = readme.split_once(BEGIN).unwrap();
+    let (shown, after) = rest.split_once(END).unwrap();
+    if std::env::var_os("HODEI_WRITE_MATRIX").is_some() {
+        std::fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
+    } else {
+        assert_eq!(shown, table, "the README's matrix is not what was detected");
+    }
+}
