@@ -19,7 +19,7 @@ use crate::{
 
 /// Serves a worker's status and the capabilities again while they are fresh.
 ///
-/// A status says itself as of when it is. A call that changes a worker drops what is known of it before it begins and
+/// A status says as of when it is. A call that changes a worker drops what is known of it before it begins and
 /// when it ends, also where it is dropped; a read that began before such a change is not remembered. Watches that
 /// pass through replace what is known, so nobody who has seen a change reads an older status after it.
 #[derive(Debug)]
@@ -172,7 +172,11 @@ impl Statuses {
             WorkerObservation::Listed(status) | WorkerObservation::Applied(status) => {
                 let mut shard = self.shard(&status.worker);
                 shard.epoch += 1;
-                self.insert(&mut shard, Instant::now(), status);
+                // Replaces what is known, and never fills a gap: a slow reader may bring what was before a change
+                // that dropped it.
+                if shard.entries.contains_key(&status.worker) {
+                    self.insert(&mut shard, Instant::now(), status);
+                }
             }
             WorkerObservation::Gone(gone) => self.forget(Some(&gone.worker)),
             _ => {}

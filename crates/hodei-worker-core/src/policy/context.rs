@@ -1,6 +1,6 @@
 use std::future::Future;
 
-use super::{Call, Policy, TimeoutSettings, deadline};
+use super::{Call, DeadlinePassed, Policy, TimeoutSettings, deadline};
 use crate::error::Result;
 
 /// Gives the call its deadline, and its errors the operation, the provider and the worker, once for everybody below.
@@ -23,8 +23,12 @@ impl Policy for Context {
         F: Fn() -> Fut + Send + Sync,
         Fut: Future<Output = Result<T>> + Send,
     {
-        let end = deadline::after(self.settings.deadline(&call));
-        deadline::until(end, attempt()).await.map_err(|error| {
+        let result = if deadline::has_passed() {
+            Err(DeadlinePassed::unsent("the deadline had passed before the call began; nothing was sent"))
+        } else {
+            deadline::until(deadline::after(self.settings.deadline(&call)), attempt()).await
+        };
+        result.map_err(|error| {
             let error = error.with_operation(call.operation).with_provider(call.provider);
             match call.worker {
                 Some(worker) => error.with_worker(worker),

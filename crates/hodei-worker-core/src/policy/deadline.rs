@@ -50,6 +50,11 @@ pub fn current_deadline() -> Option<Instant> {
     DEADLINE.try_get().ok()
 }
 
+/// Whether there is no time left for the call.
+pub(super) fn has_passed() -> bool {
+    current_deadline().is_some_and(|deadline| deadline <= Instant::now())
+}
+
 /// That time from now, or some decades from now where that is no time at all.
 pub(super) fn after(limit: Duration) -> Instant {
     let now = Instant::now();

@@ -71,6 +71,7 @@ impl Limit {
             Ok(permit) => permit,
             Err(_) => Box::pin(queue.wait(call)).await?,
         };
+        // With the permit in hand, so that few wait for the rate at once and the rest keep their order.
         if let Some(rate) = &self.rate
             && Box::pin(deadline::bounded(rate.take(lane))).await.is_none()
         {

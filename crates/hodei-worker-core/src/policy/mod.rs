@@ -16,7 +16,7 @@
 //! | [`Limit`] | bounds what runs at once, by [`Lane`](crate::provider::Lane) | no permit is held while a retry waits |
 //! | [`Timeout`] | bounds one attempt | innermost: time in the queue is no fault of the provider |
 //!
-//! Other orders compile and are wrong. `Limit` around `RetryPolicy` keeps its permit through every back-off: sixteen
+//! Other orders compile and are wrong. `Limit` around `RetryPolicy` keeps its permit through every back-off: a few
 //! failing pulls block all others. `Timeout` around `RetryPolicy` cuts the repetitions, not the attempt that hangs.
 //! `Breaker` around `RetryPolicy` sees one failure where there were four. `Timeout` around `Limit` blames the provider
 //! for our own queue, and opens the breaker by load alone:

@@ -73,12 +73,12 @@ settings! {
 
     /// Calls at once and per second. Each kind of call has its own permits.
     LimitSettings {
-        /// Start, kill, delete, scale. Default: 32 at once, 4096 waiting.
-        control: LaneSettings = LaneSettings::at_once(32),
+        /// Start, kill, delete, scale. Default: 64 at once, 4096 waiting.
+        control: LaneSettings = LaneSettings::at_once(64),
         /// Status, list, stats, capabilities. Default: 64 at once, 4096 waiting.
         reads: LaneSettings = LaneSettings::at_once(64),
-        /// Create (with its pull) and stop (with its grace). Default: 64 at once, 4096 waiting.
-        long: LaneSettings = LaneSettings::at_once(64),
+        /// Create (with its pull) and stop (with its grace), which mostly wait. Default: 256 at once, 4096 waiting.
+        long: LaneSettings = LaneSettings::at_once(256),
         /// Opening of watches, logs and commands. Default: 32 at once, 4096 waiting.
         streams: LaneSettings = LaneSettings::at_once(32),
         /// Calls per second, of all kinds together. Default: no limit.

@@ -180,7 +180,14 @@ async fn p6_late_news_of_an_earlier_time_changes_nothing() {
         script.then(Step::Fail(unavailable()));
         start(&provider).await.unwrap_err();
     }
+    // It is half-open, and a probe is under way, when the old call gets its answer.
+    tokio::time::advance(5 * SECOND).await;
+    script.then(Step::Never);
+    let probe = Arc::clone(&provider);
+    let probe = tokio::spawn(async move { probe.get_worker_status(&worker("a")).await });
+    settle().await;
     gate.notify_one();
     old.await.unwrap().unwrap();
-    assert_eq!(breaker.state(), BreakerState::Open);
+    assert_eq!(breaker.state(), BreakerState::HalfOpen);
+    probe.abort();
 }

@@ -114,6 +114,19 @@ async fn p7_nobody_reads_an_older_status_than_a_watch_has_shown() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn p7_a_slow_watch_does_not_bring_back_what_a_change_has_dropped() {
+    let script = Script::new([]);
+    let provider = cache(&script);
+    let source = script.set_watch();
+    let mut watch = provider.watch_workers(&WatchOptions::default()).await.unwrap();
+    source.send(WorkerObservation::Applied(status(&worker("a"), WorkerPhase::Created, 0))).unwrap();
+    provider.start_worker(&worker("a"), &StartOptions::default()).await.unwrap();
+    watch.next().await.unwrap().unwrap();
+    script.set_phase(WorkerPhase::Running);
+    assert_eq!(phase(&provider, "a").await, WorkerPhase::Running);
+}
+
+#[tokio::test(start_paused = true)]
 async fn p7_what_passes_by_itself_and_errors_are_not_remembered() {
     let script = Script::new([Step::Fail(unavailable())]);
     let provider = cache(&script);

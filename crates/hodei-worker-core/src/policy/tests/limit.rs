@@ -25,7 +25,7 @@ fn one_read() -> LimitSettings {
 
 #[tokio::test(start_paused = true)]
 async fn p7_a_thousand_pulls_do_not_delay_a_kill() {
-    let script = Script::new(vec![Step::Never; 64]);
+    let script = Script::new(vec![Step::Never; 256]);
     let provider = limit(&LimitSettings::default(), &script);
     let mut pulls = tokio::task::JoinSet::new();
     for n in 0..1000 {
@@ -33,8 +33,8 @@ async fn p7_a_thousand_pulls_do_not_delay_a_kill() {
         pulls.spawn(async move { provider.create_worker(&config(n), &CreateOptions::default()).await });
     }
     settle().await;
-    assert_eq!(script.count(Operation::Create), 64);
-    assert_eq!(provider.policy().waiting(Lane::Long), 936);
+    assert_eq!(script.count(Operation::Create), 256);
+    assert_eq!(provider.policy().waiting(Lane::Long), 744);
     let begun = Instant::now();
     provider.stop_worker(&worker("w-1"), &StopOptions::kill()).await.unwrap();
     provider.get_worker_status(&worker("w-1")).await.unwrap();

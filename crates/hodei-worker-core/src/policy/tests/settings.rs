@@ -25,7 +25,7 @@ fn p5_what_is_not_named_keeps_its_default() {
     let settings: PolicySettings = serde_json::from_value(value).unwrap();
     assert_eq!(settings.timeouts.margin.as_secs(), 5);
     assert_eq!(settings.timeouts.create, PolicySettings::default().timeouts.create);
-    assert_eq!((settings.limits.reads.at_once, settings.limits.long.at_once), (8, 64));
+    assert_eq!((settings.limits.reads.at_once, settings.limits.long.at_once), (8, 256));
     assert_eq!(settings.limits.rate.unwrap().burst, 20);
 }
 

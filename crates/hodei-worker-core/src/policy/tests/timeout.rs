@@ -57,6 +57,17 @@ async fn p6_the_callers_deadline_cuts_an_attempt_and_is_told_apart() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn p6_nothing_is_sent_when_the_deadline_has_passed() {
+    let script = Script::new([]);
+    let provider = layered(Context::new(&TimeoutSettings::default()), &script);
+    let (worker, options) = (worker("a"), StopOptions::kill());
+    let error = until(Instant::now(), provider.stop_worker(&worker, &options)).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Timeout, Retry::Safe { after: None }));
+    assert_eq!((error.operation(), error.worker()), (Some(Operation::Kill), Some(&worker)));
+    assert!(script.asked().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn p6_the_nearer_deadline_counts() {
     let now = Instant::now();
     let seen = within(10 * SECOND, async {
