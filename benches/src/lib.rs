@@ -1,1 +1,9 @@
-//! Benchmarks of hodei-worker; run by `cargo xtask bench`.
+//! What the measurements share: samples, intervals, a table, a plot, and the providers that are measured.
+
+pub mod place;
+pub mod plot;
+pub mod sample;
+pub mod table;
+
+/// What a measurement ends with. Whatever goes wrong ends it.
+pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

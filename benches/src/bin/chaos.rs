@@ -1,0 +1,248 @@
+//! Kills a host with -9 in the middle of each of create, start, stop and delete, at instants spread over the call, and
+//! has another host of the same installation go on: it lists what exists by its labels, repeats the call, and nothing
+//! is orphaned and nothing double. `chaos --provider process|docker --rounds N`
+
+use std::{
+    process::{ExitCode, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hodei_worker::{
+    WorkerConfig, WorkerPhase, WorkerProvider, WorkerProviderExt as _, WorkerRef,
+    provider::{CreateOptions, DeleteOptions, LogOptions, StartOptions, StopOptions, WorkerFilter},
+    status::ExitStatus,
+    testkit::eventually,
+};
+use hodei_worker_benches::{
+    Outcome,
+    place::{Place, marked},
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    process::Command,
+};
+
+const OPERATIONS: [&str; 4] = ["create", "start", "stop", "delete"];
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Says what happens to it, and ends when it is asked to.
+const SCRIPT: &str = "trap 'echo term; exit 7' TERM; echo run; sleep 1000 & wait $!";
+
+fn main() -> ExitCode {
+    hodei_worker::process::init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = runtime.map_err(Into::into).and_then(|runtime| match words[..] {
+        ["host", place, installation, operation] => runtime.block_on(host(place, installation, operation)),
+        ["--rounds", rounds, "--provider", place] | ["--provider", place, "--rounds", rounds] => {
+            runtime.block_on(drive(place, rounds))
+        }
+        _ => Err("usage: chaos --provider process|docker --rounds N".into()),
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("chaos: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn config(place: Place, installation: &str) -> Outcome<WorkerConfig> {
+    let builder = WorkerConfig::builder("victim").command(["sh", "-c", SCRIPT]);
+    Ok(place.prepare(builder, installation).build()?)
+}
+
+async fn call(provider: &dyn WorkerProvider, operation: &str, config: &WorkerConfig) -> Outcome {
+    let worker = WorkerRef::first(config.worker_id.clone());
+    match operation {
+        "create" => drop(provider.create_worker(config, &CreateOptions::default()).await?),
+        "start" => provider.start_worker(&worker, &StartOptions::default()).await?,
+        "stop" => provider.stop_worker(&worker, &StopOptions::within(Duration::from_secs(10))).await?,
+        _ => provider.delete_worker(&worker, &DeleteOptions::default()).await?,
+    }
+    Ok(())
+}
+
+/// The host that is killed: says when it is ready, waits for the word, and makes the call.
+async fn host(place: &str, installation: &str, operation: &str) -> Outcome {
+    let place = Place::named(place)?;
+    let provider = place.connect(installation).await?;
+    let config = config(place, installation)?;
+    let mut input = BufReader::new(tokio::io::stdin()).lines();
+    println!("ready");
+    input.next_line().await?;
+    call(&*provider, operation, &config).await?;
+    println!("done");
+    input.next_line().await?;
+    Ok(())
+}
+
+async fn drive(place: &str, rounds: &str) -> Outcome {
+    let place = Place::named(place)?;
+    let rounds: u32 = rounds.parse().map_err(|_| format!("`{rounds}` is no number of rounds"))?;
+    for operation in OPERATIONS {
+        // How long the call takes undisturbed, to spread the instants over it and a little beyond.
+        let mut usual = Duration::ZERO;
+        for n in 0..3 {
+            usual = usual.max(round(place, operation, &format!("dry{n}"), None).await?.took);
+        }
+        let (mut begun, mut whole) = (0, 0);
+        for n in 0..rounds {
+            let after = usual.mul_f64(1.2 * f64::from(n) / f64::from(rounds.max(2) - 1));
+            let end = round(place, operation, &format!("{n}"), Some(after)).await;
+            let end = end.map_err(|error| format!("{operation}, killed after {after:?}: {error}"))?;
+            begun += u32::from(end.had_an_effect);
+            whole += u32::from(end.had_answered);
+        }
+        println!(
+            "{:<8} {operation:<7} {rounds} kills within {usual:?}: {begun} after it had an effect, {whole} after it had \
+             answered; nothing orphaned, nothing double",
+            place.name()
+        );
+    }
+    Ok(())
+}
+
+struct End {
+    took: Duration,
+    had_an_effect: bool,
+    had_answered: bool,
+}
+
+async fn round(place: Place, operation: &str, name: &str, kill_after: Option<Duration>) -> Outcome<End> {
+    let installation = format!("chaos-{}-{operation}-{name}", std::process::id());
+    let end = attempt(place, operation, &installation, kill_after).await;
+    // Whatever came of it, nothing stays.
+    let provider = place.connect(&installation).await?;
+    for status in provider.list_workers(&WorkerFilter::all()).await?.workers {
+        provider.delete_worker(&status.worker, &DeleteOptions::default()).await?;
+    }
+    let end = end?;
+    none_left(&installation).await?;
+    drop(provider);
+    place.clear(&installation);
+    Ok(end)
+}
+
+async fn attempt(place: Place, operation: &str, installation: &str, kill_after: Option<Duration>) -> Outcome<End> {
+    let config = config(place, installation)?;
+    let worker = WorkerRef::first(config.worker_id.clone());
+    let before = place.connect(installation).await?;
+    for earlier in OPERATIONS.iter().take_while(|earlier| **earlier != operation) {
+        if *earlier != "stop" {
+            call(&*before, earlier, &config).await?;
+        }
+    }
+    if matches!(operation, "stop" | "delete") {
+        says(&before, &worker, "run").await?;
+    }
+    drop(before);
+
+    let mut host = Command::new(std::env::current_exe()?)
+        .args(["host", place.name(), installation, operation])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut input = host.stdin.take().ok_or("no standard input")?;
+    let mut output = BufReader::new(host.stdout.take().ok_or("no standard output")?).lines();
+    if output.next_line().await?.as_deref() != Some("ready") {
+        return Err("the host did not get ready".into());
+    }
+    let begun = Instant::now();
+    input.write_all(b"go\n").await?;
+    let had_answered = match kill_after {
+        None => {
+            if output.next_line().await?.as_deref() != Some("done") {
+                return Err("the host failed without being killed".into());
+            }
+            true
+        }
+        Some(after) => {
+            // The instant is what is being tried out, so it is the clock that decides it.
+            let answered = tokio::time::timeout(after, output.next_line()).await;
+            matches!(answered, Ok(Ok(Some(line))) if line == "done")
+        }
+    };
+    let took = begun.elapsed();
+    host.kill().await?;
+
+    let had_an_effect = go_on(place, operation, installation, &config).await?;
+    Ok(End { took, had_an_effect, had_answered })
+}
+
+/// What the next host does and finds. Says whether the killed one's call had an effect.
+async fn go_on(place: Place, operation: &str, installation: &str, config: &WorkerConfig) -> Outcome<bool> {
+    let worker = WorkerRef::first(config.worker_id.clone());
+    let provider = place.connect(installation).await?;
+    let found = provider.list_workers(&WorkerFilter::all()).await?.workers;
+    if found.len() > 1 || found.iter().any(|status| status.worker != worker || status.ownership.is_none()) {
+        return Err(format!("found {found:?}").into());
+    }
+    let phase = found.first().map_or(WorkerPhase::Absent, |status| status.phase);
+    call(&*provider, operation, config).await?;
+
+    let had_an_effect = match operation {
+        "create" => phase != WorkerPhase::Absent,
+        "start" => phase != WorkerPhase::Created,
+        "stop" => phase != WorkerPhase::Running,
+        _ => phase == WorkerPhase::Absent,
+    };
+    if operation == "create" {
+        call(&*provider, "start", config).await?;
+    }
+    match operation {
+        "delete" => none_left(installation).await?,
+        "stop" => {
+            let status = provider.get_worker_status(&worker).await?;
+            if status.phase != WorkerPhase::Exited || status.exit != Some(ExitStatus::Code(7)) {
+                return Err(format!("not stopped as it should be: {status:?}").into());
+            }
+            once(&provider, &worker, "term").await?;
+        }
+        _ => {
+            says(&provider, &worker, "run").await?;
+            once(&provider, &worker, "run").await?;
+            let status = provider.get_worker_status(&worker).await?;
+            if status.phase != WorkerPhase::Running {
+                return Err(format!("does not run: {status:?}").into());
+            }
+        }
+    }
+    let listed = provider.list_workers(&WorkerFilter::all()).await?.workers.len();
+    if listed != usize::from(operation != "delete") {
+        return Err(format!("{listed} workers at the end").into());
+    }
+    Ok(had_an_effect)
+}
+
+async fn lines(provider: &Arc<dyn WorkerProvider>, worker: &WorkerRef, line: &str) -> Outcome<usize> {
+    let text = provider.collect_logs(worker, &LogOptions::all()).await?;
+    Ok(String::from_utf8_lossy(&text).lines().filter(|written| *written == line).count())
+}
+
+async fn says(provider: &Arc<dyn WorkerProvider>, worker: &WorkerRef, line: &str) -> Outcome {
+    eventually(PATIENCE, async || match lines(provider, worker, line).await? {
+        0 => Err(format!("`{line}` was never said").into()),
+        _ => Ok(()),
+    })
+    .await
+}
+
+async fn once(provider: &Arc<dyn WorkerProvider>, worker: &WorkerRef, line: &str) -> Outcome {
+    match lines(provider, worker, line).await? {
+        1 => Ok(()),
+        times => Err(format!("`{line}` was said {times} times").into()),
+    }
+}
+
+/// No process of the installation is alive.
+async fn none_left(installation: &str) -> Outcome {
+    eventually(PATIENCE, async || match marked(installation) {
+        left if left.is_empty() => Ok(()),
+        left => Err(format!("still alive: {left:?}").into()),
+    })
+    .await
+}
