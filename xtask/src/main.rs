@@ -1,16 +1,25 @@
 //! The project's own tasks: `cargo xtask`.
 
 mod backends;
+mod bench;
+mod chaos;
+mod ci;
 mod cli;
 mod failure;
 mod lock;
+mod output;
+mod packages;
 mod parts;
 mod process;
+mod report;
+mod results;
 mod run;
 mod site;
+mod spec;
 mod stop;
 mod sweep;
 mod table;
+mod test;
 mod tools;
 
 use std::process::ExitCode;
@@ -41,6 +50,13 @@ fn perform(task: Task) -> Result<()> {
         Task::Part { name, verb } => {
             parts::find(&name).ok_or_else(|| Failure(format!("no part `{name}`")))?.control(&site, &verb)
         }
-        _ => Err(Failure::new("not yet")),
+        Task::Test(options) => test::run(&site, &options),
+        Task::Ci { rules } => ci::run(&site, &rules),
+        Task::Coverage => {
+            print!("{}", results::coverage(&results::load(&site)?));
+            Ok(())
+        }
+        Task::Bench { arguments } => bench::run(&site, &arguments),
+        Task::Chaos { rounds, only } => chaos::run(&site, rounds, &only),
     }
 }

@@ -66,11 +66,19 @@ impl Site {
 
     /// Makes every folder that a run writes to.
     pub(crate) fn prepare(&self) -> Result<()> {
-        for folder in [&self.state, &self.logs(), &self.results(), &self.bin(), &self.cache] {
-            fs::create_dir_all(folder).context(format_args!("creating {}", folder.display()))?;
-        }
-        Ok(())
+        make(&self.state)?;
+        make(&self.cache)?;
+        self.prepare_work()
     }
+
+    /// Makes the folders below `target/`.
+    pub(crate) fn prepare_work(&self) -> Result<()> {
+        [self.logs(), self.results(), self.bin()].iter().try_for_each(|folder| make(folder))
+    }
+}
+
+fn make(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).context(format_args!("creating {}", folder.display()))
 }
 
 fn cache_home() -> Result<PathBuf> {

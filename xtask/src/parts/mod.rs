@@ -121,6 +121,11 @@ impl Running<'_> {
             .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    /// What did not come up, and why.
+    pub(crate) fn absent(&self) -> impl Iterator<Item = (&'static str, &Failure)> {
+        self.presences.iter().filter_map(|presence| Some((presence.name, presence.version.as_ref().err()?)))
+    }
+
     /// Leaves them running after this process.
     pub(crate) fn keep(&mut self) -> Result<()> {
         std::fs::write(self.site.state.join(sweep::KEPT), "")?;
