@@ -12,6 +12,11 @@ impl Failure {
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }
+
+    /// A failure of which everything has been printed already.
+    pub(crate) fn told() -> Self {
+        Self(String::new())
+    }
 }
 
 impl fmt::Display for Failure {

@@ -32,7 +32,9 @@ fn main() -> ExitCode {
     match cli::parse(std::env::args().skip(1)).and_then(perform) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("xtask: {error}");
+            if !error.0.is_empty() {
+                eprintln!("xtask: {error}");
+            }
             ExitCode::FAILURE
         }
     }

@@ -29,9 +29,14 @@ pub(crate) fn parts(presences: &[Presence], process: Option<&str>) -> String {
 }
 
 /// Counts by part, failures, why cases were ignored, and what was proven.
-pub(crate) fn cases(cases: &[Case]) -> String {
+pub(crate) fn cases(cases: &[Case], expected: &[&str]) -> String {
     let mut rows = vec![row!["part", "passed", "failed", "ignored"]];
-    for (part, count) in results::by_part(cases) {
+    let mut counts = results::by_part(cases);
+    for part in expected.iter().filter(|part| cases.iter().all(|case| !case.part.starts_with(**part))) {
+        // A part on which nothing ran is not to be overlooked.
+        counts.entry(part).or_default();
+    }
+    for (part, count) in counts {
         rows.push(row![part, count.passed, count.failed, count.ignored]);
     }
     let mut text = format!("\ncases\n{}", table::render(&rows));

@@ -48,7 +48,8 @@ pub(crate) fn run(site: &Site, options: &TestOptions) -> Result<()> {
     }
     results::save(site, &cases)?;
     let kernel = chosen.iter().any(|name| parts::home_of(name) == Some("process")).then(kernel);
-    let tables = report::parts(&running.presences, kernel.as_deref()) + &report::cases(&cases);
+    let tables =
+        report::parts(&running.presences, kernel.as_deref()) + &report::cases(&cases, &expected(&chosen));
     if options.require_all {
         problems.extend(missing(&running, &chosen, &cases));
     }
@@ -61,7 +62,8 @@ pub(crate) fn run(site: &Site, options: &TestOptions) -> Result<()> {
         problems.iter().for_each(|problem| println!("  {problem}"));
     }
     println!("\n{}", report::sum(&cases));
-    if problems.is_empty() { Ok(()) } else { Err(Failure(format!("{} problem(s)", problems.len()))) }
+    // All is said, and the sum is the last line.
+    if problems.is_empty() { Ok(()) } else { Err(Failure::told()) }
 }
 
 /// `cargo test` over the chosen packages, without its last arguments.
@@ -132,9 +134,7 @@ fn missing(running: &Running<'_>, chosen: &[String], cases: &[Case]) -> Vec<Stri
     for presence in running.presences.iter().filter(|presence| presence.version.is_err()) {
         problems.push(format!("{} was not there", presence.name));
     }
-    let homes = chosen.iter().filter_map(|name| parts::home_of(name));
-    let fake = chosen.iter().any(|name| name == packages::CORE).then_some("fake");
-    for part in homes.chain(fake) {
+    for part in expected(chosen) {
         // The fake is recorded once for each arrangement of layers.
         let ran = |case: &&Case| case.part == part || (part == "fake" && case.part.starts_with(part));
         if cases.iter().find(ran).is_none() {
@@ -142,6 +142,12 @@ fn missing(running: &Running<'_>, chosen: &[String], cases: &[Case]) -> Vec<Stri
         }
     }
     problems
+}
+
+/// The parts on which the chosen packages have cases.
+fn expected(chosen: &[String]) -> Vec<&'static str> {
+    let fake = chosen.iter().any(|name| name == packages::CORE).then_some("fake");
+    chosen.iter().filter_map(|name| parts::home_of(name)).chain(fake).collect()
 }
 
 fn kernel() -> String {
