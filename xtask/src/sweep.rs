@@ -160,9 +160,16 @@ fn remove_cgroup(folder: &Path) {
     let _ = fs::remove_dir(folder);
 }
 
-fn links() -> Vec<String> {
-    let entries = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+/// The interfaces of this network namespace (`/sys` may show those of another).
+pub(crate) fn links() -> Vec<String> {
+    let list = run::output(Command::new("ip").args(["-o", "link", "show"])).unwrap_or_default();
+    parse_links(&list)
+}
+
+/// Names from lines like `4: veth1@if3: <BROADCAST,…`.
+fn parse_links(list: &str) -> Vec<String> {
+    let names = list.lines().filter_map(|line| line.split(": ").nth(1)?.split('@').next());
+    names.map(str::to_owned).collect()
 }
 
 fn delete_link(link: &str) {
@@ -234,6 +241,12 @@ mod tests {
             "1 0 0:1 / /run/s rw - a a a\n2 1 0:2 / /run/s/a rw - a a a\n3 0 0:3 / /run/st rw - a a a\n";
         let below = mounts_below(Path::new("/run/s"), text);
         assert_eq!(below, [PathBuf::from("/run/s/a"), PathBuf::from("/run/s")]);
+    }
+
+    #[test]
+    fn an_interface_is_named_without_its_peer() {
+        let list = "1: lo: <LOOPBACK,UP> mtu 65536\n7: veth1@if3: <BROADCAST> mtu 1500\n";
+        assert_eq!(parse_links(list), ["lo", "veth1"]);
     }
 
     #[test]

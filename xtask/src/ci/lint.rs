@@ -5,7 +5,8 @@ use crate::failure::Result;
 use crate::run;
 
 pub(super) fn fmt(ground: &Ground<'_>) -> Result<String> {
-    run::output(run::cargo(ground.site).args(["fmt", "--all", "--check", "--", "--color=never"])).map(|_| String::new())
+    run::output(run::cargo(ground.site).args(["fmt", "--all", "--check", "--", "--color=never"]))
+        .map(|_| String::new())
 }
 
 pub(super) fn clippy(ground: &Ground<'_>) -> Result<String> {
