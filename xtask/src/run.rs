@@ -36,8 +36,11 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Err(Failure(format!("{name} failed ({}):\n{}", output.status, tail(&String::from_utf8_lossy(&said), 40))))
 }
 
+/// A program that has said nothing for so long hangs, and would hold the machine's lock for ever.
+const SILENCE: Duration = Duration::from_secs(15 * 60);
+
 /// Runs with both outputs in one pipe, hands over each line as it comes, and ends the whole
-/// process group when a stop is requested.
+/// process group when a stop is requested or nothing was heard for a quarter of an hour.
 pub(crate) fn stream(command: &mut Command, mut on_line: impl FnMut(&str)) -> Result<ExitStatus> {
     let name = command.get_program().to_string_lossy().into_owned();
     let (reader, writer) = std::io::pipe()?;
@@ -60,9 +63,13 @@ pub(crate) fn stream(command: &mut Command, mut on_line: impl FnMut(&str)) -> Re
     });
     let mut ended: Option<(ExitStatus, Instant)> = None;
     let mut asked: Option<Instant> = None;
+    let mut heard = Instant::now();
     loop {
         match lines.recv_timeout(Duration::from_millis(100)) {
-            Ok(line) => on_line(&line),
+            Ok(line) => {
+                heard = Instant::now();
+                on_line(&line);
+            }
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {}
         }
@@ -73,7 +80,11 @@ pub(crate) fn stream(command: &mut Command, mut on_line: impl FnMut(&str)) -> Re
         if ended.is_some_and(|(_, at)| at.elapsed() > Duration::from_secs(3)) {
             break;
         }
-        if stop::requested() && ended.is_none() {
+        let silent = heard.elapsed() > SILENCE;
+        if (stop::requested() || silent) && ended.is_none() {
+            if silent && asked.is_none() {
+                on_line(&format!("{name} is ended: not a word for {} minutes", SILENCE.as_secs() / 60));
+            }
             let since = *asked.get_or_insert_with(Instant::now);
             let signal = if since.elapsed() > Duration::from_secs(5) { Signal::KILL } else { Signal::TERM };
             let _ = rustix::process::kill_process_group(group, signal);

@@ -64,6 +64,14 @@ impl Site {
         self.work.join("bin")
     }
 
+    /// Empties a shared target folder that has grown too large: every clone adds its own crates to it.
+    pub(crate) fn prune(&self) {
+        if self.cargo_target.starts_with(&self.cache) && size(&self.cargo_target) > SHARED_LIMIT {
+            println!("emptying {}, which has grown over 20 GB", self.cargo_target.display());
+            let _ = fs::remove_dir_all(&self.cargo_target);
+        }
+    }
+
     /// Makes every folder that a run writes to.
     pub(crate) fn prepare(&self) -> Result<()> {
         make(&self.state)?;
@@ -75,6 +83,20 @@ impl Site {
     pub(crate) fn prepare_work(&self) -> Result<()> {
         [self.logs(), self.results(), self.bin()].iter().try_for_each(|folder| make(folder))
     }
+}
+
+/// In bytes.
+const SHARED_LIMIT: u64 = 20 << 30;
+
+fn size(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(meta) if meta.is_dir() => size(&entry.path()),
+            Ok(meta) => meta.len(),
+            Err(_) => 0,
+        })
+        .sum()
 }
 
 fn make(folder: &Path) -> Result<()> {

@@ -19,6 +19,7 @@ pub(crate) fn run(site: &Site, options: &TestOptions) -> Result<()> {
     let chosen = packages::choose(&members, &options.only)?;
     let _lock = Lock::take(site, "test")?;
     sweep::leftovers(site)?;
+    site.prune();
     let _ = fs::remove_dir_all(site.results());
     site.prepare()?;
 
@@ -40,14 +41,17 @@ pub(crate) fn run(site: &Site, options: &TestOptions) -> Result<()> {
     }
     let stopped = running.stop();
     sweep::marked("which outlived its test");
-    let cases = ran?;
+    let mut cases = ran?;
     stop::check()?;
 
     if let Err(error) = stopped {
         problems.push(format!("stopping the parts: {error}"));
     }
-    results::save(site, &cases)?;
     let kernel = chosen.iter().any(|name| parts::home_of(name) == Some("process")).then(kernel);
+    for case in cases.iter_mut().filter(|case| case.version.is_empty()) {
+        case.version = version_of(&running, kernel.as_deref(), &case.part);
+    }
+    results::save(site, &cases)?;
     let tables =
         report::parts(&running.presences, kernel.as_deref()) + &report::cases(&cases, &expected(&chosen));
     if options.require_all {
@@ -142,6 +146,15 @@ fn missing(running: &Running<'_>, chosen: &[String], cases: &[Case]) -> Vec<Stri
         }
     }
     problems
+}
+
+/// The version that a case ran on, where it did not record one.
+fn version_of(running: &Running<'_>, kernel: Option<&str>, part: &str) -> String {
+    if part == "process" {
+        return kernel.unwrap_or_default().to_owned();
+    }
+    let presence = running.presences.iter().find(|presence| presence.name == part);
+    presence.and_then(|presence| presence.version.as_ref().ok()).cloned().unwrap_or_default()
 }
 
 /// The parts on which the chosen packages have cases.
