@@ -1,0 +1,31 @@
+//! `bench`: the measurements, with the parts and the peers that they compare with.
+
+use crate::failure::{Failure, Result};
+use crate::lock::Lock;
+use crate::site::Site;
+use crate::tools::apt;
+use crate::{parts, run, sweep, test};
+
+const PACKAGE: &str = "hodei-worker-benches";
+
+pub(crate) fn run(site: &Site, arguments: &[String]) -> Result<()> {
+    let _lock = Lock::take(site, "bench")?;
+    sweep::leftovers(site)?;
+    site.prepare()?;
+    // What is not there is not compared with; the measurements say so themselves.
+    if let Err(error) = apt::install(&[("s6-svscan", "s6"), ("runsvdir", "runit")]) {
+        println!("the peers s6 and runit are not there: {error}");
+    }
+    let mut running = parts::up(site, &parts::needed(&[PACKAGE.to_owned()]));
+    for (name, error) in running.absent() {
+        println!("{name} is not there: {error}");
+    }
+    let mut command = run::cargo(site);
+    // Several binaries may live there; the measurements are the one that has the package's name.
+    command.args(["run", "--quiet", "--release", "--package", PACKAGE, "--"]).args(arguments);
+    command.envs(running.environment()).envs(test::environment(site));
+    let status = run::stream(&mut command, |line| println!("{line}"))?;
+    running.stop()?;
+    sweep::marked("which outlived its measurement");
+    if status.success() { Ok(()) } else { Err(Failure(format!("the measurements failed ({status})"))) }
+}

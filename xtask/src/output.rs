@@ -1,0 +1,185 @@
+//! Reading what `cargo test` prints.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::parts;
+use crate::results::{Case, Count, Outcome, UNIT};
+
+/// Which test binary belongs to which part, by file name.
+#[derive(Debug, Default)]
+pub(crate) struct Binaries(HashMap<String, String>);
+
+impl Binaries {
+    /// Takes in one line of `cargo test --no-run --message-format=json`.
+    pub(crate) fn note(&mut self, line: &str) {
+        let Ok(message) = serde_json::from_str::<Value>(line) else { return };
+        let Some(file) = message["executable"].as_str() else { return };
+        let package = package_name(message["package_id"].as_str().unwrap_or_default());
+        let kind = message["target"]["kind"][0].as_str().unwrap_or_default();
+        let part = if kind == "test" { parts::home_of(package) } else { None };
+        self.0.insert(file_name(file).to_owned(), part.unwrap_or(UNIT).to_owned());
+    }
+}
+
+/// The package's name in an id like `path+file:///x/crates/name#0.1.0` or `path+file:///x/dir#name@0.1.0`.
+fn package_name(id: &str) -> &str {
+    let (path, fragment) = id.split_once('#').unwrap_or((id, ""));
+    match fragment.split_once('@') {
+        Some((name, _)) => name,
+        None => file_name(path),
+    }
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Follows the output line by line.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    binaries: Binaries,
+    part: String,
+    binary: String,
+    since: Count,
+    pub(crate) cases: Vec<Case>,
+    /// Where a binary's own sum differs from the cases that were read.
+    pub(crate) odd: Vec<String>,
+}
+
+impl Reader {
+    pub(crate) fn new(binaries: Binaries) -> Self {
+        Self {
+            binaries,
+            part: UNIT.to_owned(),
+            binary: String::new(),
+            since: Count::default(),
+            cases: Vec::new(),
+            odd: Vec::new(),
+        }
+    }
+
+    /// Takes in one line.
+    pub(crate) fn line(&mut self, line: &str) {
+        let trimmed = line.trim_start();
+        if let Some(rest) = trimmed.strip_prefix("Running ").and_then(|rest| rest.strip_suffix(')')) {
+            if let Some((_, path)) = rest.rsplit_once('(') {
+                self.binary = file_name(path).to_owned();
+                self.part = self.binaries.0.get(&self.binary).map_or(UNIT, String::as_str).to_owned();
+                self.since = Count::default();
+            }
+        } else if let Some(name) = trimmed.strip_prefix("Doc-tests ") {
+            self.binary = format!("doc-tests of {name}");
+            UNIT.clone_into(&mut self.part);
+            self.since = Count::default();
+        } else if let Some(sum) = line.strip_prefix("test result: ").and_then(parse_sum) {
+            if sum != self.since {
+                self.odd.push(format!("{}: its sum is {sum:?}, its lines say {:?}", self.binary, self.since));
+            }
+        } else if let Some((name, outcome, reason)) = parse_test(line) {
+            self.since.add(outcome);
+            self.cases.push(Case {
+                id: case_name(name).to_owned(),
+                part: self.part.clone(),
+                version: String::new(),
+                outcome,
+                reason: reason.to_owned(),
+                millis: 0,
+            });
+        }
+    }
+}
+
+/// `test NAME ... ok`, `... FAILED`, `... ignored, REASON`.
+fn parse_test(line: &str) -> Option<(&str, Outcome, &str)> {
+    let (name, result) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
+    let word = result.split([' ', ',']).next().unwrap_or_default();
+    let reason = result[word.len()..].trim_start_matches([' ', ',']);
+    let outcome = match word {
+        "ok" => Outcome::Passed,
+        "FAILED" => Outcome::Failed,
+        "ignored" => Outcome::Ignored,
+        _ => return None,
+    };
+    Some((name.trim_end(), outcome, reason))
+}
+
+/// The test's own name: without its modules, a kind in brackets before it or a remark after it.
+fn case_name(name: &str) -> &str {
+    // A doc test is `path - item (line n)`, and has no better name.
+    if name.contains(" - ") && name.contains("(line ") {
+        return name;
+    }
+    let name = name.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map_or(name, |(_, name)| name);
+    let name = name.split(' ').next().unwrap_or(name);
+    name.rsplit("::").next().unwrap_or(name)
+}
+
+/// `ok. 3 passed; 0 failed; 1 ignored; …`
+fn parse_sum(text: &str) -> Option<Count> {
+    let number = |word: &str| -> Option<usize> {
+        let before = text.split(word).next()?.trim_end();
+        before.rsplit([' ', ';']).next()?.parse().ok()
+    };
+    Some(Count { passed: number("passed")?, failed: number("failed;")?, ignored: number("ignored")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUILT: &str = r#"{"reason":"compiler-artifact","package_id":"path+file:///w/crates/hodei-worker-docker#0.1.0","target":{"kind":["test"],"name":"live"},"executable":"/w/target/debug/deps/live-12ab"}
+{"reason":"compiler-artifact","package_id":"path+file:///w/benches#hodei-worker-benches@0.1.0","target":{"kind":["lib"],"name":"b"},"executable":"/w/target/debug/deps/b-1"}
+{"reason":"build-finished","success":true}"#;
+
+    const PRINTED: &str = "\
+     Running unittests src/lib.rs (target/debug/deps/b-1)
+
+running 3 tests
+test model::tests::p1_id_is_short ... ok
+test p6_waits - should panic ... FAILED
+test slow ... ignored, needs an hour
+
+test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s
+
+     Running tests/live.rs (target/debug/deps/live-12ab)
+test [docker] d1_socket ... ok
+test d8_logs (2 of 3) ... ok
+test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s
+   Doc-tests hodei_worker_core
+test crates/hodei-worker-core/src/lib.rs - (line 12) - compile ... ok
+test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s
+";
+
+    #[test]
+    fn lines_become_cases_of_the_part_whose_binary_printed_them() {
+        let mut binaries = Binaries::default();
+        BUILT.lines().for_each(|line| binaries.note(line));
+        let mut reader = Reader::new(binaries);
+        PRINTED.lines().for_each(|line| reader.line(line));
+        let short: Vec<_> =
+            reader.cases.iter().map(|case| (case.id.as_str(), case.part.as_str(), case.outcome)).collect();
+        assert_eq!(
+            short,
+            [
+                ("p1_id_is_short", "unit", Outcome::Passed),
+                ("p6_waits", "unit", Outcome::Failed),
+                ("slow", "unit", Outcome::Ignored),
+                ("d1_socket", "docker", Outcome::Passed),
+                ("d8_logs", "docker", Outcome::Passed),
+                ("crates/hodei-worker-core/src/lib.rs - (line 12) - compile", "unit", Outcome::Passed),
+            ]
+        );
+        assert_eq!(reader.cases[2].reason, "needs an hour");
+        // The second binary claims one more than it printed.
+        assert_eq!(reader.odd.len(), 1);
+        assert!(reader.odd[0].starts_with("live-12ab"));
+    }
+
+    #[test]
+    fn a_package_id_gives_its_name_in_both_forms() {
+        assert_eq!(package_name("path+file:///w/crates/hodei-worker-core#0.1.0"), "hodei-worker-core");
+        assert_eq!(package_name("path+file:///w/benches#hodei-worker-benches@0.1.0"), "hodei-worker-benches");
+    }
+}

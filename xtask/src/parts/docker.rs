@@ -1,0 +1,338 @@
+//! A Docker Engine of our own (socket and TLS), with the test image, and a registry that has it.
+//!
+//! Its bridge, data, sockets, cgroup and containerd are its own, so that it runs beside any other engine.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::failure::{Context, Failure, Result};
+use crate::parts::Part;
+use crate::process::{self, Record};
+use crate::site::Site;
+use crate::tools::apt::{self, which};
+use crate::tools::http::{Endpoint, Request};
+use crate::tools::{certificates, image, port, registry};
+use crate::{run, stop, sweep};
+
+/// An engine that the user has already, to be used in the place of ours.
+const HOST: &str = "HODEI_TEST_DOCKER_HOST";
+const ENGINE: &str = "dockerd";
+const REGISTRY: &str = "docker-registry";
+
+/// Program and Debian package.
+const PROGRAMS: [(&str, &str); 6] = [
+    (ENGINE, "docker.io"),
+    ("iptables", "iptables"),
+    ("docker-registry", "docker-registry"),
+    ("busybox", "busybox-static"),
+    ("openssl", "openssl"),
+    ("ip", "iproute2"),
+];
+
+#[derive(Debug)]
+pub(crate) struct Docker;
+
+impl Part for Docker {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    fn packages(&self) -> &'static [&'static str] {
+        &["hodei-worker-docker", "hodei-worker", "hodei-worker-examples", "hodei-worker-benches"]
+    }
+
+    fn install(&self, site: &Site) -> Result<()> {
+        if given(site).is_none() && !rustix::process::geteuid().is_root() {
+            return Err(Failure(format!(
+                "an engine of our own needs root; {HOST} names another to use instead"
+            )));
+        }
+        apt::install(&PROGRAMS)
+    }
+
+    fn start(&self, site: &Site) -> Result<()> {
+        if given(site).is_none()
+            && Record::read(&site.state, ENGINE).is_none_or(|record| !record.identity.alive())
+        {
+            certificates::make(&site.state.join("certificates"))?;
+            fs::write(site.state.join("docker.port"), port::free()?.to_string())?;
+            fs::write(site.state.join("docker.arguments"), arguments(site)?.join("\n"))?;
+            make_bridge(&sweep::bridge(&site.hash))?;
+            start_engine(site)?;
+            control_script(site)?;
+        }
+        registry::start(site, REGISTRY).map(drop)
+    }
+
+    fn ready(&self, site: &Site) -> Result<String> {
+        let endpoint = endpoint(site)?;
+        await_answer(site, &endpoint)?;
+        let version: Value =
+            serde_json::from_str(&endpoint.get("/version")?).context("the engine's version")?;
+        load_image(site, &endpoint)?;
+        let text = |name: &str| version[name].as_str().unwrap_or("?").to_owned();
+        let others = if engine_arguments(site).iter().any(|word| word == "--iptables=false") {
+            ", iptables left to the other engine"
+        } else {
+            ""
+        };
+        Ok(format!("{} (API {}{others})", text("Version"), text("ApiVersion")))
+    }
+
+    fn environment(&self, site: &Site) -> Result<Vec<(String, String)>> {
+        let mut environment = vec![("HODEI_TEST_IMAGE", image::NAME.to_owned())];
+        match given(site) {
+            Some(host) => environment.push((HOST, host)),
+            None => {
+                let record =
+                    Record::read(&site.state, ENGINE).ok_or_else(|| Failure::new("no engine runs"))?;
+                let port = fs::read_to_string(site.state.join("docker.port"))?;
+                let path = |name: &str| site.state.join(name).display().to_string();
+                environment.push((HOST, format!("unix://{}", path("docker.sock"))));
+                environment.push(("HODEI_TEST_DOCKER_PID", record.identity.pid.to_string()));
+                environment.push(("HODEI_TEST_DOCKER_PIDFILE", path("docker.pid")));
+                environment.push(("HODEI_TEST_DOCKER_TLS", format!("tcp://127.0.0.1:{port}")));
+                environment.push(("HODEI_TEST_DOCKER_CERTS", path("certificates")));
+                environment.push(("HODEI_TEST_DOCKERD_RESTART", script(site).display().to_string()));
+            }
+        }
+        if let Some(address) = registry::address(site, REGISTRY) {
+            environment.push(("HODEI_TEST_REGISTRY", address));
+        }
+        Ok(environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
+    fn stop(&self, site: &Site) -> Result<()> {
+        registry::stop(site, REGISTRY);
+        let Some(record) = Record::read(&site.state, ENGINE).filter(|record| record.identity.alive()) else {
+            return Ok(());
+        };
+        // An engine that does not answer (a test has stopped it) is ended all the same.
+        if let Err(error) = empty(&endpoint_of_ours(site)) {
+            println!("removing what runs in the engine: {error}");
+        }
+        if record.identity.end(Duration::from_secs(15)) {
+            Ok(())
+        } else {
+            Err(Failure::new("the engine lives on"))
+        }
+    }
+
+    fn control(&self, site: &Site, verb: &str) -> Result<()> {
+        let record =
+            Record::read(&site.state, ENGINE).ok_or_else(|| Failure::new("no engine of ours has run"))?;
+        let ended = match verb {
+            "start" if record.identity.alive() => return Ok(()),
+            "start" => {
+                start_engine(site)?;
+                return await_answer(site, &endpoint_of_ours(site));
+            }
+            "stop" => record.identity.end(Duration::from_secs(30)),
+            "kill" => {
+                record.identity.signal(Signal::KILL);
+                record.identity.end(Duration::ZERO)
+            }
+            _ => return Err(Failure(format!("docker: `{verb}` is none of start, stop, kill"))),
+        };
+        if ended { Ok(()) } else { Err(Failure::new("the engine lives on")) }
+    }
+}
+
+/// The user's engine; ours, named to a test or to a shell, is not that.
+fn given(site: &Site) -> Option<String> {
+    let ours = format!("unix://{}", site.state.join("docker.sock").display());
+    env::var(HOST).ok().filter(|host| !host.is_empty() && *host != ours)
+}
+
+fn endpoint_of_ours(site: &Site) -> Endpoint {
+    Endpoint::Unix(site.state.join("docker.sock"))
+}
+
+fn endpoint(site: &Site) -> Result<Endpoint> {
+    given(site).map_or_else(|| Ok(endpoint_of_ours(site)), |host| Endpoint::parse(&host).context(HOST))
+}
+
+fn arguments(site: &Site) -> Result<Vec<String>> {
+    let path = |name: &str| site.state.join(name).display().to_string();
+    let port = fs::read_to_string(site.state.join("docker.port"))?;
+    let program = which(ENGINE).ok_or_else(|| Failure::new("no dockerd"))?;
+    let mut words = vec![program.display().to_string()];
+    let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
+    option("--data-root", path("data"));
+    option("--exec-root", path("exec"));
+    option("--pidfile", path("docker.pid"));
+    // An engine that the machine configures for itself has its own settings.
+    option("--config-file", path("daemon.json"));
+    option("--host", format!("unix://{}", path("docker.sock")));
+    option("--host", format!("tcp://127.0.0.1:{port}"));
+    option("--tlscacert", path("certificates/ca.pem"));
+    option("--tlscert", path("certificates/server.pem"));
+    option("--tlskey", path("certificates/server-key.pem"));
+    option("--bridge", sweep::bridge(&site.hash));
+    // Ports of the tests are published for this machine alone.
+    option("--ip", "127.0.0.1".to_owned());
+    option("--exec-opt", "native.cgroupdriver=cgroupfs".to_owned());
+    // Whatever happens to the engine, its containers can be found by this.
+    option("--cgroup-parent", sweep::cgroup(&site.hash));
+    words.push("--tlsverify".to_owned());
+    fs::write(site.state.join("daemon.json"), "{}")?;
+    // An engine that starts removes the chains it finds, those of its neighbour too, and with them
+    // the neighbour's published ports. Ours can do without: its ports go through the proxy.
+    if process::all().iter().any(|process| process.name == ENGINE) {
+        words.push("--iptables=false".to_owned());
+    }
+    Ok(words)
+}
+
+fn engine_arguments(site: &Site) -> Vec<String> {
+    let text = fs::read_to_string(site.state.join("docker.arguments")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn log(site: &Site) -> PathBuf {
+    site.logs().join("dockerd.log")
+}
+
+fn start_engine(site: &Site) -> Result<()> {
+    // A killed engine leaves both, and refuses to start on a pid file whose pid has been given to another.
+    for name in ["docker.pid", "docker.sock"] {
+        let _ = fs::remove_file(site.state.join(name));
+    }
+    await_end_of_containerd(site);
+    process::daemon(&site.state, ENGINE, &log(site), &engine_arguments(site)).map(drop)
+}
+
+/// The kernel kills containerd with its engine. A new engine that still finds its pid, if only as
+/// a zombie, takes it for alive and waits for it in vain.
+fn await_end_of_containerd(site: &Site) {
+    let file = site.state.join("exec/containerd/containerd.pid");
+    let Ok(pid) = fs::read_to_string(&file) else { return };
+    let process = Path::new("/proc").join(pid.trim());
+    let end = Instant::now() + Duration::from_secs(5);
+    while process.exists() && Instant::now() < end {
+        stop::settle(Duration::from_millis(10));
+    }
+    let _ = fs::remove_file(file);
+}
+
+fn await_answer(site: &Site, endpoint: &Endpoint) -> Result<()> {
+    let record = Record::read(&site.state, ENGINE);
+    stop::wait_for("the engine's answer", Duration::from_secs(60), || {
+        if given(site).is_none() && record.as_ref().is_some_and(|record| !record.identity.alive()) {
+            return Err(Failure(format!("dockerd ended; its log ends:\n{}", run::log_tail(&log(site)))));
+        }
+        Ok(endpoint.get("/_ping").ok().map(drop))
+    })
+}
+
+/// A bridge with a network that nobody else uses here.
+fn make_bridge(name: &str) -> Result<()> {
+    if sweep::links().iter().any(|link| link == name) {
+        return Ok(());
+    }
+    let taken = run::output(Command::new("ip").args(["-4", "-o", "address", "show"]))?
+        + &run::output(Command::new("ip").args(["-4", "route", "show"]))?;
+    let third = free_third(&taken).ok_or_else(|| Failure::new("no free network in 172.31.0.0/16"))?;
+    run::output(Command::new("ip").args(["link", "add", name, "type", "bridge"]))?;
+    run::output(Command::new("ip").args(["address", "add", &format!("172.31.{third}.1/24"), "dev", name]))?;
+    run::output(Command::new("ip").args(["link", "set", name, "up"])).map(drop)
+}
+
+/// The third byte of a network 172.31.x.0/24 that stands nowhere in `taken`.
+fn free_third(taken: &str) -> Option<u8> {
+    (200..=250).find(|third| !taken.contains(&format!("172.31.{third}.")))
+}
+
+/// The image in the engine, and in the registry under a name that the engine has to pull.
+fn load_image(site: &Site, engine: &Endpoint) -> Result<()> {
+    let archive = image::archive(&site.state)?;
+    let (repository, tag) = image::NAME.split_once(':').unwrap_or((image::NAME, "latest"));
+    let exists = Request::new("GET", "/images/hodei-test/busybox:1/json");
+    if engine.send(&exists)?.status != 200 {
+        let path =
+            format!("/images/create?fromSrc=-&repo={repository}&tag={tag}&changes=CMD%20%5B%22sh%22%5D");
+        let answer = engine.call(
+            &Request::new("POST", &path).headers("Content-Type: application/x-tar\r\n").file(&archive),
+        )?;
+        refuse_error(&answer).context("importing the test image")?;
+    }
+    let Some(registry) = registry::address(site, REGISTRY) else { return Ok(()) };
+    let remote = format!("{registry}/{repository}");
+    engine.call(&Request::new("POST", &format!("/images/{}/tag?repo={remote}&tag={tag}", image::NAME)))?;
+    let push = format!("/images/{remote}/push?tag={tag}");
+    // An empty JSON object: no credentials.
+    let answer = engine.call(&Request::new("POST", &push).headers("X-Registry-Auth: e30=\r\n"))?;
+    refuse_error(&answer).context("pushing the test image")?;
+    engine.call(&Request::new("DELETE", &format!("/images/{remote}:{tag}"))).map(drop)
+}
+
+/// Progress comes with status 200 whatever happens; an error is one of its lines.
+fn refuse_error(progress: &str) -> Result<()> {
+    let lines = progress.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    match lines.filter_map(|line| line["error"].as_str().map(str::to_owned)).next() {
+        Some(error) => Err(Failure(error)),
+        None => Ok(()),
+    }
+}
+
+/// Removes every container and network, so that the engine stops at once and leaves nothing.
+fn empty(engine: &Endpoint) -> Result<()> {
+    let each = |path: &str| -> Result<Vec<Value>> {
+        let list: Value = serde_json::from_str(&engine.get(path)?).context(path)?;
+        Ok(list.as_array().cloned().unwrap_or_default())
+    };
+    for id in each("/containers/json?all=1")?.iter().filter_map(|item| item["Id"].as_str()) {
+        engine.send(&Request::new("DELETE", &format!("/containers/{id}?force=1&v=1")))?;
+    }
+    for network in each("/networks")? {
+        let name = network["Name"].as_str().unwrap_or_default();
+        if !matches!(name, "bridge" | "host" | "none") {
+            engine.send(&Request::new("DELETE", &format!("/networks/{name}")))?;
+        }
+    }
+    Ok(())
+}
+
+fn script(site: &Site) -> PathBuf {
+    site.bin().join("docker-engine")
+}
+
+/// The program by which a test stops and starts the engine: a copy of ourselves, since cargo may
+/// be building the original anew meanwhile. Not in the state folder: `/run` may refuse to execute.
+fn control_script(site: &Site) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let program = site.bin().join("xtask");
+    let _ = fs::remove_file(&program);
+    fs::copy(env::current_exe()?, &program).context("copying xtask for the tests")?;
+    let text = format!(
+        "#!/bin/sh\n# docker-engine start|stop|kill\nCARGO_MANIFEST_DIR='{}' exec '{}' part docker \"$@\"\n",
+        site.root.join("xtask").display(),
+        program.display()
+    );
+    fs::write(script(site), text)?;
+    fs::set_permissions(script(site), fs::Permissions::from_mode(0o755))
+        .context("the engine's control script")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bridge_gets_a_network_that_no_address_and_no_route_has() {
+        assert_eq!(free_third(""), Some(200));
+        assert_eq!(free_third("inet 172.31.200.1/24\n172.31.201.0/24 dev x"), Some(202));
+    }
+
+    #[test]
+    fn an_error_among_progress_lines_is_an_error() {
+        assert!(refuse_error("{\"status\":\"Pushing\"}\n{\"status\":\"Done\"}\n").is_ok());
+        assert_eq!(refuse_error("{\"status\":\"x\"}\r\n{\"error\":\"denied\"}\r\n").unwrap_err().0, "denied");
+    }
+}

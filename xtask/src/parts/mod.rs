@@ -1,0 +1,172 @@
+//! The real parts that tests run against: a file each.
+
+mod docker;
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use crate::failure::{Failure, Result};
+use crate::process;
+use crate::site::Site;
+use crate::sweep;
+
+/// One real part: how it comes here, starts, answers and stops.
+///
+/// What a part has to remember (ports, pids) lies in the state folder, so that each method works
+/// in another process than the one that started it.
+pub(crate) trait Part: Sync {
+    /// Its name in tables, and in the results that tests record.
+    fn name(&self) -> &'static str;
+    /// The packages whose tests need it; the first is the one that it is the proof of.
+    fn packages(&self) -> &'static [&'static str];
+    /// Brings the programs here, if they are not.
+    fn install(&self, site: &Site) -> Result<()>;
+    /// Starts it in the background; nothing happens where it runs already.
+    fn start(&self, site: &Site) -> Result<()>;
+    /// Waits until it answers, and gives its version.
+    fn ready(&self, site: &Site) -> Result<String>;
+    /// What tells tests where it is.
+    fn environment(&self, site: &Site) -> Result<Vec<(String, String)>>;
+    /// Ends it in good order. What is left after it, the sweep of the state folder removes.
+    fn stop(&self, site: &Site) -> Result<()>;
+    /// Does to it what a test asks for in the middle of its run: `start`, `stop`, `kill`.
+    fn control(&self, _site: &Site, verb: &str) -> Result<()> {
+        Err(Failure(format!("{} cannot {verb}", self.name())))
+    }
+}
+
+/// Every part there is.
+pub(crate) fn all() -> &'static [&'static dyn Part] {
+    &[&docker::Docker]
+}
+
+pub(crate) fn find(name: &str) -> Option<&'static dyn Part> {
+    all().iter().copied().find(|part| part.name() == name)
+}
+
+/// The parts that the tests of these packages need.
+pub(crate) fn needed(packages: &[String]) -> Vec<&'static dyn Part> {
+    let wanted =
+        |part: &&dyn Part| part.packages().iter().any(|name| packages.iter().any(|have| have == name));
+    all().iter().copied().filter(wanted).collect()
+}
+
+/// The part that the integration tests of a package run on.
+pub(crate) fn home_of(package: &str) -> Option<&'static str> {
+    // Local processes need nothing to be brought up.
+    if package == "hodei-worker-process" {
+        return Some("process");
+    }
+    all().iter().find(|part| part.packages().first() == Some(&package)).map(|part| part.name())
+}
+
+/// How bringing up a part ended.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    pub(crate) name: &'static str,
+    /// Its version, or why it is not there.
+    pub(crate) version: Result<String>,
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) took: Duration,
+}
+
+/// Parts that run, and are stopped when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Running<'a> {
+    site: &'a Site,
+    pub(crate) presences: Vec<Presence>,
+    keep: bool,
+    stopped: bool,
+}
+
+/// Brings parts up, all at once. One that fails does not keep the others from coming up.
+pub(crate) fn up<'a>(site: &'a Site, parts: &[&'static dyn Part]) -> Running<'a> {
+    // Before anything starts, so that a panic on the way still stops what runs.
+    let keep = site.state.join(sweep::KEPT).exists();
+    let mut running = Running { site, presences: Vec::new(), keep, stopped: false };
+    let presences = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for part in parts {
+            scope.spawn(|| {
+                let presence = bring_up(site, *part);
+                presences.lock().unwrap_or_else(PoisonError::into_inner).push(presence);
+            });
+        }
+    });
+    running.presences = presences.into_inner().unwrap_or_else(PoisonError::into_inner);
+    running.presences.sort_by_key(|presence| presence.name);
+    running
+}
+
+fn bring_up(site: &Site, part: &'static dyn Part) -> Presence {
+    let since = Instant::now();
+    let result = part
+        .install(site)
+        .and_then(|()| part.start(site))
+        .and_then(|()| part.ready(site))
+        .and_then(|version| Ok((version, part.environment(site)?)));
+    let took = since.elapsed();
+    match result {
+        Ok((version, environment)) => Presence { name: part.name(), version: Ok(version), environment, took },
+        Err(error) => Presence { name: part.name(), version: Err(error), environment: Vec::new(), took },
+    }
+}
+
+impl Running<'_> {
+    pub(crate) fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.presences
+            .iter()
+            .flat_map(|presence| &presence.environment)
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// What did not come up, and why.
+    pub(crate) fn absent(&self) -> impl Iterator<Item = (&'static str, &Failure)> {
+        self.presences.iter().filter_map(|presence| Some((presence.name, presence.version.as_ref().err()?)))
+    }
+
+    /// Leaves them running after this process.
+    pub(crate) fn keep(&mut self) -> Result<()> {
+        std::fs::write(self.site.state.join(sweep::KEPT), "")?;
+        self.keep = true;
+        Ok(())
+    }
+
+    /// Stops them, unless they are to be kept.
+    pub(crate) fn stop(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.stopped, true) || self.keep {
+            return Ok(());
+        }
+        down(self.site)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            println!("stopping the parts: {error}");
+        }
+    }
+}
+
+/// Stops every part of this checkout and removes its state.
+pub(crate) fn down(site: &Site) -> Result<()> {
+    if site.state.exists() {
+        std::thread::scope(|scope| {
+            for part in all() {
+                scope.spawn(|| {
+                    if let Err(error) = part.stop(site) {
+                        println!("stopping {}: {error}", part.name());
+                    }
+                });
+            }
+        });
+    }
+    sweep::folder(&site.state, &site.hash)
+}
+
+/// The recorded processes of this checkout that live.
+pub(crate) fn alive(site: &Site) -> Vec<process::Record> {
+    process::Record::all(&site.state).into_iter().filter(|record| record.identity.alive()).collect()
+}

@@ -1,0 +1,257 @@
+//! Taking away what a run left, whether it ended or was cut off: by our own names only.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::mount::UnmountFlags;
+use rustix::process::Signal;
+
+use crate::failure::{Context, Result};
+use crate::process::{self, Process, Record};
+use crate::site::Site;
+use crate::{run, stop};
+
+/// Marks a state folder whose parts were left running on purpose.
+pub(crate) const KEPT: &str = "kept";
+
+/// The bridge of a checkout's engine (an interface's name holds 15 bytes).
+pub(crate) fn bridge(hash: &str) -> String {
+    format!("hodei-t{hash}")
+}
+
+/// The cgroup that holds every container of a checkout's engine.
+pub(crate) fn cgroup(hash: &str) -> String {
+    format!("/hodei-test-{hash}")
+}
+
+/// What to do with a state folder that was found.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Kept running by `backends up` or `--keep`.
+    Leave,
+    Remove,
+}
+
+fn judge(kept: bool, alive: usize, recorded: usize) -> Verdict {
+    // A folder that says "kept" and whose parts have died (a reboot, a kill) is a leftover like any other.
+    if kept && recorded == alive { Verdict::Leave } else { Verdict::Remove }
+}
+
+/// Removes what cut-off runs of any checkout left. The machine's lock must be held.
+pub(crate) fn leftovers(site: &Site) -> Result<()> {
+    marked("left by an earlier run");
+    let mut known = HashSet::new();
+    for entry in fs::read_dir(&site.base).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !is_hash(&name) || !entry.path().is_dir() {
+            continue;
+        }
+        let records = Record::all(&entry.path());
+        let alive = records.iter().filter(|record| record.identity.alive()).count();
+        if judge(entry.path().join(KEPT).exists(), alive, records.len()) == Verdict::Leave {
+            known.insert(bridge(&name));
+            continue;
+        }
+        if !records.is_empty() {
+            println!("sweeping what an earlier run left in {}", entry.path().display());
+        }
+        folder(&entry.path(), &name)?;
+    }
+    for link in links().iter().filter(|link| link.strip_prefix("hodei-t").is_some_and(is_hash)) {
+        if !known.contains(link) {
+            delete_link(link);
+        }
+    }
+    Ok(())
+}
+
+/// Ends and removes everything that belongs to one state folder.
+pub(crate) fn folder(state: &Path, hash: &str) -> Result<()> {
+    let group = cgroup(hash);
+    kill_where(|process| in_cgroup(process, &group));
+    let records = Record::all(state);
+    std::thread::scope(|scope| {
+        for record in &records {
+            scope.spawn(|| record.identity.end(Duration::from_secs(10)));
+        }
+    });
+    kill_where(|process| is_engine_child(process, state));
+    // Again: an engine that was on its way down may have started one more.
+    kill_where(|process| in_cgroup(process, &group));
+    remove_cgroups(&group);
+    for link in links() {
+        if link == bridge(hash) || is_network_of(&link, state) {
+            delete_link(&link);
+        }
+    }
+    for mount in mounts_below(state, &fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()) {
+        rustix::mount::unmount(&mount, UnmountFlags::DETACH)
+            .context(format_args!("unmounting {}", mount.display()))?;
+    }
+    match fs::remove_dir_all(state) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).context(format_args!("removing {}", state.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Ends what was started below a test run and outlived it. Gives their number.
+pub(crate) fn marked(why: &str) -> usize {
+    let own = process::lineage();
+    let found: Vec<_> = process::all()
+        .into_iter()
+        .filter(|process| process.marked && !own.contains(&process.identity.pid))
+        .collect();
+    for process in &found {
+        println!("ending {} ({}), {why}", process.name, process.identity.pid);
+        process.identity.signal(Signal::KILL);
+    }
+    found.len()
+}
+
+fn kill_where(condition: impl Fn(&Process) -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        let found: Vec<_> = process::all().into_iter().filter(|process| condition(process)).collect();
+        if found.is_empty() || Instant::now() > end {
+            return;
+        }
+        found.iter().for_each(|process| process.identity.signal(Signal::KILL));
+        stop::settle(Duration::from_millis(20));
+    }
+}
+
+fn in_cgroup(process: &Process, group: &str) -> bool {
+    process.cgroups.iter().any(|line| {
+        let path = line.splitn(3, ':').nth(2).unwrap_or_default();
+        path.strip_prefix(group).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
+/// The engine's containerd and shims name our folder on their command line.
+fn is_engine_child(process: &Process, state: &Path) -> bool {
+    (process.name.starts_with("containerd") || process.name == "runc")
+        && process.arguments.iter().any(|argument| Path::new(argument).starts_with(state))
+}
+
+fn is_hash(name: &str) -> bool {
+    name.len() == 8 && name.bytes().all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase())
+}
+
+fn remove_cgroups(group: &str) {
+    let mut roots = vec![PathBuf::from("/sys/fs/cgroup")];
+    roots.extend(fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path()));
+    for root in roots {
+        remove_cgroup(&root.join(group.trim_start_matches('/')));
+    }
+}
+
+fn remove_cgroup(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_cgroup(&entry.path());
+        }
+    }
+    // Fails where it does not exist, and where a process is still leaving: the next sweep tries again.
+    let _ = fs::remove_dir(folder);
+}
+
+/// The interfaces of this network namespace (`/sys` may show those of another).
+pub(crate) fn links() -> Vec<String> {
+    let list = run::output(Command::new("ip").args(["-o", "link", "show"])).unwrap_or_default();
+    parse_links(&list)
+}
+
+/// Names from lines like `4: veth1@if3: <BROADCAST,…`.
+fn parse_links(list: &str) -> Vec<String> {
+    let names = list.lines().filter_map(|line| line.split(": ").nth(1)?.split('@').next());
+    names.map(str::to_owned).collect()
+}
+
+fn delete_link(link: &str) {
+    if let Err(error) = run::output(Command::new("ip").args(["link", "delete", link])) {
+        println!("could not remove the interface {link}: {error}");
+    }
+}
+
+/// A bridge that our engine made for a network: its id stands in the engine's own store.
+fn is_network_of(link: &str, state: &Path) -> bool {
+    let Some(id) = link.strip_prefix("br-").filter(|id| id.len() == 12) else { return false };
+    let store = fs::read(state.join("data/network/files/local-kv.db")).unwrap_or_default();
+    store.windows(id.len()).any(|window| window == id.as_bytes())
+}
+
+/// Mount points below `folder`, the innermost first.
+fn mounts_below(folder: &Path, mountinfo: &str) -> Vec<PathBuf> {
+    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
+    let mut below: Vec<_> = points
+        .map(|point| PathBuf::from(point.replace("\\040", " ")))
+        .filter(|point| point.starts_with(folder))
+        .collect();
+    below.reverse();
+    below
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Identity;
+
+    fn process(name: &str, arguments: &[&str], cgroups: &[&str]) -> Process {
+        Process {
+            identity: Identity { pid: 1, start: 1, boot: String::new() },
+            name: name.into(),
+            arguments: arguments.iter().map(ToString::to_string).collect(),
+            cgroups: cgroups.iter().map(ToString::to_string).collect(),
+            marked: false,
+        }
+    }
+
+    #[test]
+    fn only_a_kept_folder_whose_parts_all_live_is_left() {
+        assert_eq!(judge(true, 2, 2), Verdict::Leave);
+        assert_eq!(judge(true, 1, 2), Verdict::Remove);
+        assert_eq!(judge(false, 2, 2), Verdict::Remove);
+    }
+
+    #[test]
+    fn a_process_is_ours_by_its_whole_cgroup_name() {
+        let group = cgroup("0a0b0c0d");
+        assert!(in_cgroup(&process("sh", &[], &["4:memory:/hodei-test-0a0b0c0d/ff"]), &group));
+        assert!(!in_cgroup(&process("sh", &[], &["4:memory:/hodei-test-0a0b0c0d2/ff"]), &group));
+        assert!(!in_cgroup(&process("sh", &[], &["4:memory:/docker/hodei-test-0a0b0c0d"]), &group));
+    }
+
+    #[test]
+    fn an_engine_child_is_known_by_our_folder_and_its_program() {
+        let state = Path::new("/run/hodei-test/0a0b0c0d");
+        let path = "/run/hodei-test/0a0b0c0d/exec/containerd/containerd.sock";
+        assert!(is_engine_child(&process("containerd-shim", &["-address", path], &[]), state));
+        assert!(!is_engine_child(&process("tail", &["-f", path], &[]), state));
+        assert!(!is_engine_child(&process("containerd", &["/run/hodei-test/0a0b0c0d9/x"], &[]), state));
+    }
+
+    #[test]
+    fn mounts_are_taken_from_the_inside_out() {
+        let text =
+            "1 0 0:1 / /run/s rw - a a a\n2 1 0:2 / /run/s/a rw - a a a\n3 0 0:3 / /run/st rw - a a a\n";
+        let below = mounts_below(Path::new("/run/s"), text);
+        assert_eq!(below, [PathBuf::from("/run/s/a"), PathBuf::from("/run/s")]);
+    }
+
+    #[test]
+    fn an_interface_is_named_without_its_peer() {
+        let list = "1: lo: <LOOPBACK,UP> mtu 65536\n7: veth1@if3: <BROADCAST> mtu 1500\n";
+        assert_eq!(parse_links(list), ["lo", "veth1"]);
+    }
+
+    #[test]
+    fn a_state_folder_has_the_name_of_a_hash() {
+        assert!(is_hash("0a1b2c3d"));
+        assert!(!is_hash("lock") && !is_hash("0A1B2C3D") && !is_hash("0a1b2c3d4"));
+    }
+}

@@ -1,0 +1,170 @@
+//! `test`: parts up, everything run, parts down, and what it proved.
+
+use std::fs;
+
+use crate::cli::TestOptions;
+use crate::failure::{Context, Failure, Result};
+use crate::lock::Lock;
+use crate::output::{Binaries, Reader};
+use crate::parts::{self, Running};
+use crate::results::{self, Case};
+use crate::site::Site;
+use crate::{chaos, ci, packages, process, report, run, stop, sweep};
+
+/// Kill loops in a test run; `chaos --rounds` does more.
+const CHAOS_ROUNDS: u32 = 5;
+
+pub(crate) fn run(site: &Site, options: &TestOptions) -> Result<()> {
+    let members = packages::all(site)?;
+    let chosen = packages::choose(&members, &options.only)?;
+    let _lock = Lock::take(site, "test")?;
+    sweep::leftovers(site)?;
+    site.prune();
+    let _ = fs::remove_dir_all(site.results());
+    site.prepare()?;
+
+    let mut problems = Vec::new();
+    let needed = parts::needed(&chosen);
+    // The parts come up while the tests are compiled.
+    let (running, built) = std::thread::scope(|scope| {
+        let up = scope.spawn(|| parts::up(site, &needed));
+        let built = build(site, options, &chosen);
+        (up.join(), built)
+    });
+    let mut running = running.map_err(|_| Failure::new("bringing up the parts panicked"))?;
+    if options.keep {
+        running.keep()?;
+    }
+    let ran = built.and_then(|binaries| tests(site, options, &chosen, &running, binaries, &mut problems));
+    if ran.is_ok() && options.arguments.is_empty() {
+        problems.extend(chaos::in_a_test_run(site, &running, &chosen, CHAOS_ROUNDS)?);
+    }
+    let stopped = running.stop();
+    sweep::marked("which outlived its test");
+    let mut cases = ran?;
+    stop::check()?;
+
+    if let Err(error) = stopped {
+        problems.push(format!("stopping the parts: {error}"));
+    }
+    let kernel = chosen.iter().any(|name| parts::home_of(name) == Some("process")).then(kernel);
+    for case in cases.iter_mut().filter(|case| case.version.is_empty()) {
+        case.version = version_of(&running, kernel.as_deref(), &case.part);
+    }
+    results::save(site, &cases)?;
+    let tables =
+        report::parts(&running.presences, kernel.as_deref()) + &report::cases(&cases, &expected(&chosen));
+    if options.require_all {
+        problems.extend(missing(&running, &chosen, &cases));
+    }
+    if options.arguments.is_empty() {
+        problems.extend(if options.require_all { ci::all(site)? } else { ci::cheap(site)? });
+    }
+    print!("{tables}");
+    if !problems.is_empty() {
+        println!("\nproblems");
+        problems.iter().for_each(|problem| println!("  {problem}"));
+    }
+    println!("\n{}", report::sum(&cases));
+    // All is said, and the sum is the last line.
+    if problems.is_empty() { Ok(()) } else { Err(Failure::told()) }
+}
+
+/// `cargo test` over the chosen packages, without its last arguments.
+fn cargo_test(site: &Site, options: &TestOptions, chosen: &[String]) -> std::process::Command {
+    let mut command = run::cargo(site);
+    command.args(["test", "--all-features"]);
+    if options.only.is_empty() {
+        command.arg("--workspace");
+    } else {
+        for name in chosen {
+            command.args(["--package", name]);
+        }
+    }
+    command
+}
+
+fn build(site: &Site, options: &TestOptions, chosen: &[String]) -> Result<Binaries> {
+    let mut binaries = Binaries::default();
+    let mut command = cargo_test(site, options, chosen);
+    command.args(["--no-run", "--message-format=json-render-diagnostics"]);
+    let status = run::stream(&mut command, |line| {
+        if line.starts_with('{') {
+            binaries.note(line);
+        } else {
+            println!("{line}");
+        }
+    })?;
+    if status.success() { Ok(binaries) } else { Err(Failure::new("the tests do not compile")) }
+}
+
+fn tests(
+    site: &Site,
+    options: &TestOptions,
+    chosen: &[String],
+    running: &Running<'_>,
+    binaries: Binaries,
+    problems: &mut Vec<String>,
+) -> Result<Vec<Case>> {
+    let mut reader = Reader::new(binaries);
+    let mut command = cargo_test(site, options, chosen);
+    command.arg("--no-fail-fast").arg("--").args(&options.arguments);
+    command.envs(running.environment()).envs(environment(site));
+    let status = run::stream(&mut command, |line| {
+        println!("{line}");
+        reader.line(line);
+    })?;
+    stop::check()?;
+    if !status.success() {
+        problems.push(format!("cargo test failed ({status})"));
+    }
+    problems.extend(std::mem::take(&mut reader.odd));
+    let recorded = results::recorded(&site.results()).context("what the behaviour suite recorded")?;
+    Ok(results::merge(recorded, reader.cases))
+}
+
+/// What everything that is run below this task is told, besides where the parts are.
+pub(crate) fn environment(site: &Site) -> Vec<(&'static str, String)> {
+    vec![
+        (process::MARK, site.hash.clone()),
+        ("HODEI_TEST_RESULTS", site.results().display().to_string()),
+        ("HODEI_TEST_LOGS", site.logs().display().to_string()),
+    ]
+}
+
+/// Parts that a complete run has to have had.
+fn missing(running: &Running<'_>, chosen: &[String], cases: &[Case]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for presence in running.presences.iter().filter(|presence| presence.version.is_err()) {
+        problems.push(format!("{} was not there", presence.name));
+    }
+    for part in expected(chosen) {
+        // The fake is recorded once for each arrangement of layers.
+        let ran = |case: &&Case| case.part == part || (part == "fake" && case.part.starts_with(part));
+        if cases.iter().find(ran).is_none() {
+            problems.push(format!("no case was recorded on {part}"));
+        }
+    }
+    problems
+}
+
+/// The version that a case ran on, where it did not record one.
+fn version_of(running: &Running<'_>, kernel: Option<&str>, part: &str) -> String {
+    if part == "process" {
+        return kernel.unwrap_or_default().to_owned();
+    }
+    let presence = running.presences.iter().find(|presence| presence.name == part);
+    presence.and_then(|presence| presence.version.as_ref().ok()).cloned().unwrap_or_default()
+}
+
+/// The parts on which the chosen packages have cases.
+fn expected(chosen: &[String]) -> Vec<&'static str> {
+    let fake = chosen.iter().any(|name| name == packages::CORE).then_some("fake");
+    chosen.iter().filter_map(|name| parts::home_of(name)).chain(fake).collect()
+}
+
+fn kernel() -> String {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let unified = fs::exists("/sys/fs/cgroup/cgroup.controllers").unwrap_or(false);
+    format!("Linux {}, cgroup {}", release.trim(), if unified { "v2" } else { "v1" })
+}

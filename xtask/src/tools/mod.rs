@@ -1,0 +1,8 @@
+//! What several parts need.
+
+pub(crate) mod apt;
+pub(crate) mod certificates;
+pub(crate) mod http;
+pub(crate) mod image;
+pub(crate) mod port;
+pub(crate) mod registry;
