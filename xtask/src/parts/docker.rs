@@ -99,7 +99,7 @@ impl Part for Docker {
                 environment.push(("HODEI_TEST_DOCKER_PIDFILE", path("docker.pid")));
                 environment.push(("HODEI_TEST_DOCKER_TLS", format!("tcp://127.0.0.1:{port}")));
                 environment.push(("HODEI_TEST_DOCKER_CERTS", path("certificates")));
-                environment.push(("HODEI_TEST_DOCKERD_RESTART", script(site).display().to_string()));
+                environment.push(("HODEI_TEST_ENGINE", script(site).display().to_string()));
             }
         }
         if let Some(address) = registry::address(site, REGISTRY) {

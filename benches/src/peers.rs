@@ -1,0 +1,82 @@
+//! Peers that supervise processes, as Debian has them: s6 and runit.
+
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use hodei_worker_benches::{
+    Outcome,
+    place::{MARK, marked},
+};
+
+/// A supervisor of a folder of services.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer {
+    pub(crate) name: &'static str,
+    program: &'static str,
+}
+
+pub(crate) const PEERS: [Peer; 2] =
+    [Peer { name: "s6", program: "s6-svscan" }, Peer { name: "runit", program: "runsvdir" }];
+
+impl Peer {
+    /// Whether it is installed.
+    pub(crate) fn is_there(self) -> bool {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|folder| folder.join(self.program).exists())
+    }
+
+    /// Time until that many `sleep` services run.
+    pub(crate) fn start(self, services: usize) -> Outcome<Duration> {
+        let mark = format!("{}-{}", self.name, fastrand::u32(..));
+        let folder: PathBuf = std::env::temp_dir().join(format!("hodei-bench-{mark}"));
+        for n in 0..services {
+            let service = folder.join(format!("s{n}"));
+            std::fs::create_dir_all(&service)?;
+            let run = service.join("run");
+            std::fs::write(&run, "#!/bin/sh\nexec sleep 1000\n")?;
+            std::fs::set_permissions(&run, std::fs::Permissions::from_mode(0o755))?;
+        }
+        let mut command = Command::new(self.program);
+        if self.name == "s6" {
+            command.args(["-c", "1000"]);
+        }
+        command.arg(&folder).env(MARK, &mark).stdout(Stdio::null()).stderr(Stdio::null());
+        let begun = Instant::now();
+        let mut scan = command.spawn()?;
+        let running = wait_for(services, &mark);
+        let took = begun.elapsed();
+        // The head first, or it starts anew what is ended.
+        scan.kill()?;
+        scan.wait()?;
+        loop {
+            let left = marked(&mark);
+            if left.is_empty() {
+                break;
+            }
+            let pids = left.iter().map(u32::to_string);
+            Command::new("kill").arg("-9").args(pids).stderr(Stdio::null()).status()?;
+        }
+        std::fs::remove_dir_all(&folder)?;
+        running.map(|()| took)
+    }
+}
+
+/// Waits until that many `sleep` processes carry the mark.
+#[allow(clippy::disallowed_methods)] // Peers tell nobody when they are done.
+fn wait_for(services: usize, mark: &str) -> Outcome {
+    let end = Instant::now() + Duration::from_secs(60);
+    let is_sleep = |pid: &u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "sleep")
+    };
+    while Instant::now() < end {
+        if marked(mark).iter().filter(|pid| is_sleep(pid)).count() >= services {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Err(format!("only {} of {services} services came up", marked(mark).len()).into())
+}
