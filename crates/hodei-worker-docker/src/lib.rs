@@ -1,1 +1,62 @@
-//! Workers as containers of a Docker Engine: a provider of hodei-worker.
+//! Workers as containers of a Docker Engine.
+//!
+//! [`DockerSettings`] says where the engine is, [`DockerProvider`] runs workers on it, and [`DockerOptions`] are what
+//! a worker can ask of this provider alone. Engines from Docker 19.03 on are spoken to, over a Unix socket, TCP or
+//! TLS, at the newest API version that both sides know.
+//!
+//! # What it costs
+//! A worker's life is four requests: create, start, stop, delete. A kill after a grace period that was not enough is a
+//! fifth, a missing image's pull two more, a worker that this instance did not create one to find it. A list is one
+//! request and one for each worker in it, since the engine's list holds neither exit codes nor the times of runs. A
+//! watch is one connection for all watchers, a list when it begins and after each gap, and one request for each change;
+//! while nothing changes it costs nothing on a Unix socket, and on TCP a `_ping` each
+//! [`ping_interval`](DockerSettings::ping_interval), since a TCP connection can die without a sign.
+//!
+//! # What to know
+//! - A worker is a container named `hodei.<installation>.<worker>.<generation>`. It is acted on by its id, after its
+//!   labels were checked; what does not carry this installation's labels is never touched.
+//! - A command that runs by [`exec_in_worker`](hodei_worker_core::WorkerProvider::exec_in_worker) goes on when its
+//!   session is dropped: the engine has no request to end it.
+//! - Secrets are files in memory on an engine of this machine. An engine in the network sees none of our files, so that
+//!   the capability is missing there.
+//! - Nothing is retried, save a request that an idle connection turned out not to have sent.
+//!
+//! # Examples
+//! ```no_run
+//! use hodei_worker_core::{ConnectContext, WorkerConfig, WorkerProvider as _, provider::CreateOptions};
+//! use hodei_worker_docker::{DockerProvider, DockerSettings};
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let context = ConnectContext::new("docker".parse()?, "my-app".parse()?);
+//! let provider = DockerProvider::connect(DockerSettings::default(), context).await?;
+//! let config = WorkerConfig::builder("hello").image("busybox:1").command(["echo", "hello"]).build()?;
+//! let handle = provider.create_worker(&config, &CreateOptions::default()).await?;
+//! provider.start_worker(&handle.worker, &Default::default()).await?;
+//! # Ok(()) }
+//! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod backoff;
+mod capabilities;
+mod client;
+mod container;
+mod context;
+mod endpoint;
+mod error;
+mod events;
+mod exec;
+mod image;
+mod logs;
+mod memory;
+mod names;
+mod options;
+mod provider;
+mod secret;
+mod settings;
+mod stats;
+mod status;
+mod transport;
+mod volume;
+
+pub use options::{DockerOptions, NativeRestart, PullPolicy};
+pub use provider::DockerProvider;
+pub use settings::{DockerSettings, TlsSettings};

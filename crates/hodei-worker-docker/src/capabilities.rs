@@ -1,0 +1,132 @@
+//! What an engine can do, by what it says of itself.
+
+use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum, SystemVersion};
+use hodei_worker_core::{
+    Capability, ProviderCapabilities, Result,
+    quantity::{ByteSize, Cpu},
+};
+
+use crate::{DockerSettings, client::Engine, secret::SecretStore};
+
+pub(crate) async fn detect(
+    engine: &Engine,
+    version: &SystemVersion,
+    secrets: &SecretStore,
+    settings: &DockerSettings,
+) -> Result<ProviderCapabilities> {
+    let info = engine.docker().info().await.map_err(|error| engine.error(error))?;
+    secrets.set_remapped(has_option(&info, "userns"));
+    Ok(describe(&info, version, secrets.available(), settings))
+}
+
+fn has_option(info: &SystemInfo, name: &str) -> bool {
+    let wanted = format!("name={name}");
+    info.security_options.iter().flatten().any(|option| option.split(',').any(|part| part == wanted))
+}
+
+fn describe(
+    info: &SystemInfo,
+    version: &SystemVersion,
+    secret_files: Result<(), String>,
+    settings: &DockerSettings,
+) -> ProviderCapabilities {
+    let cgroup = match info.cgroup_version {
+        Some(SystemInfoCgroupVersionEnum::_2) => "cgroup v2",
+        _ => "cgroup v1",
+    };
+    let text = format!(
+        "Docker Engine {}, API {}, {cgroup}",
+        version.version.as_deref().unwrap_or("of unknown version"),
+        version.api_version.as_deref().unwrap_or("of unknown version"),
+    );
+    let limit = |found: Option<bool>, what: &str| match found {
+        Some(true) => Ok(()),
+        _ => Err(format!("the engine says that its kernel or {cgroup} has no {what}")),
+    };
+    let cpu = limit(info.cpu_cfs_quota, "CPU quota");
+    // Without a limit on swap, memory beyond the limit goes to swap, where there is some.
+    let memory = limit(info.memory_limit, "limit on memory");
+    let pids = limit(info.pids_limit, "limit on processes");
+    let raw = match settings.log_driver.as_str() {
+        "local" => Ok(()),
+        "json-file" => Err("the log driver `json-file` replaces bytes that are not UTF-8".to_owned()),
+        other => Err(format!("it is not known of the log driver `{other}`")),
+    };
+    let readable = match settings.log_driver.as_str() {
+        "none" => Err("the log driver `none` keeps nothing".to_owned()),
+        _ => Ok(()),
+    };
+    let mut all = ProviderCapabilities::new(text)
+        .with_fallback(Capability::AutoScaling, "the manager scales groups of containers")
+        .with(Capability::HealthChecks)
+        .with(Capability::Volumes)
+        .with(Capability::Networking)
+        .with(Capability::Security)
+        .with(Capability::Monitoring)
+        .without(Capability::MultiCluster, "one provider is one engine; use one for each")
+        .with(Capability::Watch)
+        .with_detected(Capability::Logs, readable.clone())
+        .with_detected(Capability::RawBytes, readable.clone().and(raw))
+        .with_detected(Capability::SplitStreams, readable)
+        .with(Capability::Exec)
+        .without(Capability::Pause, "the port has no call for it yet")
+        .with(Capability::Images)
+        .with(Capability::DeferredStart)
+        .with(Capability::KeepsStopped)
+        .with(Capability::RestartInPlace)
+        .with(Capability::SurvivesHost)
+        .without(Capability::ExactExit, "the engine reports an exit with 137 and a death by SIGKILL alike")
+        .with_detected(Capability::CpuLimit, cpu)
+        .with_detected(Capability::MemoryLimit, memory)
+        .with_detected(Capability::PidsLimit, pids)
+        .with_detected(Capability::SecretFiles, secret_files)
+        .without(Capability::NativeGroups, "an engine has no groups of its own");
+    let cores = info.ncpu.and_then(|cores| u32::try_from(cores).ok());
+    all.total_cpu = cores.map(Cpu::cores);
+    all.total_memory = info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).map(ByteSize::new);
+    if !has_option(info, "seccomp") {
+        all.degraded =
+            Some("the engine filters no system calls: it was built or runs without seccomp".to_owned());
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn described(info: Value, driver: &str) -> ProviderCapabilities {
+        let info: SystemInfo = serde_json::from_value(info).unwrap();
+        let version = serde_json::from_value(json!({"Version": "29.1", "ApiVersion": "1.52"})).unwrap();
+        let settings = DockerSettings { log_driver: driver.to_owned(), ..DockerSettings::default() };
+        describe(&info, &version, Err("far away".to_owned()), &settings)
+    }
+
+    #[test]
+    fn p3_limits_are_detected_with_their_reasons() {
+        let all = described(
+            json!({
+                "CgroupVersion": "2", "CpuCfsQuota": true, "MemoryLimit": true, "PidsLimit": false, "NCPU": 4,
+                "SecurityOptions": ["name=seccomp,profile=default", "name=userns"],
+            }),
+            "local",
+        );
+        assert_eq!(all.version, "Docker Engine 29.1, API 1.52, cgroup v2");
+        assert!(all.supports(Capability::MemoryLimit) && !all.supports(Capability::PidsLimit));
+        assert_eq!(all.reason(Capability::SecretFiles), Some("far away"));
+        assert_eq!((all.total_cpu, all.degraded.as_deref()), (Some(Cpu::cores(4)), None));
+        assert!(all.supports(Capability::RawBytes));
+        for (capability, support) in all.iter() {
+            assert_ne!(all.reason(capability), Some("not declared by this provider"), "{support:?}");
+        }
+    }
+
+    #[test]
+    fn d8_raw_bytes_depend_on_the_log_driver() {
+        assert!(described(json!({}), "json-file").reason(Capability::RawBytes).unwrap().contains("UTF-8"));
+        let none = described(json!({}), "none");
+        assert!(!none.supports(Capability::Logs) && !none.supports(Capability::RawBytes));
+    }
+}

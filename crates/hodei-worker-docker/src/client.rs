@@ -1,0 +1,231 @@
+//! One engine: the negotiated client of its API, and the few requests that bollard does not make as we need them.
+
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use bollard::{API_DEFAULT_VERSION, BollardRequest, ClientVersion, Docker, body_full, models::SystemVersion};
+use bytes::Bytes;
+use hodei_worker_core::{Error, ErrorKind, Result};
+use http::{Method, Request, Response};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+
+use crate::{
+    DockerSettings,
+    endpoint::{self, Address, Endpoint},
+    error::{EngineError, EngineResult, classify},
+    transport::{self, HttpClient},
+};
+
+/// The oldest API that has all that we use: Docker 19.03.
+const OLDEST: (usize, usize) = (1, 40);
+/// For calls that take as long as a pull or a worker's end; whoever waits sets the deadline.
+const LONG: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A connection to one engine, with its pool.
+pub(crate) struct Engine {
+    pub(crate) endpoint: Endpoint,
+    http: HttpClient,
+    authority: String,
+    timeout: Duration,
+    docker: RwLock<Docker>,
+}
+
+impl Engine {
+    /// A connection that has asked the engine nothing yet.
+    pub(crate) fn new(endpoint: Endpoint, settings: &DockerSettings) -> Result<Self> {
+        let tls = endpoint.tls.as_ref().map(endpoint::tls_config).transpose()?;
+        let http = transport::client(endpoint.address.clone(), tls, settings.connect_timeout.get());
+        let authority = match &endpoint.address {
+            Address::Unix(_) => "localhost".to_owned(),
+            Address::Tcp { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
+            Address::Tcp { host, port, .. } => format!("{host}:{port}"),
+        };
+        let timeout = settings.request_timeout.get();
+        let docker = connect(&http, &authority, timeout, API_DEFAULT_VERSION)
+            .map_err(|error| classify(error, &endpoint))?;
+        Ok(Self { endpoint, http, authority, timeout, docker: RwLock::new(docker) })
+    }
+
+    /// Agrees on an API version: the newest that both sides speak. Old engines refuse what is too new for them, new
+    /// ones what is too old.
+    pub(crate) async fn negotiate(&self) -> Result<SystemVersion> {
+        let answer = self.send(Method::GET, "/version".to_owned(), None).await.map_err(|error| {
+            let status = crate::error::status(&error);
+            let error = self.error(error);
+            match status {
+                // Go's TLS servers answer 400 to a request in the clear.
+                Some(400) if self.endpoint.tls.is_none() => {
+                    error.with_help("if this is the engine's port for TLS, set `tls`")
+                }
+                Some(_) => error.with_help("is this a Docker Engine?"),
+                None => error,
+            }
+        })?;
+        let version: SystemVersion = self.decode(answer).await?;
+        let theirs = version.api_version.as_deref().and_then(parse_version);
+        let Some(theirs) = theirs else {
+            return Err(Error::new(ErrorKind::Unexpected, "what answers there names no API version")
+                .with_context("endpoint", &self.endpoint)
+                .with_help("is this a Docker Engine?"));
+        };
+        let ours = (API_DEFAULT_VERSION.major_version, API_DEFAULT_VERSION.minor_version);
+        let least = version.min_api_version.as_deref().and_then(parse_version).unwrap_or((0, 0));
+        let agreed = theirs.min(ours);
+        if agreed < OLDEST || agreed < least {
+            let message = format!(
+                "the engine speaks the API versions {}.{} to {}.{}, this library {}.{} to {}.{}",
+                least.0, least.1, theirs.0, theirs.1, OLDEST.0, OLDEST.1, ours.0, ours.1
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message)
+                .with_context("endpoint", &self.endpoint)
+                .with_help("update the older of the two"));
+        }
+        let agreed = ClientVersion { major_version: agreed.0, minor_version: agreed.1 };
+        let docker =
+            connect(&self.http, &self.authority, self.timeout, &agreed).map_err(|error| self.error(error))?;
+        *self.docker.write().unwrap_or_else(PoisonError::into_inner) = docker;
+        Ok(version)
+    }
+
+    /// The client of the API, at the agreed version. Cheap to clone.
+    pub(crate) fn docker(&self) -> Docker {
+        self.docker.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The client for calls that may take long to begin their answer.
+    pub(crate) fn patient(&self) -> Docker {
+        self.docker().with_timeout(LONG)
+    }
+
+    /// A request that bollard cannot make, at the agreed version. `query` begins with `?` or is empty.
+    pub(crate) async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        query: &str,
+        body: Option<Vec<u8>>,
+    ) -> EngineResult<Response<Incoming>> {
+        let version = self.docker().client_version();
+        self.send(method, format!("/v{version}{path}{query}"), body).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: String,
+        body: Option<Vec<u8>>,
+    ) -> EngineResult<Response<Incoming>> {
+        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.authority));
+        if body.is_some() {
+            request = request.header(http::header::CONTENT_TYPE, "application/json");
+        }
+        let request = request.body(body_full(Bytes::from(body.unwrap_or_default())))?;
+        let answer = tokio::time::timeout(self.timeout, self.http.request(request));
+        let answer = answer.await.map_err(|_| EngineError::RequestTimeoutError)??;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let bytes = answer.into_body().collect().await?.to_bytes();
+        #[derive(serde::Deserialize)]
+        struct Refusal {
+            message: String,
+        }
+        let message = serde_json::from_slice::<Refusal>(&bytes)
+            .map_or_else(|_| String::from_utf8_lossy(&bytes).into_owned(), |refusal| refusal.message);
+        Err(EngineError::DockerResponseServerError { status_code: status.as_u16(), message })
+    }
+
+    /// Reads an answer as JSON.
+    pub(crate) async fn decode<T: serde::de::DeserializeOwned>(
+        &self,
+        answer: Response<Incoming>,
+    ) -> Result<T> {
+        let bytes = answer.into_body().collect().await.map_err(|error| self.error(error.into()))?.to_bytes();
+        serde_json::from_slice(&bytes).map_err(|error| {
+            Error::new(ErrorKind::Unexpected, "the engine's answer makes no sense")
+                .with_context("endpoint", &self.endpoint)
+                .with_source(error)
+        })
+    }
+
+    /// What failed, as the library's error.
+    pub(crate) fn error(&self, error: EngineError) -> Error {
+        classify(error, &self.endpoint)
+    }
+}
+
+fn connect(
+    http: &HttpClient,
+    authority: &str,
+    timeout: Duration,
+    version: &ClientVersion,
+) -> EngineResult<Docker> {
+    let http = http.clone();
+    let send = move |request: BollardRequest| {
+        let answer = http.request(request);
+        Box::pin(async move { answer.await.map_err(EngineError::from) })
+    };
+    Docker::connect_with_custom_transport(
+        send,
+        Some(format!("http://{authority}")),
+        timeout.as_secs(),
+        version,
+    )
+}
+
+fn parse_version(text: &str) -> Option<(usize, usize)> {
+    let (major, minor) = text.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("endpoint", &self.endpoint.to_string()).finish_non_exhaustive()
+    }
+}
+
+/// A query string of these pairs, percent-encoded.
+pub(crate) fn query(pairs: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    for (n, (name, value)) in pairs.iter().enumerate() {
+        text.push(if n == 0 { '?' } else { '&' });
+        text.push_str(name);
+        text.push('=');
+        for byte in value.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                text.push(byte as char);
+            } else {
+                text.push_str(&format!("%{byte:02X}"));
+            }
+        }
+    }
+    text
+}
+
+/// Shared by everything that talks to the engine.
+pub(crate) type SharedEngine = Arc<Engine>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d1_queries_are_encoded() {
+        assert_eq!(
+            query(&[("a", "x y"), ("filters", r#"{"é":1}"#)]),
+            "?a=x%20y&filters=%7B%22%C3%A9%22%3A1%7D"
+        );
+        assert_eq!(query(&[]), "");
+    }
+
+    #[test]
+    fn d1_versions_are_read() {
+        assert_eq!(parse_version("1.41"), Some((1, 41)));
+        assert_eq!(parse_version("1"), None);
+    }
+}

@@ -1,0 +1,228 @@
+use std::{path::Path, sync::Arc};
+
+use bollard::models::{ContainerCreateBody, ContainerCreateResponse, ContainerStateStatusEnum};
+use hodei_worker_core::{
+    Error, ErrorKind, Result, WorkerConfig, WorkerHandle, WorkerRef,
+    credential::resolve,
+    model::{ContainerImage, MountSource, Ownership, SecretReference, SecretTarget},
+    provider::CreateOptions,
+};
+use http::Method;
+
+use super::spec::{self, Parts};
+use crate::{
+    DockerOptions, PullPolicy,
+    client::query,
+    error::{EngineError, status, words},
+    memory::{Facts, Known},
+    names,
+    provider::Shared,
+};
+
+/// Creations that fail since a container of the same name is just being removed, before we give up.
+const ATTEMPTS: usize = 4;
+
+impl Shared {
+    /// One request where nothing stands in the way: the creation itself. What exists already is found by the conflict
+    /// of names, a missing image by the engine's 404.
+    pub(crate) async fn create(
+        &self,
+        worker: &WorkerRef,
+        config: &WorkerConfig,
+        options: &CreateOptions,
+    ) -> Result<WorkerHandle> {
+        let typed = config.options::<DockerOptions>()?.unwrap_or_default();
+        let mut ownership = Ownership::new(self.installation().clone(), worker.clone());
+        ownership.intent.clone_from(&options.intent);
+        ownership.fingerprint = Some(config.fingerprint());
+        let variables = self.check_secrets(config, &typed).await?;
+        let files = self.secrets.files(worker, &config.secrets)?;
+        let parts = Parts {
+            settings: &self.settings,
+            options: &typed,
+            ownership: &ownership,
+            files: &files,
+            variables,
+        };
+        let body = spec::body(config, parts)?;
+        let image =
+            config.image.as_ref().ok_or_else(|| Error::config("image", "a container needs an image"))?;
+
+        if typed.pull == PullPolicy::Always {
+            self.pull(image, options).await?;
+        }
+        if !files.is_empty() {
+            // The engine binds only what exists; the contents come with each start.
+            self.secrets.prepare(worker, &files).await?;
+        }
+        let created =
+            Box::pin(self.create_or_adopt(worker, config, &ownership, image, &typed, body, options)).await;
+        match created {
+            Ok((id, fresh)) => {
+                let facts = Facts {
+                    id: Some(Arc::clone(&id)),
+                    state: if fresh { Known::NeverRun } else { Known::Nothing },
+                    made: Some(Arc::new(spec::made(config, &typed))),
+                    asked: None,
+                };
+                self.memory.of(worker).know(facts);
+                Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), &*id))
+            }
+            Err(error) => {
+                // A conflict means that a container is there, whose files these may be.
+                if error.kind() != ErrorKind::Conflict && !files.is_empty() && !error.is_retryable() {
+                    self.secrets.remove(worker).await?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The container's id, and whether it was made just now.
+    #[allow(clippy::too_many_arguments)] // All of it describes the one container.
+    async fn create_or_adopt(
+        &self,
+        worker: &WorkerRef,
+        config: &WorkerConfig,
+        ownership: &Ownership,
+        image: &ContainerImage,
+        typed: &DockerOptions,
+        body: ContainerCreateBody,
+        options: &CreateOptions,
+    ) -> Result<(Arc<str>, bool)> {
+        let name = names::container(self.installation(), worker);
+        let mut pulled = false;
+        for _ in 0..ATTEMPTS {
+            let error = match self.post(&name, &body).await {
+                Ok(id) => return Ok((id, true)),
+                Err(error) => error,
+            };
+            match status(&error) {
+                Some(404) if typed.pull == PullPolicy::Never => {
+                    return Err(Error::new(ErrorKind::NotFound, "the engine does not have the image")
+                        .with_context("image", image)
+                        .with_help("pull it, or allow that by the option `pull`"));
+                }
+                Some(404) if !pulled => {
+                    pulled = true;
+                    let turn = self.pulls.turn(image).await;
+                    // Whoever had the turn before has pulled it.
+                    if !turn.waited() {
+                        self.pull(image, options).await?;
+                    } else {
+                        pulled = false;
+                    }
+                }
+                Some(409) => {
+                    if let Some(id) = self.settle_conflict(worker, ownership, &name).await? {
+                        return Ok((id, false));
+                    }
+                }
+                Some(400) => return Err(self.refused(config, error)),
+                _ => return Err(self.engine.error(error)),
+            }
+        }
+        Err(Error::new(ErrorKind::Conflict, "a container of that name comes and goes")
+            .with_context("name", name))
+    }
+
+    /// Not by bollard, which logs the body, secret variables included.
+    async fn post(&self, name: &str, body: &ContainerCreateBody) -> Result<Arc<str>, EngineError> {
+        let bytes = serde_json::to_vec(body)?;
+        let path = query(&[("name", name)]);
+        let answer = self.engine.request(Method::POST, "/containers/create", &path, Some(bytes)).await?;
+        let bytes = http_body_util::BodyExt::collect(answer.into_body()).await?.to_bytes();
+        let created: ContainerCreateResponse = serde_json::from_slice(&bytes)?;
+        for warning in &created.warnings {
+            tracing::warn!(container = name, warning, "the engine warns about a creation");
+        }
+        Ok(created.id.into())
+    }
+
+    /// Somebody has the name. The same worker with the same configuration is the one that was asked for; `None` means
+    /// that the name has become free.
+    async fn settle_conflict(
+        &self,
+        worker: &WorkerRef,
+        ownership: &Ownership,
+        name: &str,
+    ) -> Result<Option<Arc<str>>> {
+        let Some(inspected) = self.inspect(name).await? else { return Ok(None) };
+        let id = inspected.id.clone().unwrap_or_default();
+        let removing = inspected.state.as_ref().and_then(|state| state.status);
+        let Some(found) = self.ours(worker, inspected) else {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "a container of the worker's name exists that is not this installation's; it is left alone",
+            )
+            .with_context("container", id)
+            .with_context("name", name));
+        };
+        if removing == Some(ContainerStateStatusEnum::REMOVING) {
+            self.wait_until_removed(&found.id).await?;
+            return Ok(None);
+        }
+        if found.ownership.fingerprint != ownership.fingerprint {
+            return Err(Error::new(ErrorKind::Conflict, "this generation exists with another configuration")
+                .with_context("container", id)
+                .with_help("delete it, or create the next generation"));
+        }
+        Ok(Some(found.id))
+    }
+
+    /// The engine has read the configuration and does not like it. Nothing was made.
+    fn refused(&self, config: &WorkerConfig, error: EngineError) -> Error {
+        for (n, mount) in config.mounts.iter().enumerate() {
+            if let MountSource::Bind { path } = &mount.source
+                && self.engine.endpoint.is_local()
+                && !Path::new(path).exists()
+            {
+                return Error::config(
+                    format!("mounts[{n}].source.bind.path"),
+                    format!("`{path}` does not exist on the engine's machine"),
+                );
+            }
+        }
+        Error::new(ErrorKind::Config, format!("the engine refuses the configuration: {}", words(&error)))
+            .with_context("status", 400)
+    }
+
+    /// Fails before anything exists if a secret cannot be had; returns those that go into the environment.
+    async fn check_secrets(
+        &self,
+        config: &WorkerConfig,
+        typed: &DockerOptions,
+    ) -> Result<Vec<(String, String)>> {
+        let mut variables = Vec::new();
+        for (n, secret) in config.secrets.iter().enumerate() {
+            let field = format!("secrets[{n}].target");
+            match &secret.target {
+                SecretTarget::Variable { name } if typed.allow_secret_variables => {
+                    let value = self.resolve_text(secret, &field).await?;
+                    variables.push((name.clone(), value));
+                }
+                SecretTarget::Variable { name } => {
+                    let message = format!(
+                        "the secret variable `{name}` could be read by whoever may inspect containers"
+                    );
+                    return Err(Error::config(field, message).with_help(
+                        "make it a file, or set the option `allow_secret_variables` if the program reads nothing else",
+                    ));
+                }
+                SecretTarget::File { path } if !path.starts_with('/') => {
+                    let message = format!("`{path}` is not an absolute path inside the container");
+                    return Err(Error::config(field, message));
+                }
+                _ => drop(resolve(&*self.context.credentials, secret).await?),
+            }
+        }
+        Ok(variables)
+    }
+
+    async fn resolve_text(&self, secret: &SecretReference, field: &str) -> Result<String> {
+        let found = resolve(&*self.context.credentials, secret).await?;
+        let text = found.material.expose_str().filter(|text| !text.contains('\0'));
+        text.map(str::to_owned)
+            .ok_or_else(|| Error::config(field.to_owned(), "the secret is no text, as a variable must be"))
+    }
+}

@@ -1,0 +1,107 @@
+use std::sync::Arc;
+
+use bollard::query_parameters::StartContainerOptions;
+use hodei_worker_core::{Error, ErrorKind, Result, WorkerRef, provider::StartOptions};
+
+use crate::{
+    error::{self, EngineError, words},
+    memory::{Facts, Known},
+    provider::Shared,
+    status,
+};
+
+impl Shared {
+    /// One request for a worker that we created and nobody has started; else a look at its last run before it.
+    ///
+    /// The engine starts whatever does not run and calls that success, so that the order of look and start is kept by a
+    /// lock here. Two hosts that start one worker at once are kept apart by the owner's lease, not by the engine.
+    pub(crate) async fn start(&self, worker: &WorkerRef, options: &StartOptions) -> Result<()> {
+        let remembered = self.memory.of(worker);
+        let _turn = remembered.starting.lock().await;
+        let facts = remembered.facts().clone();
+        let id = match facts {
+            Facts { id: Some(id), state: Known::NeverRun, made: Some(made), .. }
+                if options.after.is_none() && made.secrets.is_empty() =>
+            {
+                id
+            }
+            _ => match self.look_before_start(worker, options).await? {
+                Some(id) => id,
+                None => return Ok(()),
+            },
+        };
+        // Should this call be dropped now, nobody knows whether the worker runs.
+        remembered.edit(|facts| {
+            facts.state = Known::Nothing;
+            facts.asked = None;
+        });
+        let started = self.engine.patient().start_container(&id, None::<StartContainerOptions>).await;
+        match started {
+            Ok(()) => {
+                remembered.edit(|facts| facts.state = Known::StartedHere);
+                Ok(())
+            }
+            Err(error) => Err(self.not_started(worker, &id, error).await),
+        }
+    }
+
+    /// The container to start, or `None` if that run has begun already.
+    async fn look_before_start(
+        &self,
+        worker: &WorkerRef,
+        options: &StartOptions,
+    ) -> Result<Option<Arc<str>>> {
+        let found = self.find_or_fail(worker).await?;
+        let state = found.state();
+        let run = status::run_id(&state);
+        if run != options.after {
+            return match run {
+                Some(_) => Ok(None),
+                None => {
+                    Err(Error::new(ErrorKind::Conflict, "it has never run, so no run can follow that one"))
+                }
+            };
+        }
+        if found.is_alive() {
+            return Err(Error::new(ErrorKind::Conflict, "the run that this start is to follow is not over")
+                .with_help("stop it first"));
+        }
+        let made = found.made();
+        if !made.secrets.is_empty() {
+            let files = self.secrets.files(worker, &made.secrets)?;
+            let credentials = &*self.context.credentials;
+            self.secrets.write(worker, &files, made.user.as_deref(), credentials).await?;
+        }
+        Ok(Some(found.id))
+    }
+
+    /// Why the engine did not start it: gone, or the engine's own record of the attempt, by its code.
+    async fn not_started(&self, worker: &WorkerRef, id: &str, error: EngineError) -> Error {
+        let Some(status) = error::status(&error) else { return self.engine.error(error) };
+        let inspected = match self.inspect(id).await {
+            Ok(Some(inspected)) => inspected,
+            Ok(None) => {
+                self.memory.forget(worker);
+                return Error::worker_not_found(worker);
+            }
+            Err(unreachable) => return unreachable,
+        };
+        let state = inspected.state.clone().unwrap_or_default();
+        if !status::start_failed(&state) {
+            return self.engine.error(error);
+        }
+        let command = inspected.path.unwrap_or_default();
+        match state.exit_code {
+            Some(code @ (126 | 127)) => {
+                let why = if code == 127 { "does not exist" } else { "cannot be executed" };
+                Error::config("command", format!("the command `{command}` {why} in the container"))
+                    .with_context("engine", words(&error))
+            }
+            _ => Error::new(
+                ErrorKind::Config,
+                format!("the engine cannot start the container: {}", words(&error)),
+            )
+            .with_context("status", status),
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Logs: byte for byte, over all runs, and followed across restarts of the worker and of the engine.
+
+mod frames;
+mod position;
+mod read;
+mod tail;

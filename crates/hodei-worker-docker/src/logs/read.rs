@@ -1,0 +1,303 @@
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt as _;
+use hodei_worker_core::{
+    Error, ErrorKind, Result, Retry, Timestamp, WorkerObservation, WorkerRef, WorkerStatus,
+    model::RunId,
+    provider::{BoxStream, LogChunk, LogItem, LogOptions, WorkerFilter},
+};
+use http::Method;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::sync::mpsc;
+
+use super::{
+    frames::{Decoder, Frame},
+    position::{Position, Resumption, Verdict},
+    tail,
+};
+use crate::{backoff::Backoff, client::query, error::status, provider::Shared, status as engine_status};
+
+/// Items that wait for a slow reader; then the engine waits, which keeps the rest.
+const AHEAD: usize = 64;
+/// A follow that ends while the worker runs is opened again after this time.
+const AGAIN: Duration = Duration::from_millis(100);
+/// More than that many times the frames are not read twice to find the beginning of a line.
+const MOST_FRAMES: u64 = 1 << 20;
+
+impl Shared {
+    pub(crate) async fn logs(
+        self: &Arc<Self>,
+        worker: &WorkerRef,
+        options: &LogOptions,
+    ) -> Result<BoxStream<'static, Result<LogItem>>> {
+        let id = self.id_of(worker).await?;
+        let mut position = Position::new(options.since.unwrap_or(Timestamp::UNIX_EPOCH));
+        let mut ahead = Vec::new();
+        let source = match options.tail {
+            None => Some(self.open_logs(worker, &id, options.follow, options.since).await?),
+            Some(lines) => {
+                (ahead, position) = self.read_tail(worker, &id, lines, options).await?;
+                None
+            }
+        };
+        let (send, receive) = mpsc::channel(AHEAD);
+        let reader = Reader {
+            shared: Arc::clone(self),
+            worker: worker.clone(),
+            id,
+            options: options.clone(),
+            position,
+            send,
+        };
+        tokio::spawn(async move {
+            let send = reader.send.clone();
+            tokio::select! {
+                () = send.closed() => {}
+                () = reader.run(ahead, source) => {}
+            }
+        });
+        let stream = futures::stream::unfold(receive, |mut receive| async move {
+            receive.recv().await.map(|item| (item, receive))
+        });
+        Ok(stream.boxed())
+    }
+
+    async fn open_logs(
+        &self,
+        worker: &WorkerRef,
+        id: &str,
+        follow: bool,
+        since: Option<Timestamp>,
+    ) -> Result<Source> {
+        let since = since.map(|time| format!("{}.{:09}", time.as_second(), time.subsec_nanosecond()));
+        self.request_logs(worker, id, follow, &[("since", since.as_deref().unwrap_or("0"))]).await
+    }
+
+    /// Both streams in any case: they are one log, in which the position is counted.
+    async fn request_logs(
+        &self,
+        worker: &WorkerRef,
+        id: &str,
+        follow: bool,
+        more: &[(&str, &str)],
+    ) -> Result<Source> {
+        let mut pairs = vec![("stdout", "1"), ("stderr", "1"), ("timestamps", "1")];
+        pairs.push(("follow", if follow { "1" } else { "0" }));
+        pairs.extend_from_slice(more);
+        let path = format!("/containers/{id}/logs");
+        match self.engine.request(Method::GET, &path, &query(&pairs), None).await {
+            Ok(answer) => Ok(Source { body: answer.into_body(), decoder: Decoder::default() }),
+            Err(error) if status(&error) == Some(404) => {
+                self.memory.forget(worker);
+                Err(Error::worker_not_found(worker))
+            }
+            Err(error) => Err(self.engine.error(error)),
+        }
+    }
+
+    /// The last lines that there are now, and where they end.
+    async fn read_tail(
+        &self,
+        worker: &WorkerRef,
+        id: &str,
+        lines: u64,
+        options: &LogOptions,
+    ) -> Result<(Vec<LogItem>, Position)> {
+        // One more than needed: whether the first line is whole shows in what stands before it.
+        let mut wanted = lines.saturating_add(1).min(MOST_FRAMES);
+        loop {
+            let count = wanted.to_string();
+            let since =
+                options.since.map(|time| format!("{}.{:09}", time.as_second(), time.subsec_nanosecond()));
+            let pairs = [("tail", count.as_str()), ("since", since.as_deref().unwrap_or("0"))];
+            let mut source = self.request_logs(worker, id, false, &pairs).await?;
+            let mut frames: Vec<LogChunk> = Vec::new();
+            let mut trouble = Vec::new();
+            while let Some(frame) = source.next().await? {
+                match frame {
+                    Frame::Chunk(chunk) => frames.push(chunk),
+                    Frame::Trouble(reason) => trouble.push(LogItem::Gap { reason }),
+                }
+            }
+            let tail = tail::of(&frames, lines, options);
+            let all = (frames.len() as u64) < wanted;
+            if !tail.whole && !all && wanted < MOST_FRAMES {
+                wanted = wanted.saturating_mul(4).min(MOST_FRAMES);
+                continue;
+            }
+            let from = frames.first().map(|first| first.time).or(options.since);
+            let mut position = Position::new(from.unwrap_or(Timestamp::UNIX_EPOCH));
+            frames.iter().for_each(|frame| position.note(frame));
+            let meant = frames.into_iter().zip(tail.meant).filter(|(_, meant)| *meant);
+            trouble.extend(meant.map(|(chunk, _)| LogItem::Chunk(chunk)));
+            return Ok((trouble, position));
+        }
+    }
+}
+
+/// One answer of the engine.
+struct Source {
+    body: Incoming,
+    decoder: Decoder,
+}
+
+impl Source {
+    /// The next frame; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Frame>> {
+        loop {
+            if let Some(frame) = self.decoder.next()? {
+                return Ok(Some(frame));
+            }
+            match self.body.frame().await {
+                Some(Ok(frame)) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        self.decoder.push(&bytes);
+                    }
+                }
+                Some(Err(error)) => {
+                    return Err(Error::new(ErrorKind::Unavailable, "the engine's log stream broke")
+                        .with_retry(Retry::IfIdempotent)
+                        .with_source(error));
+                }
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+/// The reader has gone, or all has been told.
+struct Done;
+
+struct Reader {
+    shared: Arc<Shared>,
+    worker: WorkerRef,
+    id: Arc<str>,
+    options: LogOptions,
+    position: Position,
+    send: mpsc::Sender<Result<LogItem>>,
+}
+
+impl Reader {
+    async fn run(mut self, ahead: Vec<LogItem>, source: Option<Source>) {
+        for item in ahead {
+            if self.send.send(Ok(item)).await.is_err() {
+                return;
+            }
+        }
+        if let Some(mut source) = source {
+            match self.drain(&mut source).await {
+                Err(Done) => return,
+                Ok(Err(error)) if !self.options.follow => {
+                    self.send.send(Err(error)).await.ok();
+                    return;
+                }
+                Ok(_) => {}
+            }
+        }
+        if self.options.follow {
+            let Err(Done) = Box::pin(self.follow()).await;
+        }
+    }
+
+    /// Hands on what is new in an answer, until its end.
+    async fn drain(&mut self, source: &mut Source) -> Result<Result<()>, Done> {
+        let mut resumption = Resumption::of(&self.position);
+        loop {
+            let chunk = match source.next().await {
+                Ok(Some(Frame::Chunk(chunk))) => chunk,
+                Ok(Some(Frame::Trouble(reason))) => {
+                    self.tell(LogItem::Gap { reason }).await?;
+                    continue;
+                }
+                Ok(None) => return Ok(Ok(())),
+                Err(error) => return Ok(Err(error)),
+            };
+            match resumption.judge(&chunk) {
+                Verdict::Known => continue,
+                Verdict::New => {}
+                Verdict::NewAfterGap => {
+                    let reason = "the engine rotated output away before it was read".to_owned();
+                    self.tell(LogItem::Gap { reason }).await?;
+                }
+            }
+            self.position.note(&chunk);
+            if self.options.wants(chunk.stream) {
+                self.tell(LogItem::Chunk(chunk)).await?;
+            }
+        }
+    }
+
+    async fn tell(&self, item: LogItem) -> Result<(), Done> {
+        self.send.send(Ok(item)).await.map_err(|_| Done)
+    }
+
+    /// Goes on after the end of an answer: the worker has ended, was removed, or the engine has gone.
+    async fn follow(&mut self) -> Result<std::convert::Infallible, Done> {
+        let mut backoff = Backoff::default();
+        // The run of which everything has been read.
+        let mut complete: Option<Option<RunId>> = None;
+        loop {
+            let state = match self.shared.inspect(&self.id).await {
+                Ok(Some(inspected)) => inspected.state.unwrap_or_default(),
+                Ok(None) => return Err(Done),
+                Err(_) => {
+                    tokio::time::sleep(backoff.next()).await;
+                    continue;
+                }
+            };
+            let run = engine_status::run_id(&state);
+            let alive = engine_status::is_alive(&state);
+            if !alive && complete.as_ref() == Some(&run) {
+                self.wait_for_another_run(&run, &mut backoff).await?;
+                continue;
+            }
+            // An engine may end a follow before it has sent the last lines; what it keeps is complete.
+            let from = Some(self.position.resume_from());
+            let opened = self.shared.open_logs(&self.worker, &self.id, alive, from).await;
+            let read = match opened {
+                Ok(mut source) => self.drain(&mut source).await?,
+                Err(error) => Err(error),
+            };
+            match read {
+                Ok(()) if alive => tokio::time::sleep(AGAIN).await,
+                Ok(()) => {
+                    backoff.reset();
+                    complete = Some(run);
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => return Err(Done),
+                Err(_) => tokio::time::sleep(backoff.next()).await,
+            }
+        }
+    }
+
+    /// Waits until the worker runs again, without asking.
+    async fn wait_for_another_run(&self, over: &Option<RunId>, backoff: &mut Backoff) -> Result<(), Done> {
+        let filter = WorkerFilter::id(self.worker.id.clone());
+        let Ok(mut changes) = self.shared.watch(&filter).await else {
+            tokio::time::sleep(backoff.next()).await;
+            return Ok(());
+        };
+        let same = |status: &WorkerStatus| status.native_id == *self.id;
+        let mut listed = false;
+        while let Some(change) = changes.next().await {
+            match change {
+                Ok(WorkerObservation::Resync) => listed = false,
+                Ok(WorkerObservation::Listed(status) | WorkerObservation::Applied(status))
+                    if same(&status) =>
+                {
+                    listed = true;
+                    if status.run != *over || status.phase.is_alive() {
+                        return Ok(());
+                    }
+                }
+                Ok(WorkerObservation::Synced) if !listed => return Err(Done),
+                Ok(WorkerObservation::Gone(gone)) if gone.native_id == *self.id => return Err(Done),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        tokio::time::sleep(backoff.next()).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,203 @@
+use std::sync::{Arc, PoisonError, RwLock};
+
+use async_trait::async_trait;
+use bollard::Docker;
+use hodei_worker_core::{
+    ConnectContext, Error, Operation, ProviderCapabilities, ProviderInfo, ProviderSettings as _, Result,
+    WorkerConfig, WorkerHandle, WorkerObservation, WorkerProvider, WorkerRef, WorkerStatus,
+    factory::Environment,
+    model::InstallationId,
+    provider::{
+        BoxStream, CreateOptions, DeleteOptions, ExecOptions, ExecSession, Listing, LogItem, LogOptions,
+        StartOptions, StatsOptions, StopOptions, WatchOptions, WorkerFilter, WorkerStats,
+    },
+    settings::Problems,
+    watch::WatchHub,
+};
+
+use crate::{
+    DockerSettings, capabilities,
+    client::{Engine, SharedEngine},
+    context, image,
+    memory::Memory,
+    secret::SecretStore,
+    status::Viewpoint,
+};
+
+/// Workers as containers of one Docker Engine.
+///
+/// Clones share connections, memory and the one event stream.
+#[derive(Clone, Debug)]
+pub struct DockerProvider(pub(crate) Arc<Shared>);
+
+/// What all clones, streams and tasks of a provider share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) info: ProviderInfo,
+    pub(crate) settings: DockerSettings,
+    pub(crate) context: ConnectContext,
+    pub(crate) engine: SharedEngine,
+    pub(crate) view: Viewpoint,
+    pub(crate) memory: Memory,
+    pub(crate) secrets: SecretStore,
+    pub(crate) hub: WatchHub,
+    pub(crate) pulls: image::Pulls,
+    capabilities: RwLock<Arc<ProviderCapabilities>>,
+}
+
+impl DockerProvider {
+    /// Connects to the engine that the settings mean, agrees on an API version and finds out what it can do.
+    ///
+    /// # Errors
+    /// [`Config`](hodei_worker_core::ErrorKind::Config) with the field at fault;
+    /// [`Unavailable`](hodei_worker_core::ErrorKind::Unavailable) when there is no socket, or nobody listens on it;
+    /// [`PermissionDenied`](hodei_worker_core::ErrorKind::PermissionDenied) when this user may not open it;
+    /// [`Unauthenticated`](hodei_worker_core::ErrorKind::Unauthenticated) when one side does not accept the other's
+    /// certificate; [`Unsupported`](hodei_worker_core::ErrorKind::Unsupported) when there is no API version that both
+    /// sides speak.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use hodei_worker_core::{ConnectContext, WorkerProvider as _};
+    /// use hodei_worker_docker::{DockerProvider, DockerSettings};
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let context = ConnectContext::new("docker".parse()?, "my-app".parse()?);
+    /// let provider = DockerProvider::connect(DockerSettings::default(), context).await?;
+    /// println!("{}", provider.get_capabilities().await?.version);
+    /// # Ok(()) }
+    /// ```
+    pub async fn connect(settings: DockerSettings, context: ConnectContext) -> Result<Self> {
+        let info = context.info(DockerSettings::TYPE);
+        Self::open(settings, context, info.clone())
+            .await
+            .map_err(|error| error.with_operation(Operation::Connect).with_provider(&info))
+    }
+
+    async fn open(settings: DockerSettings, context: ConnectContext, info: ProviderInfo) -> Result<Self> {
+        let mut problems = Problems::new();
+        settings.validate(&mut problems);
+        problems.into_result()?;
+        context.progress.report("finding the engine", 0);
+        let endpoint = context::resolve(&settings, &Environment::current())?;
+        let engine = Engine::new(endpoint, &settings)?;
+        context.progress.report("agreeing on an API version", 20);
+        let version = engine.negotiate().await?;
+        context.progress.report("finding out what the engine can do", 60);
+        let secrets = SecretStore::new(&settings, &engine.endpoint, &context.installation);
+        let capabilities = capabilities::detect(&engine, &version, &secrets, &settings).await?;
+        let view = Viewpoint::new(context.installation.clone(), &engine.endpoint);
+        Ok(Self(Arc::new(Shared {
+            info,
+            settings,
+            context,
+            engine: Arc::new(engine),
+            view,
+            memory: Memory::default(),
+            secrets,
+            hub: WatchHub::default(),
+            pulls: image::Pulls::default(),
+            capabilities: RwLock::new(Arc::new(capabilities)),
+        })))
+    }
+
+    /// The client of bollard below, at the agreed API version, for what this library does not do. Its calls go past
+    /// the labels that keep installations apart, and past all policies; bollard's types may change with its version.
+    pub fn client(&self) -> Docker {
+        self.0.engine.docker()
+    }
+}
+
+impl Shared {
+    pub(crate) fn installation(&self) -> &InstallationId {
+        &self.context.installation
+    }
+
+    /// Agrees on a version and finds out the capabilities again, since another engine may have taken its place.
+    pub(crate) async fn refresh(&self) -> Result<()> {
+        let version = self.engine.negotiate().await?;
+        let fresh = capabilities::detect(&self.engine, &version, &self.secrets, &self.settings).await?;
+        *self.capabilities.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+        Ok(())
+    }
+
+    fn about(&self, operation: Operation, worker: Option<&WorkerRef>, error: Error) -> Error {
+        let error = error.with_operation(operation).with_provider(&self.info);
+        match worker {
+            Some(worker) => error.with_worker(worker),
+            None => error,
+        }
+    }
+}
+
+#[async_trait]
+impl WorkerProvider for DockerProvider {
+    fn info(&self) -> &ProviderInfo {
+        &self.0.info
+    }
+
+    async fn get_capabilities(&self) -> Result<Arc<ProviderCapabilities>> {
+        Ok(Arc::clone(&self.0.capabilities.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    async fn create_worker(&self, config: &WorkerConfig, options: &CreateOptions) -> Result<WorkerHandle> {
+        let worker = WorkerRef { id: config.worker_id.clone(), generation: options.generation };
+        let created = Box::pin(self.0.create(&worker, config, options)).await;
+        created.map_err(|error| self.0.about(Operation::Create, Some(&worker), error))
+    }
+
+    async fn start_worker(&self, worker: &WorkerRef, options: &StartOptions) -> Result<()> {
+        let started = Box::pin(self.0.start(worker, options)).await;
+        started.map_err(|error| self.0.about(Operation::Start, Some(worker), error))
+    }
+
+    async fn stop_worker(&self, worker: &WorkerRef, options: &StopOptions) -> Result<()> {
+        let operation = if options.is_kill() { Operation::Kill } else { Operation::Stop };
+        let stopped = Box::pin(self.0.stop(worker, options)).await;
+        stopped.map_err(|error| self.0.about(operation, Some(worker), error))
+    }
+
+    async fn delete_worker(&self, worker: &WorkerRef, options: &DeleteOptions) -> Result<()> {
+        let deleted = Box::pin(self.0.delete(worker, options)).await;
+        deleted.map_err(|error| self.0.about(Operation::Delete, Some(worker), error))
+    }
+
+    async fn get_worker_status(&self, worker: &WorkerRef) -> Result<Arc<WorkerStatus>> {
+        let found = Box::pin(self.0.read_status(worker)).await;
+        found.map_err(|error| self.0.about(Operation::Status, Some(worker), error))
+    }
+
+    async fn list_workers(&self, filter: &WorkerFilter) -> Result<Listing> {
+        let listed = Box::pin(self.0.list(filter)).await;
+        listed.map_err(|error| self.0.about(Operation::List, None, error))
+    }
+
+    async fn watch_workers(
+        &self,
+        options: &WatchOptions,
+    ) -> Result<BoxStream<'static, Result<WorkerObservation>>> {
+        let opened = Box::pin(self.0.watch(&options.filter)).await;
+        opened.map_err(|error| self.0.about(Operation::Watch, None, error))
+    }
+
+    async fn worker_logs(
+        &self,
+        worker: &WorkerRef,
+        options: &LogOptions,
+    ) -> Result<BoxStream<'static, Result<LogItem>>> {
+        let opened = Box::pin(self.0.logs(worker, options)).await;
+        opened.map_err(|error| self.0.about(Operation::Logs, Some(worker), error))
+    }
+
+    async fn exec_in_worker(&self, worker: &WorkerRef, options: &ExecOptions) -> Result<ExecSession> {
+        let session = Box::pin(self.0.exec(worker, options)).await;
+        session.map_err(|error| self.0.about(Operation::Exec, Some(worker), error))
+    }
+
+    async fn worker_stats(&self, worker: &WorkerRef, _: &StatsOptions) -> Result<WorkerStats> {
+        let stats = Box::pin(self.0.stats(worker)).await;
+        stats.map_err(|error| self.0.about(Operation::Stats, Some(worker), error))
+    }
+}

@@ -1,0 +1,183 @@
+//! The engine's picture of a container as a `WorkerStatus`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use bollard::models::{
+    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum as State, HealthStatusEnum, PortMap,
+};
+use hodei_worker_core::{
+    Timestamp, WorkerPhase,
+    model::{GroupRef, InstallationId, Protocol, RunId, labels},
+    status::{Address, ExitStatus, FailureClass, Health, WorkerStatus},
+};
+
+use crate::{endpoint, names};
+
+/// What a status depends on beside the container.
+#[derive(Debug, Clone)]
+pub(crate) struct Viewpoint {
+    pub(crate) installation: InstallationId,
+    /// Where ports are reachable that are published on all of the engine's addresses.
+    pub(crate) engine_address: IpAddr,
+}
+
+impl Viewpoint {
+    pub(crate) fn new(installation: InstallationId, endpoint: &endpoint::Endpoint) -> Self {
+        let engine_address = match &endpoint.address {
+            endpoint::Address::Tcp { host, .. } => host.parse().ok(),
+            endpoint::Address::Unix(_) => None,
+        };
+        Self { installation, engine_address: engine_address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)) }
+    }
+
+    /// The status of an inspected container, if it is one of ours.
+    pub(crate) fn status(
+        &self,
+        inspected: &ContainerInspectResponse,
+        as_of: Timestamp,
+    ) -> Option<WorkerStatus> {
+        let all = names::labels_of(inspected)?;
+        let ownership = names::ownership(&self.installation, Some(all))?;
+        let empty = ContainerState::default();
+        let state = inspected.state.as_ref().unwrap_or(&empty);
+        let started = time(state.started_at.as_deref());
+        let end = End::of(state, started.is_some());
+        let mut status = WorkerStatus::new(ownership.worker.clone(), phase(state, &end), as_of);
+        status.run = run_id(state);
+        status.native_id = inspected.id.clone().unwrap_or_default();
+        status.exit = end.exit;
+        status.failure = end.failure;
+        status.reason = end.reason;
+        status.out_of_memory = end.out_of_memory;
+        status.health = state.health.as_ref().and_then(|health| match health.status {
+            Some(HealthStatusEnum::STARTING) => Some(Health::Starting),
+            Some(HealthStatusEnum::HEALTHY) => Some(Health::Healthy),
+            Some(HealthStatusEnum::UNHEALTHY) => Some(Health::Unhealthy),
+            _ => None,
+        });
+        status.times.created = time(inspected.created.as_deref());
+        status.times.started = started;
+        status.times.finished = time(state.finished_at.as_deref()).filter(|_| status.phase.is_over());
+        let ports = inspected.network_settings.as_ref().and_then(|network| network.ports.as_ref());
+        if status.phase.is_alive() {
+            status.addresses = ports.map(|ports| self.addresses(ports)).unwrap_or_default();
+        }
+        status.labels = names::user_labels(all);
+        status.worker_type = all.get(labels::WORKER_TYPE).and_then(|name| GroupRef::new(name).ok());
+        status.ownership = Some(ownership);
+        Some(status)
+    }
+
+    fn addresses(&self, ports: &PortMap) -> Vec<Address> {
+        let mut all = Vec::new();
+        for (name, bindings) in ports {
+            let Some((port, protocol)) = name.split_once('/') else { continue };
+            let protocol = match protocol {
+                "tcp" => Protocol::Tcp,
+                "udp" => Protocol::Udp,
+                _ => continue,
+            };
+            let Ok(port) = port.parse() else { continue };
+            for binding in bindings.iter().flatten() {
+                let host_port = binding.host_port.as_deref().and_then(|port| port.parse().ok());
+                let host = binding.host_ip.as_deref().and_then(|host| host.parse().ok());
+                let (Some(host_port), Some(host)) = (host_port, host) else { continue };
+                all.push(Address::new(port, protocol, self.reachable(host), host_port));
+            }
+        }
+        all.sort_by_key(|address| (address.port, address.protocol, address.host, address.host_port));
+        all.dedup();
+        all
+    }
+
+    /// Nobody can connect to "all addresses".
+    fn reachable(&self, host: IpAddr) -> IpAddr {
+        if !host.is_unspecified() {
+            return host;
+        }
+        match (host, self.engine_address) {
+            (IpAddr::V6(_), IpAddr::V4(address)) if address.is_loopback() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            (_, address) => address,
+        }
+    }
+}
+
+/// The last run: the engine's own text of its start, which differs with each.
+pub(crate) fn run_id(state: &ContainerState) -> Option<RunId> {
+    let text = state.started_at.as_deref()?;
+    time(Some(text)).map(|_| RunId::new(text))
+}
+
+/// Whether its process exists.
+pub(crate) fn is_alive(state: &ContainerState) -> bool {
+    matches!(state.status, Some(State::RUNNING | State::PAUSED | State::STOPPING))
+}
+
+/// Whether the last attempt to start it failed: the engine keeps its message until a start succeeds.
+pub(crate) fn start_failed(state: &ContainerState) -> bool {
+    let over = matches!(state.status, Some(State::CREATED | State::EXITED | State::DEAD));
+    over && state.error.as_ref().is_some_and(|error| !error.is_empty())
+}
+
+/// A time of the engine's; the year 1 means never.
+fn time(text: Option<&str>) -> Option<Timestamp> {
+    let time: Timestamp = text?.parse().ok()?;
+    (time > Timestamp::UNIX_EPOCH).then_some(time)
+}
+
+fn phase(state: &ContainerState, end: &End) -> WorkerPhase {
+    match state.status {
+        Some(State::CREATED) if end.failure.is_some() => WorkerPhase::Exited,
+        Some(State::CREATED) => WorkerPhase::Created,
+        Some(State::RUNNING) => WorkerPhase::Running,
+        Some(State::PAUSED) => WorkerPhase::Paused,
+        // The engine waits before it starts it again.
+        Some(State::RESTARTING) => WorkerPhase::Starting,
+        Some(State::STOPPING) => WorkerPhase::Stopping,
+        Some(State::EXITED | State::REMOVING | State::DEAD) => WorkerPhase::Exited,
+        Some(State::EMPTY) | None => WorkerPhase::Unknown,
+    }
+}
+
+/// How the last run ended, as far as the engine says.
+#[derive(Default)]
+struct End {
+    exit: Option<ExitStatus>,
+    failure: Option<FailureClass>,
+    reason: Option<String>,
+    out_of_memory: bool,
+}
+
+impl End {
+    fn of(state: &ContainerState, has_run: bool) -> Self {
+        let code = state.exit_code.and_then(|code| i32::try_from(code).ok());
+        if start_failed(state) {
+            // What a shell would say: 127 not found, 126 not executable.
+            let failure = match code {
+                Some(126 | 127) => FailureClass::CommandNotFound,
+                _ => FailureClass::Configuration,
+            };
+            return Self { failure: Some(failure), reason: state.error.clone(), ..Self::default() };
+        }
+        let over = matches!(state.status, Some(State::EXITED | State::REMOVING | State::DEAD));
+        if !over || !has_run || time(state.finished_at.as_deref()).is_none() {
+            return Self::default();
+        }
+        let Some(code) = code else { return Self::default() };
+        let exit = ExitStatus::from_shell(code);
+        let out_of_memory = state.oom_killed == Some(true);
+        let (failure, reason) = match exit {
+            _ if exit.is_success() => (None, None),
+            // The mark alone may be about a child that the command survived.
+            ExitStatus::CodeOrSignal(137) if out_of_memory => {
+                (Some(FailureClass::OutOfMemory), Some("the kernel killed it for want of memory".to_owned()))
+            }
+            ExitStatus::CodeOrSignal(_) => (Some(FailureClass::Killed), None),
+            _ => (Some(FailureClass::Application), None),
+        };
+        Self { exit: Some(exit), failure, reason, out_of_memory }
+    }
+}
+
+#[cfg(test)]
+mod tests;
