@@ -6,7 +6,8 @@ use bollard::{
     Docker,
     models::ContainerCreateBody,
     query_parameters::{
-        CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptionsBuilder, StartContainerOptions,
+        CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptionsBuilder,
+        StartContainerOptions,
     },
 };
 use futures::StreamExt as _;
@@ -85,12 +86,19 @@ pub(crate) async fn added_time() -> Outcome<Vec<Row>> {
     let added = ours.median().saturating_sub(raw.median());
     let mut rows = vec![
         Row::new("F5", "raw inspect", show(raw.median())),
-        Row::new("F5", "status through all layers", format!("{}, {} added", show(ours.median()), show(added)))
-            .against("< 0.2 ms added", added < Duration::from_micros(200))
-            .bars("µs", [
+        Row::new(
+            "F5",
+            "status through all layers",
+            format!("{}, {} added", show(ours.median()), show(added)),
+        )
+        .against("< 0.2 ms added", added < Duration::from_micros(200))
+        .bars(
+            "µs",
+            [
                 ("status through all layers", ours.median().as_secs_f64() * 1e6),
                 ("raw inspect", raw.median().as_secs_f64() * 1e6),
-            ]),
+            ],
+        ),
     ];
 
     let (mut first, mut second, mut life) = (Samples::new(), Samples::new(), Samples::new());
@@ -115,11 +123,14 @@ pub(crate) async fn added_time() -> Outcome<Vec<Row>> {
             .against("the interval contains 1", low <= 1.0 && 1.0 <= high),
     );
     let (text, ..) = ratio(&life, &first);
-    rows.push(Row::new("F5", "create and start, ours against the raw API", text).bars("ms", [
-        ("create and start, ours", life.median().as_secs_f64() * 1e3),
-        ("raw API", first.median().as_secs_f64() * 1e3),
-        ("raw API again", second.median().as_secs_f64() * 1e3),
-    ]));
+    rows.push(Row::new("F5", "create and start, ours against the raw API", text).bars(
+        "ms",
+        [
+            ("create and start, ours", life.median().as_secs_f64() * 1e3),
+            ("raw API", first.median().as_secs_f64() * 1e3),
+            ("raw API again", second.median().as_secs_f64() * 1e3),
+        ],
+    ));
     Ok(rows)
 }
 
@@ -137,7 +148,8 @@ pub(crate) async fn requests() -> Outcome<Vec<Row>> {
     let life = proxy.requests() - before;
 
     let configs = (0..STEADY).map(|n| config(&format!("steady-{n}"))).collect::<Outcome<Vec<_>>>()?;
-    let starts = futures::stream::iter(&configs).map(|config| provider.run_worker(config)).buffer_unordered(8);
+    let starts =
+        futures::stream::iter(&configs).map(|config| provider.run_worker(config)).buffer_unordered(8);
     let started = starts.collect::<Vec<_>>().await;
     started.into_iter().collect::<Result<Vec<_>, _>>()?;
     let mut watch = provider.watch_workers(&WatchOptions::default()).await?;

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use hodei_worker::{
-    Capability, ProviderCapabilities, ProviderInfo, Result, WorkerConfig, WorkerHandle, WorkerProvider, WorkerRef,
-    WorkerStatus,
+    Capability, ProviderCapabilities, ProviderInfo, Result, WorkerConfig, WorkerHandle, WorkerProvider,
+    WorkerRef, WorkerStatus,
     policy::{PolicySettings, Stack},
     provider::{CreateOptions, DeleteOptions, Listing, StartOptions, StopOptions, WorkerFilter},
 };
@@ -77,18 +77,22 @@ pub(crate) async fn overhead() -> Outcome<Vec<Row>> {
     let heard = calls(&*observed).await?;
 
     let nanos = |samples: &Samples, share| samples.quantile(share).as_nanos() as f64;
-    let both = |samples: &Samples| format!("p50 {}, p99 {}", show(samples.median()), show(samples.quantile(0.99)));
+    let both =
+        |samples: &Samples| format!("p50 {}, p99 {}", show(samples.median()), show(samples.quantile(0.99)));
     let met = nanos(&quiet, 0.5) < 1000.0 && nanos(&quiet, 0.99) < 2000.0;
     Ok(vec![
         Row::new("F1", "a call that does nothing, bare", both(&raw)),
         Row::new("F1", "under all layers, nobody listening", both(&quiet))
             .against("p50 < 1 µs, p99 < 2 µs", met)
-            .bars("ns", [
-                ("under all layers, p50", nanos(&quiet, 0.5)),
-                ("bare, p50", nanos(&raw, 0.5)),
-                ("under all layers, p99", nanos(&quiet, 0.99)),
-                ("with subscriber and recorder, p99", nanos(&heard, 0.99)),
-            ]),
+            .bars(
+                "ns",
+                [
+                    ("under all layers, p50", nanos(&quiet, 0.5)),
+                    ("bare, p50", nanos(&raw, 0.5)),
+                    ("under all layers, p99", nanos(&quiet, 0.99)),
+                    ("with subscriber and recorder, p99", nanos(&heard, 0.99)),
+                ],
+            ),
         Row::new("F1", "under all layers, subscriber and recorder on", both(&heard))
             .against("p99 < 10 µs", nanos(&heard, 0.99) < 10_000.0),
     ])

@@ -58,7 +58,8 @@ impl Place {
                 let mut settings = ProcessSettings::default();
                 settings.state_dir = Some(folder("state"));
                 settings.log_dir = Some(folder("logs"));
-                settings.survival = if self == Self::Attached { Survival::Attached } else { Survival::Required };
+                settings.survival =
+                    if self == Self::Attached { Survival::Attached } else { Survival::Required };
                 Arc::new(settings.connect(context).await?)
             }
         })

@@ -16,16 +16,36 @@ pub fn write(path: &Path, rows: &[Row]) -> Outcome {
     let mut body = String::new();
     let mut y = 10.0;
     for row in rows.iter().filter(|row| !row.bars.is_empty()) {
-        writeln!(body, "<text x='10' y='{}' font-weight='bold'>{} {}</text>", y + 14.0, row.id, escape(&row.what))?;
+        writeln!(
+            body,
+            "<text x='10' y='{}' font-weight='bold'>{} {}</text>",
+            y + 14.0,
+            row.id,
+            escape(&row.what)
+        )?;
         y += 22.0;
         let most = row.bars.iter().map(|(_, value)| *value).fold(f64::MIN_POSITIVE, f64::max);
         for (n, (label, value)) in row.bars.iter().enumerate() {
             let length = (WIDTH - LEFT - 130.0) * value / most;
             let colour = if n == 0 { "#2a6fb0" } else { "#b0b7bf" };
             let middle = y + 13.0;
-            writeln!(body, "<text x='{}' y='{middle}' text-anchor='end'>{}</text>", LEFT - 8.0, escape(label))?;
-            writeln!(body, "<rect x='{LEFT}' y='{y}' width='{length:.1}' height='{}' fill='{colour}'/>", BAR - 3.0)?;
-            writeln!(body, "<text x='{:.1}' y='{middle}'>{value:.2} {}</text>", LEFT + length + 6.0, row.unit)?;
+            writeln!(
+                body,
+                "<text x='{}' y='{middle}' text-anchor='end'>{}</text>",
+                LEFT - 8.0,
+                escape(label)
+            )?;
+            writeln!(
+                body,
+                "<rect x='{LEFT}' y='{y}' width='{length:.1}' height='{}' fill='{colour}'/>",
+                BAR - 3.0
+            )?;
+            writeln!(
+                body,
+                "<text x='{:.1}' y='{middle}'>{value:.2} {}</text>",
+                LEFT + length + 6.0,
+                row.unit
+            )?;
             y += BAR;
         }
         y += 12.0;

@@ -140,10 +140,18 @@ pub(crate) async fn two_hundred() -> Outcome<Vec<Row>> {
     rows.push(ours);
     let rate = 100.0 / of_floor(&attached);
     let attached = format!("{}, {rate:.0} % of the raw rate", told(&attached));
-    rows.push(Row::new("F6", "200 attached workers until all run", attached).against("≥ 80 % of the raw rate", rate >= 80.0));
-    rows.extend(peers.iter().map(|(peer, samples)| Row::new("F6", format!("200 under {}", peer.name), told(samples))));
+    rows.push(
+        Row::new("F6", "200 attached workers until all run", attached)
+            .against("≥ 80 % of the raw rate", rate >= 80.0),
+    );
+    rows.extend(
+        peers.iter().map(|(peer, samples)| Row::new("F6", format!("200 under {}", peer.name), told(samples))),
+    );
     let mebibytes = memory as f64 / f64::from(1 << 20);
-    rows.push(Row::new("F6", "private memory of 200 supervisors", format!("{mebibytes:.1} MiB")).against("≤ 30 MiB", mebibytes <= 30.0));
+    rows.push(
+        Row::new("F6", "private memory of 200 supervisors", format!("{mebibytes:.1} MiB"))
+            .against("≤ 30 MiB", mebibytes <= 30.0),
+    );
     let each = adoption.median() / WORKERS as u32;
     rows.push(Row::new("F6", "adoption: connect and list 200, each", show(each)));
     Ok(rows)

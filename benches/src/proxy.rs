@@ -24,7 +24,8 @@ pub(crate) struct CountingProxy {
 impl CountingProxy {
     /// Stands before the engine at that `unix://` address.
     pub(crate) fn before(engine: &str) -> Outcome<Self> {
-        let engine: PathBuf = engine.strip_prefix("unix://").ok_or("requests are counted on a Unix socket")?.into();
+        let engine: PathBuf =
+            engine.strip_prefix("unix://").ok_or("requests are counted on a Unix socket")?.into();
         let path = std::env::temp_dir().join(format!("hodei-bench-{}.sock", std::process::id()));
         let _ = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path)?;
@@ -63,7 +64,10 @@ async fn forward(client: UnixStream, server: UnixStream, requests: Arc<AtomicUsi
         while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
             // The client writes a request's head at once, and waits for the answer before the next.
             let head = &buffer[..read];
-            if [&b"GET /"[..], b"POST /", b"DELETE /", b"HEAD /", b"PUT /"].iter().any(|verb| head.starts_with(verb)) {
+            if [&b"GET /"[..], b"POST /", b"DELETE /", b"HEAD /", b"PUT /"]
+                .iter()
+                .any(|verb| head.starts_with(verb))
+            {
                 requests.fetch_add(1, Ordering::SeqCst);
             }
             if to_server.write_all(head).await.is_err() {

@@ -40,7 +40,11 @@ impl Row {
     }
     /// With bars for the plot.
     #[must_use]
-    pub fn bars(mut self, unit: &'static str, bars: impl IntoIterator<Item = (impl Into<String>, f64)>) -> Self {
+    pub fn bars(
+        mut self,
+        unit: &'static str,
+        bars: impl IntoIterator<Item = (impl Into<String>, f64)>,
+    ) -> Self {
         self.unit = unit;
         self.bars = bars.into_iter().map(|(label, value)| (label.into(), value)).collect();
         self

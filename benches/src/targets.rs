@@ -28,8 +28,12 @@ pub(crate) async fn operations() -> Outcome<Vec<Row>> {
     for place in PLACES {
         let installation = installation(place, "t2");
         let provider = place.connect(&installation).await?;
-        let mut all: [(&str, Samples); 4] =
-            [("create", Samples::new()), ("status", Samples::new()), ("list", Samples::new()), ("kill", Samples::new())];
+        let mut all: [(&str, Samples); 4] = [
+            ("create", Samples::new()),
+            ("status", Samples::new()),
+            ("list", Samples::new()),
+            ("kill", Samples::new()),
+        ];
         for n in 0..30 {
             let builder = WorkerConfig::builder(format!("w-{n}")).command(["sleep", "1000"]);
             let config = place.prepare(builder, &installation).build()?;
@@ -55,7 +59,11 @@ pub(crate) async fn operations() -> Outcome<Vec<Row>> {
             let text = format!("p50 {}, p99 {}", show(samples.median()), show(p99));
             let row = Row::new("T2", format!("{}: {name}", place.name()), text);
             // A kill waits until the engine says that the worker has ended: that is the engine's own time.
-            let row = if *name == "kill" { row } else { row.against("p99 < 100 ms", p99 < Duration::from_millis(100)) };
+            let row = if *name == "kill" {
+                row
+            } else {
+                row.against("p99 < 100 ms", p99 < Duration::from_millis(100))
+            };
             rows.push(row);
         }
         place.clear(&installation);
@@ -87,7 +95,8 @@ pub(crate) async fn starts() -> Outcome<Vec<Row>> {
             && let Ok(registry) = std::env::var("HODEI_TEST_REGISTRY")
         {
             let image = format!("{registry}/hodei-test/busybox:1");
-            let config = WorkerConfig::builder("cold").image(image.as_str()).command(["sleep", "1000"]).build()?;
+            let config =
+                WorkerConfig::builder("cold").image(image.as_str()).command(["sleep", "1000"]).build()?;
             let begun = Instant::now();
             let worker = provider.run_worker(&config).await?.worker;
             let took = begun.elapsed();
@@ -115,7 +124,11 @@ pub(crate) async fn stops() -> Outcome<Vec<Row>> {
         let took = begun.elapsed();
         provider.delete_worker(&worker, &DeleteOptions::default()).await?;
         place.clear(&installation);
-        let row = Row::new("T4", format!("{}: stop of one that ignores it, default grace", place.name()), show(took));
+        let row = Row::new(
+            "T4",
+            format!("{}: stop of one that ignores it, default grace", place.name()),
+            show(took),
+        );
         rows.push(row.against("< 5 s", took < Duration::from_secs(5)));
     }
     Ok(rows)

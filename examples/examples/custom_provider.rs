@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, future, process::ExitCode, sync::Arc, sync::Mut
 
 use async_trait::async_trait;
 use hodei_worker::{
-    Capability, Clock as _, ConnectContext, Error, ErrorKind, ProviderCapabilities, ProviderInfo, Result, SystemClock,
-    WorkerConfig, WorkerHandle, WorkerPhase, WorkerProvider, WorkerRef, WorkerStatus,
+    Capability, Clock as _, ConnectContext, Error, ErrorKind, ProviderCapabilities, ProviderInfo, Result,
+    SystemClock, WorkerConfig, WorkerHandle, WorkerPhase, WorkerProvider, WorkerRef, WorkerStatus,
     capability::needed_by,
     model::{InstallationId, Ownership, RunId},
     provider::{CreateOptions, DeleteOptions, Listing, StartOptions, StopOptions, WorkerFilter},
@@ -62,10 +62,17 @@ impl WorkerProvider for TaskProvider {
     }
 
     async fn get_capabilities(&self) -> Result<Arc<ProviderCapabilities>> {
-        let has = [Capability::DeferredStart, Capability::KeepsStopped, Capability::RestartInPlace, Capability::ExactExit];
-        Ok(Arc::new(Capability::ALL.iter().fold(ProviderCapabilities::new("1"), |all, one| match has.contains(one) {
-            true => all.with(*one),
-            false => all.without(*one, "a task has nothing of the kind"),
+        let has = [
+            Capability::DeferredStart,
+            Capability::KeepsStopped,
+            Capability::RestartInPlace,
+            Capability::ExactExit,
+        ];
+        Ok(Arc::new(Capability::ALL.iter().fold(ProviderCapabilities::new("1"), |all, one| {
+            match has.contains(one) {
+                true => all.with(*one),
+                false => all.without(*one, "a task has nothing of the kind"),
+            }
         })))
     }
 
@@ -111,10 +118,12 @@ impl WorkerProvider for TaskProvider {
                 }
                 _ => {
                     task.status.send_modify(|status| {
-                        (status.phase, status.failure) = (WorkerPhase::Exited, Some(FailureClass::CommandNotFound));
+                        (status.phase, status.failure) =
+                            (WorkerPhase::Exited, Some(FailureClass::CommandNotFound));
                     });
                     let command = words.first().cloned().unwrap_or_default();
-                    return Err(Error::new(ErrorKind::Config, "there is no such task").with_context("command", command));
+                    return Err(Error::new(ErrorKind::Config, "there is no such task")
+                        .with_context("command", command));
                 }
             };
             end(&task.status, ExitStatus::Code(code), (code != 0).then_some(FailureClass::Application));

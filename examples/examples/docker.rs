@@ -6,7 +6,9 @@ use futures::StreamExt as _;
 use hodei_worker::{
     ConnectContext, Result, WorkerConfig, WorkerProvider as _, WorkerProviderExt as _,
     docker::DockerSettings,
-    provider::{CreateOptions, DeleteOptions, ExecOptions, LogOptions, StartOptions, StatsOptions, StopOptions},
+    provider::{
+        CreateOptions, DeleteOptions, ExecOptions, LogOptions, StartOptions, StatsOptions, StopOptions,
+    },
 };
 
 #[tokio::main]

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use hodei_worker::{
-    ConnectContext, Result, WorkerConfig, WorkerPhase, WorkerProvider, WorkerProviderExt as _, WorkerRef, WorkerStatus,
+    ConnectContext, Result, WorkerConfig, WorkerPhase, WorkerProvider, WorkerProviderExt as _, WorkerRef,
+    WorkerStatus,
     process::{self, ProcessSettings},
     provider::{DeleteOptions, LogOptions, StopOptions, WorkerFilter},
 };
@@ -31,7 +32,10 @@ async fn run() -> Result<()> {
     let mut workers = Vec::new();
     let mut pids = Vec::new();
     for name in ["alpha", "beta", "gamma"] {
-        let config = WorkerConfig::builder(name).command(["sh", "-c", SCRIPT]).label("example", "quickstart").build()?;
+        let config = WorkerConfig::builder(name)
+            .command(["sh", "-c", SCRIPT])
+            .label("example", "quickstart")
+            .build()?;
         let worker = provider.run_worker(&config).await?.worker;
         let (said, pid) = oneshot::channel();
         tokio::spawn(show_logs(Arc::clone(&provider), worker.clone(), said));
@@ -47,7 +51,9 @@ async fn run() -> Result<()> {
     let victim = &workers[1];
     println!("--- kill -9 {} ({victim}), from outside", known[1]);
     std::process::Command::new("kill").args(["-9", &known[1]]).status().map_err(unexpected)?;
-    let seen = tokio::time::timeout(Duration::from_secs(10), provider.wait_for_exit(victim)).await.map_err(unexpected)??;
+    let seen = tokio::time::timeout(Duration::from_secs(10), provider.wait_for_exit(victim))
+        .await
+        .map_err(unexpected)??;
     println!("--- seen: {victim} is {}, {}", seen.phase, ending(&seen));
 
     for worker in &workers {
@@ -57,7 +63,13 @@ async fn run() -> Result<()> {
     println!("\n{:<10} {:<8} {:<16} {:<12} ran for", "worker", "phase", "end", "failure");
     for status in &listing.workers {
         let failure = status.failure.map_or("-".to_owned(), |failure| failure.to_string());
-        println!("{:<10} {:<8} {:<16} {failure:<12} {}", status.worker.id, status.phase, ending(status), time(status));
+        println!(
+            "{:<10} {:<8} {:<16} {failure:<12} {}",
+            status.worker.id,
+            status.phase,
+            ending(status),
+            time(status)
+        );
         provider.delete_worker(&status.worker, &DeleteOptions::default()).await?;
     }
     let left = provider.list_workers(&WorkerFilter::all()).await?.workers;
@@ -65,7 +77,11 @@ async fn run() -> Result<()> {
     Ok(())
 }
 
-async fn show_logs(provider: Arc<dyn WorkerProvider>, worker: WorkerRef, pid: oneshot::Sender<String>) -> Result<()> {
+async fn show_logs(
+    provider: Arc<dyn WorkerProvider>,
+    worker: WorkerRef,
+    pid: oneshot::Sender<String>,
+) -> Result<()> {
     let mut logs = provider.worker_logs(&worker, &LogOptions::following()).await?;
     let mut pid = Some(pid);
     while let Some(item) = logs.next().await {
@@ -98,5 +114,6 @@ fn time(status: &WorkerStatus) -> String {
 }
 
 fn unexpected(error: impl std::error::Error + Send + Sync + 'static) -> hodei_worker::Error {
-    hodei_worker::Error::new(hodei_worker::ErrorKind::Unexpected, "the example could not go on").with_source(error)
+    hodei_worker::Error::new(hodei_worker::ErrorKind::Unexpected, "the example could not go on")
+        .with_source(error)
 }

@@ -15,7 +15,12 @@ fn example(name: &str) -> Command {
 fn output(mut command: Command) -> String {
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{}\n{text}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}\n{text}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
     text
 }
 
@@ -49,8 +54,10 @@ fn p10_a_provider_on_a_page_passes_the_suite() {
 #[cfg(feature = "docker")]
 fn d2_the_docker_example_runs_on_a_real_engine() {
     let mut command = example("docker");
-    let host = std::env::var("HODEI_TEST_DOCKER_HOST").expect("run this by `cargo xtask test`, which starts an engine");
-    let image = std::env::var("HODEI_TEST_IMAGE").expect("run this by `cargo xtask test`, which makes an image");
+    let host = std::env::var("HODEI_TEST_DOCKER_HOST")
+        .expect("run this by `cargo xtask test`, which starts an engine");
+    let image =
+        std::env::var("HODEI_TEST_IMAGE").expect("run this by `cargo xtask test`, which makes an image");
     let text = output({
         command.env("DOCKER_HOST", host).arg(image);
         command

@@ -126,7 +126,12 @@ async fn round(place: Place, operation: &str, name: &str, kill_after: Option<Dur
     Ok(end)
 }
 
-async fn attempt(place: Place, operation: &str, installation: &str, kill_after: Option<Duration>) -> Outcome<End> {
+async fn attempt(
+    place: Place,
+    operation: &str,
+    installation: &str,
+    kill_after: Option<Duration>,
+) -> Outcome<End> {
     let config = config(place, installation)?;
     let worker = WorkerRef::first(config.worker_id.clone());
     let before = place.connect(installation).await?;

@@ -24,7 +24,8 @@ struct Engine {
 }
 
 fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set; run this by `cargo xtask test --only docker`"))
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set; run this by `cargo xtask test --only docker`"))
 }
 
 /// The engine seen past the provider.
@@ -55,7 +56,11 @@ impl Subject for Engine {
         false
     }
 
-    async fn plant_unowned(&self, installation: &InstallationId, worker: &WorkerRef) -> Result<Option<Box<dyn Planted>>> {
+    async fn plant_unowned(
+        &self,
+        installation: &InstallationId,
+        worker: &WorkerRef,
+    ) -> Result<Option<Box<dyn Planted>>> {
         let client = raw(&self.host).await?;
         let name = format!("hodei.{installation}.{}.{}", worker.id, worker.generation);
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
@@ -74,14 +79,19 @@ impl Subject for Engine {
         let filters = HashMap::from([("label".to_owned(), vec![label])]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         let containers = client.list_containers(Some(options)).await.map_err(unexpected)?;
-        let mut left: Vec<String> = containers.into_iter().flat_map(|container| container.names.unwrap_or_default()).collect();
+        let mut left: Vec<String> =
+            containers.into_iter().flat_map(|container| container.names.unwrap_or_default()).collect();
         let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
         let volumes = client.list_volumes(Some(options)).await.map_err(unexpected)?.volumes;
         left.extend(volumes.unwrap_or_default().into_iter().map(|volume| volume.name));
         for folder in ["/run/hodei-worker", "/dev/shm/hodei-worker"] {
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
             let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-            left.extend(names.filter(|name| name.contains(installation.as_str())).map(|name| format!("{folder}/{name}")));
+            left.extend(
+                names
+                    .filter(|name| name.contains(installation.as_str()))
+                    .map(|name| format!("{folder}/{name}")),
+            );
         }
         Ok(left)
     }
@@ -95,7 +105,11 @@ struct Container {
 #[async_trait]
 impl Planted for Container {
     async fn is_untouched(&self) -> Result<bool> {
-        let seen = self.client.inspect_container(&self.id, None::<InspectContainerOptions>).await.map_err(unexpected)?;
+        let seen = self
+            .client
+            .inspect_container(&self.id, None::<InspectContainerOptions>)
+            .await
+            .map_err(unexpected)?;
         let started = seen.state.and_then(|state| state.started_at).unwrap_or_default();
         Ok(started.starts_with("0001-"))
     }

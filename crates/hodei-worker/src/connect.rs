@@ -42,13 +42,17 @@ pub fn factory() -> ProviderFactory {
 /// println!("{}", provider.info());
 /// # Ok(()) }
 /// ```
-pub async fn connect<S: ProviderSettings>(settings: S, context: ConnectContext) -> Result<Arc<dyn WorkerProvider>> {
+pub async fn connect<S: ProviderSettings>(
+    settings: S,
+    context: ConnectContext,
+) -> Result<Arc<dyn WorkerProvider>> {
     let mut problems = Problems::new();
     settings.validate(&mut problems);
     problems.into_result().map_err(|error: Error| error.with_context("type", S::TYPE))?;
     let info = context.info(S::TYPE);
-    let provider = settings.connect(context).await.map_err(|error| {
-        error.with_operation(hodei_worker_core::Operation::Connect).with_provider(&info)
-    })?;
+    let provider = settings
+        .connect(context)
+        .await
+        .map_err(|error| error.with_operation(hodei_worker_core::Operation::Connect).with_provider(&info))?;
     Ok(Stack::standard(Arc::new(provider), &PolicySettings::default()))
 }

@@ -4,8 +4,7 @@
 use std::{fmt::Write as _, path::Path};
 
 use hodei_worker::{
-    Capability, ConnectContext, ProviderCapabilities, Support, WorkerProvider as _,
-    docker::DockerSettings,
+    Capability, ConnectContext, ProviderCapabilities, Support, WorkerProvider as _, docker::DockerSettings,
     process::ProcessSettings,
 };
 
@@ -38,10 +37,12 @@ async fn p3_the_matrix_of_the_readme_is_what_is_detected() {
     let context = || ConnectContext::new("matrix".parse().unwrap(), "matrix".parse().unwrap());
     let process = hodei_worker::connect(ProcessSettings::default(), context()).await.unwrap();
     let mut settings = DockerSettings::default();
-    let host = std::env::var("HODEI_TEST_DOCKER_HOST").expect("run this by `cargo xtask test`, which starts an engine");
+    let host = std::env::var("HODEI_TEST_DOCKER_HOST")
+        .expect("run this by `cargo xtask test`, which starts an engine");
     settings.endpoint = Some(host);
     let docker = hodei_worker::connect(settings, context()).await.unwrap();
-    let (process, docker) = (process.get_capabilities().await.unwrap(), docker.get_capabilities().await.unwrap());
+    let (process, docker) =
+        (process.get_capabilities().await.unwrap(), docker.get_capabilities().await.unwrap());
 
     let mut table = String::from("\n| | process | docker |\n|---|---|---|\n");
     for capability in Capability::ALL {

@@ -41,9 +41,9 @@ async fn p1_arguments_come_through_as_they_are(cx: CaseContext) -> CaseResult {
 }
 
 async fn p1_working_directory_is_where_it_starts(cx: CaseContext) -> CaseResult {
-    let worker = cx.run_as(cx.builder("a", &Program::WorkingDirectory).working_dir("/usr")).await?;
+    let worker = cx.run_as(cx.builder("a", &Program::WorkingDirectory).working_dir("/proc")).await?;
     cx.ended(&worker).await?;
-    check_eq!(cx.text(&worker).await?.trim_end(), "/usr");
+    check_eq!(cx.text(&worker).await?.trim_end(), "/proc");
     Ok(())
 }
 

@@ -75,7 +75,8 @@ async fn c13_a_secret_as_a_variable_arrives_or_is_refused(cx: CaseContext) -> Ca
     let builder = builder.secret(SecretReference::variable("db/password", "PASSWORD"));
     if !cx.subject().secret_variables() {
         let result = cx.provider().create_worker(&builder.build()?, &CreateOptions::default()).await;
-        fails_with(ErrorKind::Unsupported, result)?;
+        let error = fails_with(ErrorKind::Config, result)?;
+        check!(error.to_string().contains("secrets[0]"), "does not name the field: {error}");
         check_eq!(cx.listed().await?, []);
         return Ok(());
     }
