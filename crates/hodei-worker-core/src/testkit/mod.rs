@@ -31,5 +31,5 @@ pub use eventually::eventually;
 pub use fake::{FakePlatform, FakeProvider, FakeSettings, FakeSubject, Fault};
 pub use polls::polled;
 pub use program::Program;
-pub use run::{case_names, run};
+pub use run::{case_names, failures, run};
 pub use subject::{Planted, Subject};

@@ -53,6 +53,23 @@ pub fn run<S: Subject>(subjects: impl IntoIterator<Item = S>) -> ExitCode {
     conclusion.exit_code()
 }
 
+/// Runs the cases of these names, eight at a time, and returns those that failed, with the reason: for tests of the
+/// suite itself.
+pub async fn failures(subject: impl Subject, names: &[&str]) -> Vec<(&'static str, String)> {
+    use futures::StreamExt as _;
+    let subject: Arc<dyn Subject> = Arc::new(subject);
+    let chosen = cases::all().into_iter().filter(|case| names.contains(&case.id));
+    let attempts = chosen.map(|case| {
+        let subject = Arc::clone(&subject);
+        async move {
+            let mut version = String::new();
+            let failure = judge(case, subject, &mut version).await.err()?;
+            Some((case.id, failure.to_string()))
+        }
+    });
+    futures::stream::iter(attempts).buffer_unordered(8).filter_map(|failed| async { failed }).collect().await
+}
+
 /// The names of all cases of the suite.
 pub fn case_names() -> Vec<&'static str> {
     cases::all().into_iter().map(|case| case.id).collect()
