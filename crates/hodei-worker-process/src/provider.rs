@@ -7,7 +7,7 @@ use hodei_worker_core::{
     ConnectContext, Error, ProviderCapabilities, ProviderInfo, ProviderSettings as _, Result, WorkerConfig,
     WorkerHandle, WorkerObservation, WorkerProvider, WorkerRef, WorkerStatus,
     provider::{
-        BoxStream, CreateOptions, DeleteOptions, Listing, Operation, StartOptions, StopOptions, WatchOptions,
+        BoxStream, CreateOptions, DeleteOptions, Listing, LogItem, LogOptions, Operation, StartOptions, StopOptions, WatchOptions,
         WorkerFilter,
     },
     watch::WatchHub,
@@ -156,5 +156,14 @@ impl WorkerProvider for ProcessProvider {
         options: &WatchOptions,
     ) -> Result<BoxStream<'static, Result<WorkerObservation>>> {
         Ok(self.0.watch(options))
+    }
+
+    async fn worker_logs(
+        &self,
+        worker: &WorkerRef,
+        options: &LogOptions,
+    ) -> Result<BoxStream<'static, Result<LogItem>>> {
+        let logs = self.0.read_logs(worker, options).await;
+        self.describe(logs, Operation::Logs, Some(worker))
     }
 }

@@ -1,7 +1,12 @@
 //! A worker's output on disk.
 
 pub(crate) mod format;
+mod follow;
+mod read;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use format::Kind;
-pub(crate) use write::{LogWriter, Pump};
+pub(crate) use write::{Lines, LogWriter, Pump};

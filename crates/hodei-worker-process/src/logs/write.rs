@@ -18,15 +18,12 @@ const BUFFER: usize = 8 * 1024;
 #[derive(Debug)]
 pub(crate) struct Pump<R> {
     source: R,
-    kind: Kind,
-    buffer: Box<[u8]>,
-    /// The beginning of a line whose end has not been read.
-    held: usize,
+    lines: Lines,
 }
 
 impl<R: Read> Pump<R> {
     pub(crate) fn new(source: R, kind: Kind) -> Self {
-        Self { source, kind, buffer: vec![0; BUFFER].into_boxed_slice(), held: 0 }
+        Self { source, lines: Lines::new(kind) }
     }
     pub(crate) fn source(&self) -> &R {
         &self.source
@@ -34,17 +31,46 @@ impl<R: Read> Pump<R> {
 
     /// Reads once and logs what came. `false` at the end of the stream.
     pub(crate) fn pump(&mut self, log: &mut LogWriter) -> bool {
-        let read = match self.source.read(&mut self.buffer[self.held..]) {
+        match self.source.read(self.lines.space()) {
             Ok(0) => {
                 self.flush(log);
-                return false;
+                false
             }
-            Ok(read) => read,
-            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {
-                return true;
+            Ok(read) => {
+                self.lines.filled(read, log);
+                true
             }
-            Err(_) => return false,
-        };
+            Err(error) => matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock),
+        }
+    }
+
+    /// Logs what is held back.
+    pub(crate) fn flush(&mut self, log: &mut LogWriter) {
+        self.lines.flush(log);
+    }
+}
+
+/// What was read of a stream and not logged yet.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    kind: Kind,
+    buffer: Box<[u8]>,
+    /// The beginning of a line whose end has not been read.
+    held: usize,
+}
+
+impl Lines {
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self { kind, buffer: vec![0; BUFFER].into_boxed_slice(), held: 0 }
+    }
+
+    /// Where to read to. Never empty.
+    pub(crate) fn space(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.held..]
+    }
+
+    /// Logs what was read there.
+    pub(crate) fn filled(&mut self, read: usize, log: &mut LogWriter) {
         let filled = self.held + read;
         // As long as more waits in the pipe, a line is kept together; when the pipe is empty, its beginning is shown.
         let whole = match self.buffer[..filled].iter().rposition(|byte| *byte == b'\n') {
@@ -54,7 +80,6 @@ impl<R: Read> Pump<R> {
         log.write(self.kind, &self.buffer[..whole]);
         self.buffer.copy_within(whole..filled, 0);
         self.held = filled - whole;
-        true
     }
 
     /// Logs what is held back.
