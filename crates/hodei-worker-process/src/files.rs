@@ -53,6 +53,14 @@ pub(crate) fn create_exclusive(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
+/// Makes sure that an empty file exists.
+pub(crate) fn touch(path: &Path) -> io::Result<()> {
+    match create_exclusive(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// `None` for what does not exist.
 pub(crate) fn absent<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {

@@ -15,9 +15,11 @@ static HOOKED: AtomicBool = AtomicBool::new(false);
 ///
 /// # Examples
 /// ```no_run
-/// fn main() {
+/// # use std::process::ExitCode;
+/// fn main() -> ExitCode {
 ///     hodei_worker_process::init();
 ///     // Everything else, the runtime included, comes after.
+/// #   ExitCode::SUCCESS
 /// }
 /// ```
 pub fn init() {

@@ -17,6 +17,7 @@ use hodei_worker_core::{
 /// workers/<id>.<generation>/config.json        what was asked for; the folder appears whole, by rename
 ///                          /<creation>/<n>.claim     made by whoever runs run n, exclusively
 ///                          /<creation>/<n>.control   a FIFO: what the supervisor is told
+///                          /<creation>/<n>.exec      commands were run beside run n
 ///                          /<creation>/<n>.secrets…/ secret files, while run n lasts
 /// locks/<run>      held by the supervisor for its life; its closing is an event even after a SIGKILL
 /// started/<run>    pid, start time, boot
@@ -58,6 +59,10 @@ impl Layout {
     }
     pub(crate) fn control(&self, key: &RunKey) -> PathBuf {
         self.creation(&key.creation).join(format!("{}.control", key.run))
+    }
+    /// Exists when commands were run beside the worker: they are nobody's descendants, and known by their mark only.
+    pub(crate) fn exec_mark(&self, key: &RunKey) -> PathBuf {
+        self.creation(&key.creation).join(format!("{}.exec", key.run))
     }
     pub(crate) fn lock(&self, key: &RunKey) -> PathBuf {
         self.root.join("locks").join(key.to_string())

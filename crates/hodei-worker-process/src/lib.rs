@@ -12,6 +12,8 @@ mod create;
 #[cfg(target_os = "linux")]
 mod error;
 #[cfg(target_os = "linux")]
+mod exec;
+#[cfg(target_os = "linux")]
 mod files;
 #[cfg(target_os = "linux")]
 mod folders;
@@ -39,6 +41,8 @@ mod ready;
 mod secrets;
 #[cfg(target_os = "linux")]
 mod start;
+#[cfg(target_os = "linux")]
+mod stats;
 #[cfg(target_os = "linux")]
 mod stop;
 #[cfg(target_os = "linux")]

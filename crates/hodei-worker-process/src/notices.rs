@@ -10,10 +10,17 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::{
+    fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
 use tokio::{io::unix::AsyncFd, sync::Notify, task::AbortHandle};
 
-use crate::layout::{FLAT, Layout};
+use crate::{
+    layout::{FLAT, Layout},
+    proc,
+    wire::ProcessId,
+};
 
 /// Called with the name of a run whose lock was released.
 pub(crate) type OnRelease = Box<dyn Fn(&str) + Send + Sync>;
@@ -38,6 +45,8 @@ struct Topics {
     workers: HashMap<String, Vec<Weak<Notify>>>,
     /// Followed log folders, by watch.
     folders: HashMap<i32, Vec<Weak<Notify>>>,
+    /// Workers without a supervisor whose end is waited for.
+    lost: BTreeSet<i32>,
     /// Whoever wants to know of every worker.
     all: Vec<Weak<Dirty>>,
 }
@@ -152,9 +161,26 @@ impl Notices {
         Ok(notify)
     }
 
-    /// Says that something of a worker has changed which no folder shows.
-    pub(crate) fn touch(&self, worker: &str) {
-        self.shared.topics().tell(Some(worker));
+    /// Says that a worker has changed when this process is gone, which no folder shows: its supervisor was lost.
+    pub(crate) fn when_gone(&self, process: ProcessId, worker: &str) {
+        let Some(pid) = Pid::from_raw(process.pid) else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if !self.shared.topics().lost.insert(process.pid) {
+            return;
+        }
+        let (shared, worker) = (Arc::clone(&self.shared), worker.to_owned());
+        runtime.spawn(async move {
+            // A pidfd is readable when its process has ended. One that has ended before is not opened.
+            if let Ok(fd) = pidfd_open(pid, PidfdFlags::NONBLOCK)
+                && proc::is_alive(process)
+                && let Ok(fd) = crate::ready::register(fd)
+            {
+                let _ = fd.readable().await;
+            }
+            let mut topics = shared.topics();
+            topics.lost.remove(&process.pid);
+            topics.tell(Some(&worker));
+        });
     }
 }
 

@@ -138,6 +138,7 @@ impl Host {
                 status.addresses = addresses(stored);
             }
             RunState::Lost(started) => {
+                self.notices.when_gone(started.process, &Self::topic(&creation.worker));
                 status.phase = alive;
                 status.times.started = Some(started.time);
                 status.addresses = addresses(stored);

@@ -103,4 +103,24 @@ mod tests {
         assert!(!is_alive(process));
         child.wait().unwrap();
     }
+
+    #[test]
+    fn l6_a_zombie_whose_parent_is_not_ours_counts_as_gone() {
+        // `sleep` inherits a child of which it knows nothing.
+        let mut parent =
+            std::process::Command::new("sh").args(["-c", "true & exec sleep 1000"]).spawn().unwrap();
+        let number = parent.id() as i32;
+        let below = || descendants(number);
+        let mut seen = None;
+        while !below().iter().filter_map(|pid| identify(*pid)).any(|child| {
+            seen = Some(child);
+            !is_alive(child)
+        }) {
+            assert!(parent.try_wait().unwrap().is_none());
+            std::thread::yield_now();
+        }
+        assert!(seen.is_some_and(|child| identify(child.pid) == Some(child)), "it is still in the table");
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+    }
 }

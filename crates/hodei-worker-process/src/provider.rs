@@ -7,8 +7,8 @@ use hodei_worker_core::{
     ConnectContext, Error, ProviderCapabilities, ProviderInfo, ProviderSettings as _, Result, WorkerConfig,
     WorkerHandle, WorkerObservation, WorkerProvider, WorkerRef, WorkerStatus,
     provider::{
-        BoxStream, CreateOptions, DeleteOptions, Listing, LogItem, LogOptions, Operation, StartOptions, StopOptions, WatchOptions,
-        WorkerFilter,
+        BoxStream, CreateOptions, DeleteOptions, ExecOptions, ExecSession, Listing, LogItem, LogOptions,
+        Operation, StartOptions, StatsOptions, StopOptions, WatchOptions, WorkerFilter, WorkerStats,
     },
     watch::WatchHub,
 };
@@ -165,5 +165,15 @@ impl WorkerProvider for ProcessProvider {
     ) -> Result<BoxStream<'static, Result<LogItem>>> {
         let logs = self.0.read_logs(worker, options).await;
         self.describe(logs, Operation::Logs, Some(worker))
+    }
+
+    async fn exec_in_worker(&self, worker: &WorkerRef, options: &ExecOptions) -> Result<ExecSession> {
+        self.describe(self.0.exec(worker, options), Operation::Exec, Some(worker))
+    }
+
+    async fn worker_stats(&self, worker: &WorkerRef, _: &StatsOptions) -> Result<WorkerStats> {
+        let (host, measured) = (Arc::clone(&self.0), worker.clone());
+        let stats = blocking(move || host.stats(&measured)).await;
+        self.describe(stats, Operation::Stats, Some(worker))
     }
 }

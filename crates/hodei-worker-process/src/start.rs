@@ -135,10 +135,12 @@ impl Host {
         if let Some(folder) = &folder {
             environment.push((secrets::FOLDER.into(), folder.display().to_string()));
         }
-        environment.push((MARKER.into(), key.marker(self.installation.as_str())));
+        let mark = key.marker(self.installation.as_str());
+        environment.push((MARKER.into(), mark.clone()));
         Ok(Launch {
             command: config.command_line().map(str::to_owned).collect(),
             environment,
+            mark,
             working_dir: config.working_dir.as_ref().map_or_else(|| PathBuf::from("/"), PathBuf::from),
             uid: identity.uid,
             gid: identity.gid,

@@ -24,7 +24,7 @@ use crate::{
     observe::RunState,
     options::{ProcessOptions, signal_number},
     supervise::groups,
-    wire::{Started, Stored, control},
+    wire::{Request, Started, Stored},
 };
 
 impl Host {
@@ -73,12 +73,7 @@ impl Host {
 
     fn mark_stopping(&self, key: &RunKey) -> Result<()> {
         let path = self.layout.stopping(key);
-        match files::create_exclusive(&path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(error::file("noting that a worker is to stop", &path, error))
-            }
-            _ => Ok(()),
-        }
+        files::touch(&path).map_err(|error| error::file("noting that a worker is to stop", &path, error))
     }
 
     /// Does for a worker without a supervisor what that would have done.
@@ -234,11 +229,8 @@ fn ask(fifo: &Path, grace: Duration) -> Result<bool> {
         }
         Err(error) => return Err(error::file("telling a supervisor to stop", fifo, error)),
     };
-    let line = match grace.as_millis() {
-        0 => format!("{}\n", control::KILL),
-        millis => format!("{} {millis}\n", control::STOP),
-    };
-    match fifo_file.write_all(line.as_bytes()) {
+    let request = if grace.is_zero() { Request::Kill } else { Request::Stop(grace) };
+    match fifo_file.write_all(request.to_string().as_bytes()) {
         Ok(()) => Ok(true),
         // Full of requests that it has not read: it has been asked.
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),

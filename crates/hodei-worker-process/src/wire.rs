@@ -1,6 +1,6 @@
 //! What a host and a supervisor tell each other, and what is kept of a worker.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf, time::Duration};
 
 use hodei_worker_core::{Timestamp, WorkerConfig, model::Ownership};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,8 @@ pub(crate) struct Launch {
     pub(crate) command: Vec<String>,
     /// The whole environment.
     pub(crate) environment: Vec<(String, String)>,
+    /// The value of the variable by which its processes are known.
+    pub(crate) mark: String,
     pub(crate) working_dir: PathBuf,
     pub(crate) uid: Option<u32>,
     pub(crate) gid: Option<u32>,
@@ -146,9 +148,62 @@ pub(crate) enum Reply {
     Broken { what: String, errno: i32 },
 }
 
-/// How a stop is asked for, a line each in the control FIFO.
-pub(crate) mod control {
-    /// Followed by a number of milliseconds.
-    pub(crate) const STOP: &str = "stop";
-    pub(crate) const KILL: &str = "kill";
+/// What a supervisor is asked for, a line each in the control FIFO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// Ask the worker to end, and kill it after this time.
+    Stop(Duration),
+    Kill,
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stop(grace) => writeln!(f, "stop {}", grace.as_millis()),
+            Self::Kill => writeln!(f, "kill"),
+        }
+    }
+}
+
+/// Bytes of the control FIFO on their way to [`Request`]s.
+#[derive(Debug, Default)]
+pub(crate) struct Requests(Vec<u8>);
+
+impl Requests {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// The next whole request. Lines that are none are skipped.
+    pub(crate) fn next(&mut self) -> Option<Request> {
+        while let Some(end) = self.0.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.0.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line);
+            let mut words = line.split_ascii_whitespace();
+            match (words.next(), words.next().map(str::parse)) {
+                (Some("stop"), Some(Ok(grace))) => return Some(Request::Stop(Duration::from_millis(grace))),
+                (Some("kill"), None) => return Some(Request::Kill),
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l5_requests_are_read_as_they_were_written_however_they_arrive() {
+        let wanted = [Request::Stop(Duration::from_millis(1500)), Request::Kill];
+        let text = format!("{}nonsense\nstop soon\n{}", wanted[0], wanted[1]);
+        let mut requests = Requests::default();
+        let mut found = Vec::new();
+        for byte in text.bytes() {
+            requests.push(&[byte]);
+            found.extend(std::iter::from_fn(|| requests.next()));
+        }
+        assert_eq!(found, wanted);
+    }
 }

@@ -1,4 +1,5 @@
 //! Create, start, stop, delete, status and list, on real processes.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test may panic, its helpers too.
 
 mod common;
 

@@ -1,7 +1,7 @@
 //! A worker's output on disk.
 
-pub(crate) mod format;
 mod follow;
+pub(crate) mod format;
 mod read;
 mod write;
 

@@ -1,12 +1,6 @@
 //! Reading output back, while it is written and rotated.
 
-use std::{
-    collections::VecDeque,
-    fs::File,
-    io,
-    os::unix::fs::FileExt as _,
-    path::PathBuf,
-};
+use std::{collections::VecDeque, fs::File, io, os::unix::fs::FileExt as _, path::PathBuf};
 
 use bytes::Bytes;
 use hodei_worker_core::{
@@ -17,7 +11,7 @@ use hodei_worker_core::{
 use super::format::{self, HEADER, Header, Kind, MAGIC};
 
 /// What is read at once.
-const BATCH: usize = 256 * 1024;
+const BATCH: usize = 64 * 1024;
 /// No writer makes a longer record; a header that says otherwise is damaged.
 const LONGEST: u32 = 1 << 20;
 

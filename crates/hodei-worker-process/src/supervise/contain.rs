@@ -7,12 +7,14 @@ use rustix::{
     process::{Pid, Signal, WaitOptions, wait},
 };
 
-use super::groups;
+use super::{MARKER, groups};
 use crate::{proc, wire::GroupPlan};
 
 /// Kills and reaps all that is left below this process and in the groups. What has escaped its parents by a double
 /// fork is our child, since we are its subreaper.
-pub(super) fn kill_all(plan: &GroupPlan) {
+///
+/// Commands that were run beside the worker are neither; they carry `mark`, if there were any.
+pub(super) fn kill_all(plan: &GroupPlan, mark: Option<&str>) {
     let own = std::process::id() as i32;
     loop {
         groups::kill(plan);
@@ -25,10 +27,12 @@ pub(super) fn kill_all(plan: &GroupPlan) {
             Err(_) => break,
         }
     }
-    // What was moved into the groups from outside (commands run in the worker) has another parent, which reaps it.
+    // What came in from outside (commands run in the worker) has another parent, which reaps it.
     for _ in 0..100 {
         groups::kill(plan);
         let mut others = groups::processes(plan);
+        others.extend(mark.into_iter().flat_map(|mark| proc::marked(MARKER, mark)));
+        others.retain(|pid| proc::identify(*pid).is_some_and(proc::is_alive));
         others.retain(|pid| *pid != own);
         if others.is_empty() {
             break;

@@ -23,8 +23,29 @@ fn write_all(group: &Group, files: &[(String, String)]) -> Result<(), Failure> {
     Ok(())
 }
 
+fn join(group: &Group, pid: &str) -> Result<(), Failure> {
+    let procs = group.path.join("cgroup.procs");
+    fs::write(&procs, pid).map_err(|error| failed(&procs, &error))
+}
+
+/// Moves a process that was started elsewhere into the groups of a run.
+pub(crate) fn adopt(plan: &GroupPlan, pid: u32) -> Result<(), Failure> {
+    plan.all().try_for_each(|group| join(group, &pid.to_string()))
+}
+
+/// Makes the groups and sets all of their limits.
+pub(crate) fn prepare(plan: &GroupPlan) -> Result<(), Failure> {
+    make(plan)?;
+    plan.all().try_for_each(|group| write_all(group, &group.after))
+}
+
 /// Makes the groups, sets their limits and moves this process into them, so that the worker is born there.
 pub(super) fn enter(plan: &GroupPlan) -> Result<(), Failure> {
+    make(plan)?;
+    plan.all().try_for_each(|group| join(group, "0"))
+}
+
+fn make(plan: &GroupPlan) -> Result<(), Failure> {
     for group in plan.all() {
         match fs::create_dir(&group.path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -33,8 +54,6 @@ pub(super) fn enter(plan: &GroupPlan) -> Result<(), Failure> {
             _ => {}
         }
         write_all(group, &group.before)?;
-        let procs = group.path.join("cgroup.procs");
-        fs::write(&procs, "0").map_err(|error| failed(&procs, &error))?;
     }
     Ok(())
 }

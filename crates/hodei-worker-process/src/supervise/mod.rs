@@ -7,7 +7,7 @@
 mod contain;
 pub(crate) mod groups;
 mod run;
-mod spawn;
+pub(crate) mod spawn;
 
 use std::{
     ffi::OsString,
@@ -20,7 +20,7 @@ use std::{
 use hodei_worker_core::{Clock as _, SystemClock};
 use rustix::{
     fs::{CWD, Mode, mkfifoat},
-    process::{getpid, set_child_subreaper, setsid},
+    process::{Pid, getpid, set_child_subreaper, setsid},
 };
 
 pub(crate) use contain::wait_for;
@@ -51,7 +51,7 @@ pub(crate) fn supervise(root: &Path, key: &RunKey) {
     let reply = match prepare(root, key) {
         Ok(Prepared::Run(mut running)) => {
             answer(&Reply::Started);
-            running.to_end();
+            running.run_to_end();
             return;
         }
         Ok(Prepared::Not(reply)) => reply,
@@ -125,7 +125,7 @@ fn prepare(root: &Path, key: &RunKey) -> io::Result<Prepared> {
             Ok(Prepared::Run(Box::new(running)))
         }
         Err(failure) => {
-            contain::kill_all(&launch.groups);
+            contain::kill_all(&launch.groups, None);
             let _ = groups::remove(&launch.groups);
             finish(&layout, key, &launch, End::Failed(failure.clone()), false)?;
             Ok(Prepared::Not(Reply::Failed(failure)))
@@ -133,17 +133,26 @@ fn prepare(root: &Path, key: &RunKey) -> io::Result<Prepared> {
     }
 }
 
-/// Opens the FIFO for both ends, so that it never ends. `None` when the worker is gone.
-fn open_control(layout: &Layout, key: &RunKey) -> io::Result<Option<File>> {
+/// Makes the FIFO anew. `false` when the worker is gone.
+pub(crate) fn make_control(layout: &Layout, key: &RunKey) -> io::Result<bool> {
     let path = layout.control(key);
     files::remove(&path)?;
     match mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::NOENT) => return Ok(None),
-        Err(errno) => return Err(errno.into()),
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Opens the FIFO for both ends, so that it never ends. `None` when the worker is gone.
+fn open_control(layout: &Layout, key: &RunKey) -> io::Result<Option<File>> {
+    if !make_control(layout, key)? {
+        return Ok(None);
     }
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-    files::absent(OpenOptions::new().read(true).write(true).custom_flags(nonblocking).open(path))
+    let options =
+        OpenOptions::new().read(true).write(true).custom_flags(nonblocking).open(layout.control(key));
+    files::absent(options)
 }
 
 fn start(
@@ -159,14 +168,15 @@ fn start(
     let child = spawn::spawn(launch);
     let left = groups::leave(&launch.groups);
     let child = child?;
-    let recorded = left.and_then(|()| spawn::limit(launch, &child)).and_then(|()| {
+    let recorded = left.and_then(|()| spawn::limit(launch, Pid::from_child(&child))).and_then(|()| {
         record(layout, key, launch, child.id() as i32)
             .map_err(|error| spawn::failure(crate::wire::Step::Limits, layout.started(key).display(), &error))
     });
     recorded.map(|()| (child, log))
 }
 
-fn record(layout: &Layout, key: &RunKey, launch: &Launch, pid: i32) -> io::Result<()> {
+/// Writes down the process of a run that has begun.
+pub(crate) fn record(layout: &Layout, key: &RunKey, launch: &Launch, pid: i32) -> io::Result<()> {
     let gone = || io::Error::from(io::ErrorKind::NotFound);
     let started = Started {
         boot: proc::boot_id()?,
@@ -179,7 +189,13 @@ fn record(layout: &Layout, key: &RunKey, launch: &Launch, pid: i32) -> io::Resul
 }
 
 /// Writes down how the run ended, and removes what was only for its life.
-fn finish(layout: &Layout, key: &RunKey, launch: &Launch, end: End, out_of_memory: bool) -> io::Result<()> {
+pub(crate) fn finish(
+    layout: &Layout,
+    key: &RunKey,
+    launch: &Launch,
+    end: End,
+    out_of_memory: bool,
+) -> io::Result<()> {
     if let Some(secrets) = &launch.secrets {
         let _ = fs::remove_dir_all(secrets);
     }

@@ -22,7 +22,7 @@ use crate::{
     layout::{Layout, RunKey},
     logs::{Kind, LogWriter, Pump},
     proc,
-    wire::{End, Launch, control},
+    wire::{End, Launch, Request, Requests},
 };
 
 /// A worker that runs, with all that its supervisor holds.
@@ -36,8 +36,7 @@ pub(super) struct Running {
     stderr: Option<Pump<ChildStderr>>,
     log: LogWriter,
     control: File,
-    /// The beginning of a line of the control FIFO.
-    half: Vec<u8>,
+    requests: Requests,
     signals: SignalFd,
     stop: Stop,
     /// Held for life.
@@ -80,7 +79,7 @@ impl Running {
             stderr: child.stderr.take().map(|pipe| Pump::new(pipe, Kind::Stderr)),
             log,
             control,
-            half: Vec::new(),
+            requests: Requests::default(),
             signals,
             stop: Stop::default(),
             _lock: lock,
@@ -88,14 +87,15 @@ impl Running {
     }
 
     /// Runs until nothing of the worker is left, and writes down how it ended.
-    pub(super) fn to_end(&mut self) {
+    pub(super) fn run_to_end(&mut self) {
         let status = loop {
             if let Some(status) = self.ended() {
                 break status;
             }
             self.wait(None);
         };
-        contain::kill_all(&self.launch.groups);
+        let beside = self.layout.exec_mark(&self.key).exists();
+        contain::kill_all(&self.launch.groups, beside.then_some(self.launch.mark.as_str()));
         // Whoever could write is dead: what is in the pipes is all.
         while self.wait(Some(Duration::ZERO)) {}
         self.flush();
@@ -189,16 +189,12 @@ impl Running {
     fn obey(&mut self) {
         let mut bytes = [0; 256];
         while let Ok(read @ 1..) = self.control.read(&mut bytes) {
-            self.half.extend_from_slice(&bytes[..read]);
+            self.requests.push(&bytes[..read]);
         }
-        while let Some(end) = self.half.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.half.drain(..=end).collect();
-            let line = String::from_utf8_lossy(&line);
-            let mut words = line.split_ascii_whitespace();
-            match (words.next(), words.next().map(str::parse)) {
-                (Some(control::STOP), Some(Ok(grace))) => self.ask(Duration::from_millis(grace)),
-                (Some(control::KILL), None) => self.kill(),
-                _ => {}
+        while let Some(request) = self.requests.next() {
+            match request {
+                Request::Stop(grace) => self.ask(grace),
+                Request::Kill => self.kill(),
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What the tests of real processes share: an installation of their own, which is gone afterwards.
-#![allow(dead_code)] // Each test file uses a part.
+// Each test file uses a part, and a test may panic.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
     fs,
@@ -187,4 +188,10 @@ pub(crate) async fn until(condition: impl Fn() -> bool) {
         assert!(std::time::Instant::now() < deadline, "it never happens");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// All that a worker has written.
+pub(crate) async fn text(provider: &ProcessProvider, worker: &WorkerRef) -> String {
+    let all = hodei_worker_core::provider::LogOptions::all();
+    String::from_utf8_lossy(&provider.collect_logs(worker, &all).await.unwrap()).into_owned()
 }
