@@ -1,0 +1,88 @@
+//! What this machine and this host let the provider do.
+
+use hodei_worker_core::{
+    Capability, Error, ProviderCapabilities, Result,
+    quantity::{ByteSize, Cpu},
+};
+
+use crate::{
+    host::Launcher,
+    limits::Limits,
+    settings::{ProcessSettings, Survival},
+};
+
+/// Decides how workers are run.
+pub(crate) fn launcher(settings: &ProcessSettings) -> Result<Launcher> {
+    let program =
+        settings.supervisor.clone().or_else(|| crate::hook::is_there().then(|| "/proc/self/exe".into()));
+    let reason = match (&program, settings.survival) {
+        (_, Survival::Attached) => "the setting `survival` says so".to_owned(),
+        (None, _) => {
+            "this program's `main` does not begin with `init()`, and the setting `supervisor` names no other"
+                .to_owned()
+        }
+        (Some(program), survival) => match container() {
+            Some(reason) if survival == Survival::Auto => reason,
+            _ if program.exists() => return Ok(Launcher::Supervised(program.clone())),
+            _ => {
+                return Err(Error::config(
+                    "supervisor",
+                    format!("there is no program `{}`", program.display()),
+                ));
+            }
+        },
+    };
+    if settings.survival == Survival::Required {
+        return Err(Error::config("survival", format!("workers would not survive this host: {reason}")));
+    }
+    Ok(Launcher::Attached(reason))
+}
+
+/// Why workers end with the host, whatever supervises them: it lives in a container that ends with it. A container
+/// that is a whole system, with a service manager of its own, does not.
+fn container() -> Option<String> {
+    // The machine's own namespace has this number in every kernel since 3.8; files such as `/.dockerenv` prove
+    // nothing, they are found in virtual machines made from images.
+    const INITIAL: &str = "pid:[4026531836]";
+    let own = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    let whole = std::path::Path::new("/run/systemd/system").exists();
+    (own.as_os_str() != INITIAL && !whole)
+        .then(|| "this host lives in a container, which takes all of its processes with it".to_owned())
+}
+
+/// What can be done.
+pub(crate) fn detect(launcher: &Launcher, limits: &Limits) -> ProviderCapabilities {
+    let kernel = rustix::system::uname();
+    let version = format!("Linux {}, {}", kernel.release().to_string_lossy(), limits.describe());
+    let no_platform = "there is no platform behind a process; the runtime does it";
+    let mut found = ProviderCapabilities::new(version)
+        .with(Capability::Monitoring)
+        .with(Capability::Watch)
+        .with(Capability::Logs)
+        .with(Capability::RawBytes)
+        .with(Capability::SplitStreams)
+        .with(Capability::Exec)
+        .with(Capability::DeferredStart)
+        .with(Capability::KeepsStopped)
+        .with(Capability::RestartInPlace)
+        .with(Capability::ExactExit)
+        .with(Capability::SecretFiles)
+        .without(Capability::AutoScaling, no_platform)
+        .without(Capability::HealthChecks, no_platform)
+        .without(Capability::NativeGroups, no_platform)
+        .without(Capability::MultiCluster, "it is one machine")
+        .without(Capability::Images, "a process runs from the machine's own files")
+        .without(Capability::Volumes, "a process sees the machine's own files; give it their paths")
+        .without(Capability::Networking, "a process listens on the machine's own addresses")
+        .without(Capability::Security, "a process is isolated by its user alone")
+        .without(Capability::Pause, "not offered");
+    found = match launcher {
+        Launcher::Supervised(_) => found.with(Capability::SurvivesHost),
+        Launcher::Attached(reason) => found.without(Capability::SurvivesHost, reason.clone()),
+    };
+    found = limits.declare(found);
+    found.total_cpu = std::thread::available_parallelism().ok().map(|cpus| Cpu::cores(cpus.get() as u32));
+    let info = rustix::system::sysinfo();
+    found.total_memory = u64::from(info.mem_unit).checked_mul(info.totalram).map(ByteSize::new);
+    found
+}

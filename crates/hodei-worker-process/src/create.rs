@@ -1,0 +1,125 @@
+//! Creation: a folder that appears whole, by rename, under the worker's fixed name.
+
+use std::{
+    fs::{self, DirBuilder},
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
+};
+
+use hodei_worker_core::{
+    Error, ErrorKind, Result, WorkerConfig, WorkerHandle, WorkerRef,
+    capability::{Capability, needed_by},
+    model::{IntentMark, Ownership, SecretTarget},
+    provider::CreateOptions,
+    settings::Problems,
+};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use crate::{error, files, host::Host, layout::Creation, options::ProcessOptions, user, wire::Stored};
+
+impl Host {
+    pub(crate) fn create(&self, config: &WorkerConfig, options: &CreateOptions) -> Result<WorkerHandle> {
+        let worker = WorkerRef { id: config.worker_id.clone(), generation: options.generation };
+        let fingerprint = config.fingerprint();
+        // What exists already is judged by what it was made of, not by what the machine is like today.
+        if let Some(stored) = self.stored(&worker)? {
+            return self.same(stored, &fingerprint);
+        }
+        self.check(config)?;
+        let stored = self.describe(config, &worker, options.intent.clone(), fingerprint.clone());
+        let creation = stored.creation();
+        let new = self.layout.dir("new").join(creation.to_string());
+        let published = self.publish(&stored, &creation, &new);
+        if !matches!(published, Ok(true)) {
+            let _ = fs::remove_dir_all(&new);
+        }
+        if published? {
+            return Ok(WorkerHandle::new(self.info.name.clone(), worker, creation.to_string()));
+        }
+        match self.stored(&worker)? {
+            Some(stored) => self.same(stored, &fingerprint),
+            None => Err(Error::new(ErrorKind::Conflict, "the worker is being deleted at this moment")
+                .with_retry(hodei_worker_core::Retry::Safe { after: None })),
+        }
+    }
+
+    fn same(&self, stored: Stored, fingerprint: &str) -> Result<WorkerHandle> {
+        if stored.ownership.fingerprint.as_deref() != Some(fingerprint) {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "this generation of the worker exists with another configuration",
+            )
+            .with_help("delete it, or create the next generation"));
+        }
+        let creation = stored.creation();
+        Ok(WorkerHandle::new(self.info.name.clone(), creation.worker.clone(), creation.to_string()))
+    }
+
+    fn describe(
+        &self,
+        config: &WorkerConfig,
+        worker: &WorkerRef,
+        intent: Option<IntentMark>,
+        fingerprint: String,
+    ) -> Stored {
+        let mut ownership = Ownership::new(self.installation.clone(), worker.clone());
+        ownership.intent = intent;
+        ownership.fingerprint = Some(fingerprint);
+        let nonce = Creation::new(worker.clone()).nonce;
+        Stored { nonce, created: self.clock.now(), ownership, config: config.clone() }
+    }
+
+    /// Whether it was published; if not, another is there.
+    fn publish(&self, stored: &Stored, creation: &Creation, new: &Path) -> Result<bool> {
+        let failed = |error| error::file("writing a worker's configuration", new, error);
+        let folder = |path: &Path| DirBuilder::new().mode(0o711).create(path);
+        folder(new).and_then(|()| folder(&new.join(&creation.nonce))).map_err(failed)?;
+        files::put(&new.join("config.json"), stored).map_err(failed)?;
+        let target = self.layout.worker(&creation.worker);
+        match renameat_with(CWD, new, CWD, &target, RenameFlags::NOREPLACE) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::EXIST | rustix::io::Errno::NOTEMPTY) => Ok(false),
+            Err(errno) => Err(error::file("publishing a worker", &target, errno.into())),
+        }
+    }
+
+    /// Refuses what cannot be run here, all of it at once.
+    fn check(&self, config: &WorkerConfig) -> Result<()> {
+        // A published port is nothing to be had or not: it is the worker's own, or a mistake, see below.
+        let needed = needed_by(config).into_iter().filter(|one| *one != Capability::Networking);
+        self.capabilities.require(needed)?;
+        let mut problems = Problems::new();
+        if let Some(folder) = &config.working_dir {
+            problems.require(
+                Path::new(folder).is_dir(),
+                "working_dir",
+                format!("`{folder}` is not a folder of this machine"),
+            );
+        }
+        for (n, port) in config.ports.iter().enumerate() {
+            problems.require(
+                port.host_port.is_none_or(|outside| outside == port.port),
+                format!("ports[{n}].host_port"),
+                format!("a process listens by itself, so this can only be {}", port.port),
+            );
+        }
+        for (n, secret) in config.secrets.iter().enumerate() {
+            if let SecretTarget::File { path } = &secret.target {
+                problems.require(
+                    !path.starts_with('/'),
+                    format!("secrets[{n}].target"),
+                    format!(
+                        "`{path}` would lie among the machine's own files; write a relative path, it lies below \
+                         `$HODEI_SECRETS_DIR`"
+                    ),
+                );
+            }
+        }
+        match config.options::<ProcessOptions>() {
+            Ok(Some(options)) => user::check(&options, &mut problems),
+            Ok(None) => {}
+            Err(wrong) => problems.nest("", wrong.problems().cloned().unwrap_or_default()),
+        }
+        problems.into_result()
+    }
+}

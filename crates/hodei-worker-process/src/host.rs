@@ -1,0 +1,122 @@
+//! What all operations of a provider share.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    process::Child,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use hodei_worker_core::{
+    Clock, CredentialProvider, ErrorKind, ProviderCapabilities, ProviderInfo, Result, WorkerRef,
+    model::InstallationId, watch::WatchHub,
+};
+use tokio::sync::Semaphore;
+
+use crate::{
+    error, files,
+    layout::{Creation, Layout, worker_name},
+    limits::Limits,
+    notices::Notices,
+    settings::ProcessSettings,
+    wire::Stored,
+};
+
+/// How workers are run.
+#[derive(Debug, Clone)]
+pub(crate) enum Launcher {
+    /// By a supervisor each, this program.
+    Supervised(PathBuf),
+    /// As the host's own children; why.
+    Attached(String),
+}
+
+/// One installation on this machine, as one provider sees it.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) info: ProviderInfo,
+    pub(crate) installation: InstallationId,
+    pub(crate) settings: ProcessSettings,
+    pub(crate) layout: Layout,
+    /// This installation's log folder.
+    pub(crate) logs: PathBuf,
+    pub(crate) boot: String,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) credentials: Arc<dyn CredentialProvider>,
+    pub(crate) capabilities: Arc<ProviderCapabilities>,
+    pub(crate) limits: Limits,
+    pub(crate) launcher: Launcher,
+    pub(crate) notices: Notices,
+    pub(crate) hub: WatchHub,
+    pub(crate) children: Children,
+    /// How many supervisors are being started at once: a few are quicker than one, many are not.
+    pub(crate) starting: Arc<Semaphore>,
+}
+
+impl Host {
+    /// The worker as it was created; `None` when there is none.
+    pub(crate) fn stored(&self, worker: &WorkerRef) -> Result<Option<Stored>> {
+        let path = self.layout.worker(worker).join("config.json");
+        files::get(&path).map_err(|error| error::file("reading a worker's configuration", &path, error))
+    }
+
+    /// The number of the last run that was claimed; 0 when it has never run.
+    pub(crate) fn last_run(&self, creation: &Creation) -> Result<u64> {
+        last_claim(&self.layout.creation(creation))
+    }
+
+    /// Where a creation's output goes.
+    pub(crate) fn log_folder(&self, creation: &Creation) -> PathBuf {
+        self.logs.join(creation.to_string())
+    }
+
+    /// The folder's name by which changes of a worker are told.
+    pub(crate) fn topic(worker: &WorkerRef) -> String {
+        worker_name(worker)
+    }
+}
+
+/// The highest run whose claim lies in this folder.
+pub(crate) fn last_claim(folder: &std::path::Path) -> Result<u64> {
+    let names =
+        files::names(folder).map_err(|error| error::file("reading a worker's runs", folder, error))?;
+    let runs = names.iter().filter_map(|name| name.strip_suffix(".claim")?.parse().ok());
+    Ok(runs.max().unwrap_or(0))
+}
+
+impl Stored {
+    pub(crate) fn creation(&self) -> Creation {
+        Creation { worker: self.ownership.worker.clone(), nonce: self.nonce.clone() }
+    }
+}
+
+/// Supervisors that this process started and has to reap.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Children(Arc<Mutex<HashMap<String, Child>>>);
+
+impl Children {
+    pub(crate) fn insert(&self, run: String, child: Child) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(run, child);
+    }
+
+    /// Reaps the supervisor of a run, which has let go of its lock and is about to be gone.
+    pub(crate) fn reap(&self, run: &str) {
+        let child = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(run);
+        if let Some(mut child) = child {
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Runs blocking work that is not cut off when the caller stops waiting.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => {
+            Err(hodei_worker_core::Error::new(ErrorKind::Unexpected, "a task of the provider was cut off")
+                .with_source(error))
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! A worker's output on disk.
+
+mod follow;
+pub(crate) mod format;
+mod read;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use format::Kind;
+pub(crate) use write::{Lines, LogWriter, Pump};

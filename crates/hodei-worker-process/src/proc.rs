@@ -1,0 +1,126 @@
+//! What `/proc` says about processes: light reading, by hand, since supervisors use it.
+
+use std::{fs, io, path::Path};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::wire::ProcessId;
+
+/// The machine's boot: a process of another boot is gone.
+pub(crate) fn boot_id() -> io::Result<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned())
+}
+
+struct Stat {
+    state: u8,
+    start: u64,
+}
+
+fn stat(pid: i32) -> Option<Stat> {
+    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything, parentheses too.
+    let rest = &text[text.iter().rposition(|byte| *byte == b')')? + 1..];
+    let rest = std::str::from_utf8(rest).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = *fields.next()?.as_bytes().first()?;
+    // The state is field 3, the start time field 22.
+    Some(Stat { state, start: fields.nth(18)?.parse().ok()? })
+}
+
+/// The process that has this number now.
+pub(crate) fn identify(pid: i32) -> Option<ProcessId> {
+    stat(pid).map(|stat| ProcessId { pid, start: stat.start })
+}
+
+/// Whether this very process lives. A zombie is gone, whoever its parent is.
+pub(crate) fn is_alive(process: ProcessId) -> bool {
+    stat(process.pid).is_some_and(|stat| stat.start == process.start && !matches!(stat.state, b'Z' | b'X'))
+}
+
+/// All processes below `pid`, by the kernel's own lists of children.
+pub(crate) fn descendants(pid: i32) -> Vec<i32> {
+    let mut found = Vec::new();
+    let mut open = vec![pid];
+    while let Some(parent) = open.pop() {
+        for child in children(parent) {
+            found.push(child);
+            open.push(child);
+        }
+    }
+    found
+}
+
+fn children(pid: i32) -> Vec<i32> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let lists = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
+/// All processes whose environment holds `name=value`, as far as we may look.
+pub(crate) fn marked(name: &str, value: &str) -> Vec<i32> {
+    let wanted = format!("{name}={value}");
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| {
+        fs::read(Path::new("/proc").join(pid.to_string()).join("environ"))
+            .is_ok_and(|all| all.split(|byte| *byte == 0).any(|one| one == wanted.as_bytes()))
+    })
+    .collect()
+}
+
+/// Sends a signal to a process that may be gone already.
+pub(crate) fn signal(pid: i32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l6_a_process_is_known_by_number_and_start() {
+        let own = identify(std::process::id() as i32).unwrap();
+        assert!(is_alive(own));
+        assert!(!is_alive(ProcessId { start: own.start + 1, ..own }), "another process of that number");
+    }
+
+    #[test]
+    fn l6_a_zombie_counts_as_gone() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let process = identify(child.id() as i32).unwrap();
+        // Waits for the end and leaves the zombie.
+        let pid = Pid::from_child(&child);
+        rustix::process::waitid(
+            rustix::process::WaitId::Pid(pid),
+            rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT,
+        )
+        .unwrap();
+        assert!(identify(process.pid).is_some());
+        assert!(!is_alive(process));
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn l6_a_zombie_whose_parent_is_not_ours_counts_as_gone() {
+        // `sleep` inherits a child of which it knows nothing.
+        let mut parent =
+            std::process::Command::new("sh").args(["-c", "true & exec sleep 1000"]).spawn().unwrap();
+        let number = parent.id() as i32;
+        let below = || descendants(number);
+        let mut seen = None;
+        while !below().iter().filter_map(|pid| identify(*pid)).any(|child| {
+            seen = Some(child);
+            !is_alive(child)
+        }) {
+            assert!(parent.try_wait().unwrap().is_none());
+            std::thread::yield_now();
+        }
+        assert!(seen.is_some_and(|child| identify(child.pid) == Some(child)), "it is still in the table");
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+    }
+}

@@ -1,0 +1,179 @@
+//! The port, on local processes.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hodei_worker_core::{
+    ConnectContext, Error, ProviderCapabilities, ProviderInfo, ProviderSettings as _, Result, WorkerConfig,
+    WorkerHandle, WorkerObservation, WorkerProvider, WorkerRef, WorkerStatus,
+    provider::{
+        BoxStream, CreateOptions, DeleteOptions, ExecOptions, ExecSession, Listing, LogItem, LogOptions,
+        Operation, StartOptions, StatsOptions, StopOptions, WatchOptions, WorkerFilter, WorkerStats,
+    },
+    watch::WatchHub,
+};
+use tokio::sync::Semaphore;
+
+use crate::{
+    capabilities, error, folders,
+    host::{Children, Host, blocking},
+    limits::Limits,
+    notices::Notices,
+    proc,
+    settings::ProcessSettings,
+};
+
+/// Runs workers as processes of this machine.
+///
+/// A worker's main process gets the request to stop; at the deadline, and when the main process ends, everything
+/// that it has started is killed.
+#[derive(Debug, Clone)]
+pub struct ProcessProvider(Arc<Host>);
+
+impl ProcessProvider {
+    /// Prepares the folders, finds out what this machine can do, and finishes what an earlier host left half done.
+    ///
+    /// # Errors
+    /// [`Config`](hodei_worker_core::ErrorKind::Config) and
+    /// [`PermissionDenied`](hodei_worker_core::ErrorKind::PermissionDenied) when the settings do not fit the machine.
+    ///
+    /// # Cancel safety
+    /// Can be dropped and repeated.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use hodei_worker_core::{ConnectContext, Result, WorkerConfig, WorkerProviderExt as _};
+    /// # use hodei_worker_process::{ProcessProvider, ProcessSettings};
+    /// # async fn example(context: ConnectContext) -> Result<()> {
+    /// let provider = ProcessProvider::connect(ProcessSettings::default(), context).await?;
+    /// provider.run_worker(&WorkerConfig::builder("a").command(["true"]).build()?).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn connect(settings: ProcessSettings, context: ConnectContext) -> Result<Self> {
+        let info = context.info(ProcessSettings::TYPE);
+        Self::open(settings, context)
+            .await
+            .map_err(|error| error.with_operation(Operation::Connect).with_provider(&info))
+    }
+
+    async fn open(settings: ProcessSettings, context: ConnectContext) -> Result<Self> {
+        let launcher = capabilities::launcher(&settings)?;
+        context.progress.report("making folders and looking for control groups", 10);
+        let (prepared, installation) = (settings.clone(), context.installation.clone());
+        let (layout, limits) = blocking(move || {
+            let layout = folders::prepare(&folders::state(&prepared), installation.as_str())?;
+            Ok((layout, Limits::detect(prepared.limits, &installation)))
+        })
+        .await?;
+        let boot = proc::boot_id().map_err(|error| {
+            error::file("reading the boot id", "/proc/sys/kernel/random/boot_id".as_ref(), error)
+        })?;
+        let children = Children::default();
+        let reaper = children.clone();
+        let on_release = Box::new(move |run: &str| reaper.reap(run));
+        let notices = Notices::open(&layout, on_release).map_err(|error| {
+            error::file("watching the state folder", layout.root(), error)
+                .with_help("raise `fs.inotify.max_user_instances`, or connect fewer providers")
+        })?;
+        let starts = std::thread::available_parallelism().map_or(4, |cpus| cpus.get() * 2);
+        let host = Arc::new(Host {
+            info: context.info(ProcessSettings::TYPE),
+            logs: folders::logs(&settings).join(context.installation.as_str()),
+            installation: context.installation,
+            capabilities: Arc::new(capabilities::detect(&launcher, &limits)),
+            settings,
+            layout,
+            boot,
+            clock: context.clock,
+            credentials: context.credentials,
+            limits,
+            launcher,
+            notices,
+            hub: WatchHub::default(),
+            children,
+            starting: Arc::new(Semaphore::new(starts)),
+        });
+        context.progress.report("finishing what an earlier host left", 60);
+        host.sweep().await?;
+        Ok(Self(host))
+    }
+
+    fn describe<T>(&self, result: Result<T>, operation: Operation, worker: Option<&WorkerRef>) -> Result<T> {
+        result.map_err(|error: Error| {
+            let error = error.with_operation(operation).with_provider(&self.0.info);
+            match worker {
+                Some(worker) => error.with_worker(worker),
+                None => error,
+            }
+        })
+    }
+}
+
+#[async_trait]
+impl WorkerProvider for ProcessProvider {
+    fn info(&self) -> &ProviderInfo {
+        &self.0.info
+    }
+
+    async fn get_capabilities(&self) -> Result<Arc<ProviderCapabilities>> {
+        Ok(Arc::clone(&self.0.capabilities))
+    }
+
+    async fn create_worker(&self, config: &WorkerConfig, options: &CreateOptions) -> Result<WorkerHandle> {
+        let worker = WorkerRef { id: config.worker_id.clone(), generation: options.generation };
+        self.describe(self.0.create(config, options), Operation::Create, Some(&worker))
+    }
+
+    async fn start_worker(&self, worker: &WorkerRef, options: &StartOptions) -> Result<()> {
+        let started = self.0.start(worker, options).await;
+        self.describe(started, Operation::Start, Some(worker))
+    }
+
+    async fn stop_worker(&self, worker: &WorkerRef, options: &StopOptions) -> Result<()> {
+        let operation = if options.is_kill() { Operation::Kill } else { Operation::Stop };
+        let stopped = self.0.stop(worker, options).await;
+        self.describe(stopped, operation, Some(worker))
+    }
+
+    async fn delete_worker(&self, worker: &WorkerRef, _: &DeleteOptions) -> Result<()> {
+        let deleted = self.0.delete(worker).await;
+        self.describe(deleted, Operation::Delete, Some(worker))
+    }
+
+    async fn get_worker_status(&self, worker: &WorkerRef) -> Result<Arc<WorkerStatus>> {
+        let status = self.describe(self.0.status(worker), Operation::Status, Some(worker))?;
+        Ok(status.unwrap_or_else(|| WorkerStatus::absent(worker, self.0.clock.now())))
+    }
+
+    async fn list_workers(&self, filter: &WorkerFilter) -> Result<Listing> {
+        let (host, filter) = (Arc::clone(&self.0), filter.clone());
+        let listing = blocking(move || host.list(&filter)).await;
+        self.describe(listing, Operation::List, None)
+    }
+
+    async fn watch_workers(
+        &self,
+        options: &WatchOptions,
+    ) -> Result<BoxStream<'static, Result<WorkerObservation>>> {
+        Ok(self.0.watch(options))
+    }
+
+    async fn worker_logs(
+        &self,
+        worker: &WorkerRef,
+        options: &LogOptions,
+    ) -> Result<BoxStream<'static, Result<LogItem>>> {
+        let logs = self.0.read_logs(worker, options).await;
+        self.describe(logs, Operation::Logs, Some(worker))
+    }
+
+    async fn exec_in_worker(&self, worker: &WorkerRef, options: &ExecOptions) -> Result<ExecSession> {
+        self.describe(self.0.exec(worker, options), Operation::Exec, Some(worker))
+    }
+
+    async fn worker_stats(&self, worker: &WorkerRef, _: &StatsOptions) -> Result<WorkerStats> {
+        let (host, measured) = (Arc::clone(&self.0), worker.clone());
+        let stats = blocking(move || host.stats(&measured)).await;
+        self.describe(stats, Operation::Stats, Some(worker))
+    }
+}

@@ -1,0 +1,175 @@
+//! The settings of this provider.
+
+use std::path::{Path, PathBuf};
+
+use hodei_worker_core::{
+    ConnectContext, ProviderSettings, Result,
+    factory::{Detected, Environment},
+    quantity::{ByteSize, HumanDuration},
+    settings::Problems,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::ProcessProvider;
+
+/// Settings of the local process provider. All have a default that fits.
+///
+/// # Examples
+/// ```
+/// use hodei_worker_process::ProcessSettings;
+/// let settings: ProcessSettings = serde_json::from_value(serde_json::json!({
+///     "stop_grace": "10s",
+///     "logs": {"max_size": "50Mi", "max_files": 5},
+/// }))?;
+/// assert_eq!(settings.logs.max_files, 5);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct ProcessSettings {
+    /// Where the state of workers is kept, best in memory; it need not survive a reboot, as workers do not either.
+    /// Default: `/run/hodei-worker` for root, `$XDG_RUNTIME_DIR/hodei-worker` for others, or else a folder of the
+    /// user's own in the temporary folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_dir: Option<PathBuf>,
+    /// Where the output of workers is kept. Default: `/var/lib/hodei-worker` for root, `$XDG_STATE_HOME/hodei-worker`
+    /// or `~/.local/state/hodei-worker` for others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_dir: Option<PathBuf>,
+    /// The program `hodei-supervise`, for hosts that do not call [`init`](crate::init) in their `main`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub supervisor: Option<PathBuf>,
+    /// How workers are bound to their host. Default: they survive it where they can.
+    pub survival: Survival,
+    /// How limits are enforced. Default: by the best that is there.
+    pub limits: LimitMechanism,
+    /// Time between the request to stop and the kill, for workers that name none. Default: 4 s.
+    pub stop_grace: HumanDuration,
+    /// How much output is kept.
+    pub logs: LogSettings,
+    /// The variables that workers inherit from the host; everything else in their environment is configured.
+    /// Default: `PATH`, `HOME`, `USER`, `LANG`, `TZ`.
+    pub inherit: Vec<String>,
+}
+
+impl Default for ProcessSettings {
+    fn default() -> Self {
+        Self {
+            state_dir: None,
+            log_dir: None,
+            supervisor: None,
+            survival: Survival::default(),
+            limits: LimitMechanism::default(),
+            stop_grace: HumanDuration::secs(4),
+            logs: LogSettings::default(),
+            inherit: ["PATH", "HOME", "USER", "LANG", "TZ"].map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+/// How workers are bound to their host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Survival {
+    /// They survive it, if there is a supervisor and the host does not live in a container that ends with it.
+    #[default]
+    Auto,
+    /// They survive it, or connecting fails.
+    Required,
+    /// They are its children and end with it.
+    Attached,
+}
+
+/// How limits are enforced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LimitMechanism {
+    /// By the first of the others that works.
+    #[default]
+    Auto,
+    /// By control groups of the unified hierarchy.
+    CgroupV2,
+    /// By control groups of the older hierarchies.
+    CgroupV1,
+    /// By resource limits of single processes: memory only.
+    Rlimit,
+    /// Not at all: workers with limits are refused.
+    None,
+}
+
+/// How much of each worker's output is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct LogSettings {
+    /// The size at which a file is full. Default: 10 MiB.
+    pub max_size: ByteSize,
+    /// How many files are kept; the oldest goes. Default: 3.
+    pub max_files: u32,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { max_size: ByteSize::mib(10), max_files: 3 }
+    }
+}
+
+impl ProviderSettings for ProcessSettings {
+    const TYPE: &'static str = "process";
+    type Provider = ProcessProvider;
+
+    fn validate(&self, problems: &mut Problems) {
+        let paths =
+            [("state_dir", &self.state_dir), ("log_dir", &self.log_dir), ("supervisor", &self.supervisor)];
+        for (field, path) in paths {
+            let good = path.as_deref().is_none_or(Path::is_absolute);
+            problems.require(good, field, "must be an absolute path");
+        }
+        problems.require(
+            self.logs.max_size >= ByteSize::kib(4),
+            "logs.max_size",
+            format!("{} is too little; at least 4Ki", self.logs.max_size),
+        );
+        problems.require(self.logs.max_files >= 1, "logs.max_files", "must be at least 1");
+        for (n, name) in self.inherit.iter().enumerate() {
+            let good = !name.is_empty() && !name.contains(['=', '\0']);
+            problems.require(good, format!("inherit[{n}]"), format!("`{name}` cannot be a variable's name"));
+        }
+    }
+
+    fn detect(_: &Environment) -> Option<Detected<Self>> {
+        Some(Detected::new(Self::default(), "processes run everywhere").with_priority(0))
+    }
+
+    async fn connect(self, context: ConnectContext) -> Result<ProcessProvider> {
+        ProcessProvider::connect(self, context).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p2_bad_settings_are_refused_together() {
+        let settings = ProcessSettings {
+            state_dir: Some("run".into()),
+            logs: LogSettings { max_size: ByteSize::new(1), max_files: 0 },
+            inherit: vec!["A=B".into()],
+            ..ProcessSettings::default()
+        };
+        let mut problems = Problems::new();
+        settings.validate(&mut problems);
+        assert_eq!(problems.len(), 4, "{problems}");
+    }
+
+    #[test]
+    fn p2_processes_are_the_last_choice_and_always_there() {
+        let found = ProcessSettings::detect(&Environment::default()).unwrap();
+        assert!(found.selectable);
+        assert_eq!(found.priority, 0);
+    }
+}

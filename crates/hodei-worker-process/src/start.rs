@@ -1,0 +1,234 @@
+//! Starting: exactly once per run, decided by the supervisor's claim.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    os::unix::process::CommandExt as _,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+};
+
+use hodei_worker_core::{Error, ErrorKind, Result, Retry, WorkerRef, provider::StartOptions};
+
+use crate::{
+    error,
+    host::{Host, Launcher, blocking},
+    layout::RunKey,
+    lock,
+    observe::RunState,
+    options::{ProcessOptions, signal_number},
+    secrets::{self, Secrets},
+    supervise::{ARGUMENT, MARKER, NAME},
+    user::{self, Identity},
+    wire::{End, Launch, LogPlan, Reply, Stored},
+};
+
+/// `SIGTERM`, unless the worker's options name another.
+const DEFAULT_SIGNAL: i32 = 15;
+
+impl Host {
+    pub(crate) async fn start(self: &Arc<Self>, worker: &WorkerRef, options: &StartOptions) -> Result<()> {
+        let stored = self.stored(worker)?.ok_or_else(|| Error::worker_not_found(worker))?;
+        let Some(key) = self.next_run(&stored, options)? else { return self.settle(worker).await };
+        let secrets = self.resolve(&stored.config).await?;
+        let launch = self.launch(&stored, &key, &secrets)?;
+        match &self.launcher {
+            Launcher::Attached(_) => self.start_attached(key.clone(), launch).await?,
+            Launcher::Supervised(program) => {
+                let permit = Arc::clone(&self.starting).acquire_owned().await;
+                let (host, program, run) = (Arc::clone(self), program.clone(), key.clone());
+                let started = blocking(move || {
+                    let _permit = permit;
+                    let started = host.start_supervised(&program, &run, &launch);
+                    if !matches!(started, Ok(Reply::Started))
+                        && let Some(secrets) = &launch.secrets
+                    {
+                        let _ = crate::files::remove_tree(secrets);
+                    }
+                    started
+                });
+                match started.await? {
+                    Reply::Started => return Ok(()),
+                    Reply::Failed(failure) => return Err(failure.to_error()),
+                    Reply::Gone => return Err(Error::worker_not_found(worker)),
+                    Reply::Broken { what, .. } => {
+                        return Err(Error::new(
+                            ErrorKind::Unavailable,
+                            format!("the worker's supervisor could not begin: {what}"),
+                        ));
+                    }
+                    Reply::Taken => {}
+                }
+            }
+        }
+        self.settle(worker).await
+    }
+
+    /// The run that this start begins; `None` when it has begun already.
+    fn next_run(&self, stored: &Stored, options: &StartOptions) -> Result<Option<RunKey>> {
+        let creation = stored.creation();
+        let last = self.last_run(&creation)?;
+        let after = match &options.after {
+            None => 0,
+            Some(id) => match creation.run_of(id) {
+                Some(run) => run,
+                // Another creation's: whatever ran since is a later one.
+                None if last > 0 => return Ok(None),
+                None => return Err(unknown_run(id.as_str())),
+            },
+        };
+        if after > last {
+            return Err(unknown_run(&options.after.as_ref().map(ToString::to_string).unwrap_or_default()));
+        }
+        if after < last {
+            return Ok(None);
+        }
+        if last > 0 && !matches!(self.run_state(&creation.run(last))?, RunState::Over(..)) {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "the run that this start is to follow still goes on",
+            )
+            .with_context("run", creation.run(last).id())
+            .with_help("stop the worker first"));
+        }
+        Ok(Some(creation.run(last + 1)))
+    }
+
+    /// Waits until the last run has been started, by whomever, and reports it as if we had.
+    pub(crate) async fn settle(&self, worker: &WorkerRef) -> Result<()> {
+        let changes = self.notices.of_worker(&Self::topic(worker));
+        loop {
+            let stored = self.stored(worker)?.ok_or_else(|| Error::worker_not_found(worker))?;
+            let creation = stored.creation();
+            match self.last_run(&creation)? {
+                0 => {}
+                last => match self.run_state(&creation.run(last))? {
+                    RunState::Over(exit, _) => {
+                        return match exit.end {
+                            End::Failed(failure) => Err(failure.to_error()),
+                            _ => Ok(()),
+                        };
+                    }
+                    RunState::Running(_) | RunState::Lost(_) => return Ok(()),
+                    RunState::Gone => return Err(Error::worker_not_found(worker)),
+                    RunState::Starting => {}
+                },
+            }
+            changes.notified().await;
+        }
+    }
+
+    /// What the supervisor is told.
+    fn launch(&self, stored: &Stored, key: &RunKey, secrets: &Secrets) -> Result<Launch> {
+        let config = &stored.config;
+        let options = config.options::<ProcessOptions>()?.unwrap_or_default();
+        let identity = user::identity(&options)?;
+        // A folder of this attempt's own: two hosts may try at once.
+        let folder =
+            self.layout.creation(&key.creation).join(format!("{}.secrets.{:x}", key.run, fastrand::u32(..)));
+        let folder = secrets.write(folder, &identity)?;
+        let mut environment = self.environment(stored, &identity);
+        let visible = |text: &hodei_worker_core::credential::SecretMaterial| {
+            text.expose_str().unwrap_or_default().to_owned()
+        };
+        environment.extend(secrets.variables.iter().map(|(name, text)| (name.clone(), visible(text))));
+        if let Some(folder) = &folder {
+            environment.push((secrets::FOLDER.into(), folder.display().to_string()));
+        }
+        let mark = key.marker(self.installation.as_str());
+        environment.push((MARKER.into(), mark.clone()));
+        Ok(Launch {
+            command: config.command_line().map(str::to_owned).collect(),
+            environment,
+            mark,
+            working_dir: config.working_dir.as_ref().map_or_else(|| PathBuf::from("/"), PathBuf::from),
+            uid: identity.uid,
+            gid: identity.gid,
+            stop_signal: options.stop_signal.as_deref().and_then(signal_number).unwrap_or(DEFAULT_SIGNAL),
+            stop_grace_ms: config.stop_grace.unwrap_or(self.settings.stop_grace).as_millis() as u64,
+            secrets: folder,
+            logs: LogPlan {
+                folder: self.log_folder(&key.creation),
+                max_size: self.settings.logs.max_size.bytes(),
+                max_files: self.settings.logs.max_files,
+            },
+            groups: self.limits.plan(key, &config.resources),
+            address_space: self.limits.address_space(&config.resources),
+        })
+    }
+
+    /// The variables of a worker, without its secrets: what it inherits, its account's, and what is configured.
+    pub(crate) fn environment(&self, stored: &Stored, identity: &Identity) -> Vec<(String, String)> {
+        let mut all = std::collections::BTreeMap::new();
+        for name in &self.settings.inherit {
+            if let Ok(value) = std::env::var(name) {
+                all.insert(name.clone(), value);
+            }
+        }
+        all.entry("PATH".into()).or_insert_with(|| "/usr/local/bin:/usr/bin:/bin".into());
+        if let Some((user, home)) = &identity.account {
+            all.insert("USER".into(), user.clone());
+            all.insert("HOME".into(), home.clone());
+        }
+        all.extend(stored.config.environment.clone());
+        all.into_iter().collect()
+    }
+
+    /// Starts a supervisor and waits for its answer, which comes when the worker runs or cannot.
+    fn start_supervised(&self, program: &PathBuf, key: &RunKey, launch: &Launch) -> Result<Reply> {
+        let mut child = Command::new(program)
+            .arg0(NAME)
+            .arg(ARGUMENT)
+            .arg(self.layout.root())
+            .arg(key.to_string())
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| {
+                error::spawn("the worker's supervisor", error).with_context("path", program.display())
+            })?;
+        let reply = converse(&mut child, launch);
+        match reply {
+            Some(Reply::Started) => {
+                let run = key.to_string();
+                self.children.insert(run.clone(), child);
+                // One that has ended since was not there to be reaped when its lock was released.
+                if !lock::is_held(&self.layout.lock(key)).unwrap_or(true) {
+                    self.children.reap(&run);
+                }
+                Ok(Reply::Started)
+            }
+            Some(reply) => {
+                let _ = child.wait();
+                Ok(reply)
+            }
+            None => {
+                let _ = child.wait();
+                Err(Error::new(ErrorKind::Unexpected, "the worker's supervisor ended without an answer")
+                    .with_context("path", program.display())
+                    .with_retry(Retry::IfIdempotent)
+                    .with_help(
+                        "the first line of `main` must be `hodei_worker_process::init()`, or the setting \
+                         `supervisor` name the program `hodei-supervise` of the same version",
+                    ))
+            }
+        }
+    }
+}
+
+fn converse(child: &mut Child, launch: &Launch) -> Option<Reply> {
+    let bytes = serde_json::to_vec(launch).ok()?;
+    // A supervisor that ends early is heard of by its silence.
+    let _ = child.stdin.take()?.write_all(&bytes);
+    let mut line = String::new();
+    BufReader::new(child.stdout.take()?.take(64 * 1024)).read_line(&mut line).ok()?;
+    serde_json::from_str(&line).ok()
+}
+
+fn unknown_run(id: &str) -> Error {
+    Error::new(ErrorKind::Conflict, "the worker has no run that this start could follow")
+        .with_context("after", id)
+        .with_help("take `after` from the worker's status")
+}

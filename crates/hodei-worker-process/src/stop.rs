@@ -1,0 +1,253 @@
+//! Stopping and deleting.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
+    os::{fd::OwnedFd, unix::fs::OpenOptionsExt as _},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use hodei_worker_core::{Error, ErrorKind, Result, WorkerRef, provider::StopOptions};
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
+use tokio::time::timeout;
+
+use crate::{
+    error, files,
+    host::{Host, blocking, last_claim},
+    layout::{Creation, FLAT, Layout, RunKey, parse_worker_name, worker_name},
+    lock,
+    observe::RunState,
+    options::{ProcessOptions, signal_number},
+    supervise::groups,
+    wire::{Request, Started, Stored},
+};
+
+impl Host {
+    pub(crate) async fn stop(self: &Arc<Self>, worker: &WorkerRef, options: &StopOptions) -> Result<()> {
+        let Some(stored) = self.stored(worker)? else { return Ok(()) };
+        let grace = options
+            .grace
+            .unwrap_or_else(|| stored.config.stop_grace.unwrap_or(self.settings.stop_grace).get());
+        let creation = stored.creation();
+        match self.last_run(&creation)? {
+            0 => Ok(()),
+            last => {
+                self.end(&stored, &creation.run(last), grace, &self.layout.control(&creation.run(last))).await
+            }
+        }
+    }
+
+    /// Asks a run to end and waits until it has.
+    async fn end(
+        self: &Arc<Self>,
+        stored: &Stored,
+        key: &RunKey,
+        grace: Duration,
+        fifo: &Path,
+    ) -> Result<()> {
+        let changes = self.notices.of_worker(&Self::topic(&key.creation.worker));
+        let mut asked = false;
+        loop {
+            match self.run_state(key)? {
+                RunState::Over(..) | RunState::Gone => return Ok(()),
+                RunState::Running(_) | RunState::Starting if !asked => {
+                    self.mark_stopping(key)?;
+                    asked = ask(fifo, grace)?;
+                }
+                RunState::Running(_) | RunState::Starting => {}
+                RunState::Lost(started) => {
+                    self.mark_stopping(key)?;
+                    self.end_lost(stored, key, &started, grace).await?;
+                    continue;
+                }
+            }
+            // Also when it could not be asked: then the supervisor is about to be gone, and its lock says so.
+            changes.notified().await;
+        }
+    }
+
+    fn mark_stopping(&self, key: &RunKey) -> Result<()> {
+        let path = self.layout.stopping(key);
+        files::touch(&path).map_err(|error| error::file("noting that a worker is to stop", &path, error))
+    }
+
+    /// Does for a worker without a supervisor what that would have done.
+    async fn end_lost(
+        self: &Arc<Self>,
+        stored: &Stored,
+        key: &RunKey,
+        started: &Started,
+        grace: Duration,
+    ) -> Result<()> {
+        if !grace.is_zero()
+            && let Some(fd) = open_process(started)?
+        {
+            let options = stored.config.options::<ProcessOptions>()?.unwrap_or_default();
+            let number = options.stop_signal.as_deref().and_then(signal_number).unwrap_or(15);
+            if let Some(signal) = Signal::from_named_raw(number) {
+                let _ = pidfd_send_signal(&fd, signal);
+            }
+            let fd = crate::ready::register(fd)
+                .map_err(|error| error::file("waiting for a process", &self.layout.started(key), error))?;
+            // A pidfd is readable when its process has ended.
+            let _ = timeout(grace, fd.readable()).await;
+        }
+        let (host, key, started) = (Arc::clone(self), key.clone(), started.clone());
+        blocking(move || {
+            host.contain(&key, Some(&started));
+            Ok(())
+        })
+        .await
+    }
+
+    pub(crate) async fn delete(self: &Arc<Self>, worker: &WorkerRef) -> Result<()> {
+        if let Some(stored) = self.stored(worker)? {
+            let creation = stored.creation();
+            // Killed while it can still be found by its name, so that a host that dies now leaves nothing hidden.
+            self.end_all(&stored, &self.layout.creation(&creation)).await?;
+            let trash = self.layout.dir("trash").join(creation.to_string());
+            let from = self.layout.worker(worker);
+            match fs::rename(&from, &trash) {
+                Ok(()) => {}
+                // Somebody else was quicker.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error::file("removing a worker", &from, error)),
+            }
+        }
+        // What lies there may also be an earlier deletion that was cut off.
+        let prefix = format!("{}.", worker_name(worker));
+        for name in self.trash()?.into_iter().filter(|name| name.starts_with(&prefix)) {
+            self.discard(&name).await?;
+        }
+        Ok(())
+    }
+
+    fn trash(&self) -> Result<Vec<String>> {
+        let folder = self.layout.dir("trash");
+        files::names(&folder).map_err(|error| error::file("reading what was deleted", &folder, error))
+    }
+
+    /// Kills every run of a creation, whose claims lie in `folder`.
+    async fn end_all(self: &Arc<Self>, stored: &Stored, folder: &Path) -> Result<()> {
+        let last = last_claim(folder)?;
+        if last == 0 {
+            return Ok(());
+        }
+        let key = stored.creation().run(last);
+        self.end(stored, &key, Duration::ZERO, &folder.join(format!("{last}.control"))).await
+    }
+
+    /// Finishes a deletion: ends what was claimed at the last moment, and removes what is left, the claims last.
+    pub(crate) async fn discard(self: &Arc<Self>, name: &str) -> Result<()> {
+        let trash = self.layout.dir("trash").join(name);
+        let config = trash.join("config.json");
+        let stored: Option<Stored> =
+            files::get(&config).map_err(|error| error::file("reading what was deleted", &config, error))?;
+        if let Some(stored) = stored {
+            let creation = stored.creation();
+            let folder = trash.join(&creation.nonce);
+            self.end_all(&stored, &folder).await?;
+            let (host, folder) = (Arc::clone(self), folder.clone());
+            blocking(move || host.remove_records(&creation, &folder)).await?;
+        }
+        blocking(move || {
+            files::remove_tree(&trash).map_err(|error| error::file("removing a worker", &trash, error))
+        })
+        .await
+    }
+
+    fn remove_records(&self, creation: &Creation, folder: &Path) -> Result<()> {
+        let logs = self.log_folder(creation);
+        files::remove_tree(&logs).map_err(|error| error::file("removing a worker's logs", &logs, error))?;
+        for run in 1..=last_claim(folder)? {
+            let key = creation.run(run);
+            let _ = groups::remove(&self.limits.plan_of(&key));
+            self.children.reap(&key.to_string());
+            for name in FLAT {
+                let path = self.layout.dir(name).join(key.to_string());
+                files::remove(&path)
+                    .map_err(|error| error::file("removing a worker's records", &path, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What earlier hosts left behind: deletions that were cut off, halves of creations, records and logs of workers
+    /// that do not exist.
+    pub(crate) async fn sweep(self: &Arc<Self>) -> Result<()> {
+        for name in self.trash()? {
+            self.discard(&name).await?;
+        }
+        let host = Arc::clone(self);
+        blocking(move || host.sweep_records()).await
+    }
+
+    fn sweep_records(&self) -> Result<()> {
+        for name in FLAT {
+            let folder = self.layout.dir(name);
+            let names = files::names(&folder).map_err(|error| error::file("sweeping", &folder, error))?;
+            for key in names.iter().filter_map(|name| name.parse::<RunKey>().ok()) {
+                if !exists(&self.layout, &key.creation)
+                    && !lock::is_held(&self.layout.lock(&key)).unwrap_or(true)
+                {
+                    let _ = files::remove(&folder.join(key.to_string()));
+                }
+            }
+        }
+        for name in files::names(&self.logs).unwrap_or_default() {
+            let Some((worker, nonce)) = name.rsplit_once('.') else { continue };
+            let Some(worker) = parse_worker_name(worker) else { continue };
+            let creation = Creation { worker, nonce: nonce.to_owned() };
+            if !exists(&self.layout, &creation) {
+                let _ = files::remove_tree(&self.logs.join(name));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn exists(layout: &Layout, creation: &Creation) -> bool {
+    layout.creation(creation).exists() || layout.dir("trash").join(creation.to_string()).exists()
+}
+
+/// Tells a supervisor. `false` when it is not there to listen.
+fn ask(fifo: &Path, grace: Duration) -> Result<bool> {
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let opened = OpenOptions::new().write(true).custom_flags(nonblocking).open(fifo);
+    let mut fifo_file = match opened {
+        Ok(file) => file,
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound
+                || error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) =>
+        {
+            return Ok(false);
+        }
+        Err(error) => return Err(error::file("telling a supervisor to stop", fifo, error)),
+    };
+    let request = if grace.is_zero() { Request::Kill } else { Request::Stop(grace) };
+    match fifo_file.write_all(request.to_string().as_bytes()) {
+        Ok(()) => Ok(true),
+        // Full of requests that it has not read: it has been asked.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+        Err(error) => {
+            Err(Error::new(ErrorKind::Unavailable, "a supervisor cannot be told to stop").with_source(error))
+        }
+    }
+}
+
+/// The process, unless it has ended.
+fn open_process(started: &Started) -> Result<Option<OwnedFd>> {
+    let Some(pid) = Pid::from_raw(started.process.pid) else { return Ok(None) };
+    match pidfd_open(pid, PidfdFlags::NONBLOCK) {
+        // Opened first, compared then: the number may have been given to another meanwhile.
+        Ok(fd) => Ok(crate::proc::is_alive(started.process).then_some(fd)),
+        Err(Errno::SRCH) => Ok(None),
+        Err(errno) => Err(Error::new(ErrorKind::Unavailable, "the worker's process cannot be watched")
+            .with_source(io::Error::from(errno))),
+    }
+}

@@ -1,0 +1,112 @@
+//! The control groups of a run, from inside: the supervisor makes them, starts the worker in them, and steps out again.
+
+use std::{fs, io, path::Path};
+
+use crate::{
+    files,
+    wire::{Failure, Group, GroupPlan, Step},
+};
+
+fn failed(path: &Path, error: &io::Error) -> Failure {
+    Failure {
+        step: Step::Limits,
+        what: path.display().to_string(),
+        errno: error.raw_os_error().unwrap_or_default(),
+    }
+}
+
+fn write_all(group: &Group, files: &[(String, String)]) -> Result<(), Failure> {
+    for (name, value) in files {
+        let file = group.path.join(name);
+        fs::write(&file, value).map_err(|error| failed(&file, &error))?;
+    }
+    Ok(())
+}
+
+fn join(group: &Group, pid: &str) -> Result<(), Failure> {
+    let procs = group.path.join("cgroup.procs");
+    fs::write(&procs, pid).map_err(|error| failed(&procs, &error))
+}
+
+/// Moves a process that was started elsewhere into the groups of a run.
+pub(crate) fn adopt(plan: &GroupPlan, pid: u32) -> Result<(), Failure> {
+    plan.all().try_for_each(|group| join(group, &pid.to_string()))
+}
+
+/// Makes the groups and sets all of their limits.
+pub(crate) fn prepare(plan: &GroupPlan) -> Result<(), Failure> {
+    make(plan)?;
+    plan.all().try_for_each(|group| write_all(group, &group.after))
+}
+
+/// Makes the groups, sets their limits and moves this process into them, so that the worker is born there.
+pub(super) fn enter(plan: &GroupPlan) -> Result<(), Failure> {
+    make(plan)?;
+    plan.all().try_for_each(|group| join(group, "0"))
+}
+
+fn make(plan: &GroupPlan) -> Result<(), Failure> {
+    for group in plan.all() {
+        match fs::create_dir(&group.path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(failed(&group.path, &error));
+            }
+            _ => {}
+        }
+        write_all(group, &group.before)?;
+    }
+    Ok(())
+}
+
+/// Moves this process back: what happens to the worker's groups must not happen to its supervisor.
+pub(super) fn leave(plan: &GroupPlan) -> Result<(), Failure> {
+    let mut result = Ok(());
+    for group in plan.all() {
+        let set = write_all(group, &group.after);
+        let procs = group.home.join("cgroup.procs");
+        let left = fs::write(&procs, "0").map_err(|error| failed(&procs, &error));
+        result = result.and(set).and(left);
+    }
+    result
+}
+
+/// Whether the kernel killed one of the group's processes for want of memory.
+pub(crate) fn out_of_memory(plan: &GroupPlan) -> bool {
+    let count = |path: &Path| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        line.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0)
+    };
+    plan.all().any(|group| {
+        count(&group.path.join("memory.events")) > 0 || count(&group.path.join("memory.oom_control")) > 0
+    })
+}
+
+/// The processes in the groups.
+pub(crate) fn processes(plan: &GroupPlan) -> Vec<i32> {
+    let mut all = Vec::new();
+    for group in plan.all() {
+        let list = fs::read_to_string(group.path.join("cgroup.procs")).unwrap_or_default();
+        all.extend(list.lines().filter_map(|pid| pid.parse::<i32>().ok()));
+    }
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Kills all that is in the unified group at once, whatever it forks meanwhile. `false` where the kernel cannot.
+pub(crate) fn kill(plan: &GroupPlan) -> bool {
+    // A supervisor that could not step out would be the first to die.
+    if processes(plan).contains(&(std::process::id() as i32)) {
+        return false;
+    }
+    plan.unified.as_ref().is_some_and(|group| fs::write(group.path.join("cgroup.kill"), "1").is_ok())
+}
+
+/// Removes the groups, which must be empty.
+pub(crate) fn remove(plan: &GroupPlan) -> io::Result<()> {
+    for group in plan.all() {
+        files::absent(fs::remove_dir(&group.path))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! The supervisor: one small process per running worker, which keeps it going when the host dies, writes down what it
+//! says and how it ends, and takes with it all that it started.
+//!
+//! It is a program of its own, single-threaded and without a runtime. What it must not do is grow: there is one of it
+//! for each worker.
+
+mod contain;
+pub(crate) mod groups;
+mod run;
+pub(crate) mod spawn;
+
+use std::{
+    ffi::OsString,
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
+
+use hodei_worker_core::{Clock as _, SystemClock};
+use rustix::{
+    fs::{CWD, Mode, mkfifoat},
+    process::{Pid, getpid, set_child_subreaper, setsid},
+};
+
+pub(crate) use contain::wait_for;
+
+use crate::{
+    files,
+    layout::{Layout, RunKey},
+    lock, proc,
+    wire::{End, Exit, Failure, Launch, Reply, Started},
+};
+
+/// What a supervisor is called in process lists.
+pub(crate) const NAME: &str = "hodei-supervise";
+/// The argument that makes a process a supervisor.
+pub(crate) const ARGUMENT: &str = "--supervise";
+/// The variable by which processes of a worker can be found when all else is lost.
+pub(crate) const MARKER: &str = "HODEI_WORKER_RUN";
+
+/// Folder and run, if this process was started to supervise.
+pub(crate) fn arguments(mut all: impl Iterator<Item = OsString>) -> Option<(OsString, RunKey)> {
+    let (_, argument, root, key) = (all.next()?, all.next()?, all.next()?, all.next()?);
+    (argument == ARGUMENT && all.next().is_none()).then_some(())?;
+    Some((root, key.to_str()?.parse().ok()?))
+}
+
+/// Supervises one run from before its start to its end.
+pub(crate) fn supervise(root: &Path, key: &RunKey) {
+    let reply = match prepare(root, key) {
+        Ok(Prepared::Run(mut running)) => {
+            answer(&Reply::Started);
+            running.run_to_end();
+            return;
+        }
+        Ok(Prepared::Not(reply)) => reply,
+        Err(error) => {
+            Reply::Broken { what: error.to_string(), errno: error.raw_os_error().unwrap_or_default() }
+        }
+    };
+    answer(&reply);
+}
+
+/// Tells the host and lets go of the pipe.
+fn answer(reply: &Reply) {
+    let mut line = serde_json::to_vec(reply).unwrap_or_default();
+    line.push(b'\n');
+    // The host may be dead; then nobody waits.
+    let _ = io::stdout().write_all(&line).and_then(|()| io::stdout().flush());
+    if let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdout(&null);
+        let _ = rustix::stdio::dup2_stdin(&null);
+    }
+}
+
+enum Prepared {
+    Run(Box<run::Running>),
+    Not(Reply),
+}
+
+/// Cuts what ties this process to its host.
+fn isolate() -> io::Result<()> {
+    setsid()?;
+    set_child_subreaper(Some(getpid()))?;
+    // A pipe of the host's that leaked in here would be kept open for the worker's life.
+    let open: Vec<i32> =
+        files::names(Path::new("/proc/self/fd"))?.iter().filter_map(|name| name.parse().ok()).collect();
+    for descriptor in open.into_iter().filter(|descriptor| *descriptor > 2) {
+        let _ = nix::unistd::close(descriptor);
+    }
+    std::env::set_current_dir("/")
+}
+
+fn prepare(root: &Path, key: &RunKey) -> io::Result<Prepared> {
+    isolate()?;
+    let mut launch = Vec::new();
+    io::stdin().read_to_end(&mut launch)?;
+    // A host that died while it wrote leaves half of it: nothing is run.
+    let launch: Launch = serde_json::from_slice(&launch)?;
+
+    let layout = Layout::new(root);
+    let Some(lock) = lock::take(&layout.lock(key))? else { return Ok(Prepared::Not(Reply::Taken)) };
+    let Some(control) = open_control(&layout, key)? else {
+        files::remove(&layout.lock(key))?;
+        return Ok(Prepared::Not(Reply::Gone));
+    };
+    match files::create_exclusive(&layout.claim(key)) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // That run has been, or its supervisor was lost.
+            files::remove(&layout.control(key))?;
+            return Ok(Prepared::Not(Reply::Taken));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            files::remove(&layout.lock(key))?;
+            return Ok(Prepared::Not(Reply::Gone));
+        }
+        Err(error) => return Err(error),
+    }
+    // From here on this run is ours, and how it ends will be written down.
+    match start(&layout, key, &launch) {
+        Ok((child, log)) => {
+            let running = run::Running::new(layout, key.clone(), launch, child, log, control, lock)?;
+            Ok(Prepared::Run(Box::new(running)))
+        }
+        Err(failure) => {
+            contain::kill_all(&launch.groups, None);
+            let _ = groups::remove(&launch.groups);
+            finish(&layout, key, &launch, End::Failed(failure.clone()), false)?;
+            Ok(Prepared::Not(Reply::Failed(failure)))
+        }
+    }
+}
+
+/// Makes the FIFO anew. `false` when the worker is gone.
+pub(crate) fn make_control(layout: &Layout, key: &RunKey) -> io::Result<bool> {
+    let path = layout.control(key);
+    files::remove(&path)?;
+    match mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Opens the FIFO for both ends, so that it never ends. `None` when the worker is gone.
+fn open_control(layout: &Layout, key: &RunKey) -> io::Result<Option<File>> {
+    if !make_control(layout, key)? {
+        return Ok(None);
+    }
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let options =
+        OpenOptions::new().read(true).write(true).custom_flags(nonblocking).open(layout.control(key));
+    files::absent(options)
+}
+
+fn start(
+    layout: &Layout,
+    key: &RunKey,
+    launch: &Launch,
+) -> Result<(std::process::Child, crate::logs::LogWriter), Failure> {
+    let log = spawn::open_log(launch)?;
+    if let Err(failure) = groups::enter(&launch.groups) {
+        let _ = groups::leave(&launch.groups);
+        return Err(failure);
+    }
+    let child = spawn::spawn(launch);
+    let left = groups::leave(&launch.groups);
+    let child = child?;
+    let recorded = left.and_then(|()| spawn::limit(launch, Pid::from_child(&child))).and_then(|()| {
+        record(layout, key, launch, child.id() as i32)
+            .map_err(|error| spawn::failure(crate::wire::Step::Limits, layout.started(key).display(), &error))
+    });
+    recorded.map(|()| (child, log))
+}
+
+/// Writes down the process of a run that has begun.
+pub(crate) fn record(layout: &Layout, key: &RunKey, launch: &Launch, pid: i32) -> io::Result<()> {
+    let gone = || io::Error::from(io::ErrorKind::NotFound);
+    let started = Started {
+        boot: proc::boot_id()?,
+        time: SystemClock.now(),
+        process: proc::identify(pid).ok_or_else(gone)?,
+        supervisor: proc::identify(std::process::id() as i32).ok_or_else(gone)?,
+        groups: launch.groups.clone(),
+    };
+    files::put(&layout.started(key), &started)
+}
+
+/// Writes down how the run ended, and removes what was only for its life.
+pub(crate) fn finish(
+    layout: &Layout,
+    key: &RunKey,
+    launch: &Launch,
+    end: End,
+    out_of_memory: bool,
+) -> io::Result<()> {
+    if let Some(secrets) = &launch.secrets {
+        let _ = fs::remove_dir_all(secrets);
+    }
+    let _ = fs::remove_file(layout.control(key));
+    files::put(&layout.exit(key), &Exit { time: SystemClock.now(), end, out_of_memory })
+}

@@ -1,0 +1,220 @@
+//! While the worker runs: its output, its end, and what the host asks for.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    os::fd::AsFd as _,
+    process::{Child, ChildStderr, ChildStdout},
+    time::{Duration, Instant},
+};
+
+use nix::sys::{
+    signal::{SigSet, Signal as NixSignal},
+    signalfd::{SfdFlags, SignalFd},
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, Signal, WaitOptions, WaitStatus, waitpid},
+};
+
+use super::{contain, finish, groups};
+use crate::{
+    layout::{Layout, RunKey},
+    logs::{Kind, LogWriter, Pump},
+    proc,
+    wire::{End, Launch, Request, Requests},
+};
+
+/// A worker that runs, with all that its supervisor holds.
+pub(super) struct Running {
+    layout: Layout,
+    key: RunKey,
+    launch: Launch,
+    /// Not reaped before its status is taken, so its number is its own.
+    pid: Pid,
+    stdout: Option<Pump<ChildStdout>>,
+    stderr: Option<Pump<ChildStderr>>,
+    log: LogWriter,
+    control: File,
+    requests: Requests,
+    signals: SignalFd,
+    stop: Stop,
+    /// Held for life.
+    _lock: File,
+}
+
+#[derive(Default)]
+struct Stop {
+    asked: bool,
+    deadline: Option<Instant>,
+    killed: bool,
+}
+
+impl Running {
+    pub(super) fn new(
+        layout: Layout,
+        key: RunKey,
+        mut launch: Launch,
+        mut child: Child,
+        log: LogWriter,
+        control: File,
+        lock: File,
+    ) -> io::Result<Self> {
+        // After the worker was started, since it would inherit the mask. A request to end that comes from the system
+        // (a service manager at shutdown) becomes a graceful stop of the worker.
+        let mut mask = SigSet::empty();
+        for signal in [NixSignal::SIGCHLD, NixSignal::SIGTERM, NixSignal::SIGINT, NixSignal::SIGHUP] {
+            mask.add(signal);
+        }
+        mask.thread_block()?;
+        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        // Secrets among them are not kept longer than needed.
+        launch.environment = Vec::new();
+        Ok(Self {
+            layout,
+            key,
+            launch,
+            pid: Pid::from_child(&child),
+            stdout: child.stdout.take().map(|pipe| Pump::new(pipe, Kind::Stdout)),
+            stderr: child.stderr.take().map(|pipe| Pump::new(pipe, Kind::Stderr)),
+            log,
+            control,
+            requests: Requests::default(),
+            signals,
+            stop: Stop::default(),
+            _lock: lock,
+        })
+    }
+
+    /// Runs until nothing of the worker is left, and writes down how it ended.
+    pub(super) fn run_to_end(&mut self) {
+        let status = loop {
+            if let Some(status) = self.ended() {
+                break status;
+            }
+            self.wait(None);
+        };
+        let beside = self.layout.exec_mark(&self.key).exists();
+        contain::kill_all(&self.launch.groups, beside.then_some(self.launch.mark.as_str()));
+        // Whoever could write is dead: what is in the pipes is all.
+        while self.wait(Some(Duration::ZERO)) {}
+        self.flush();
+        let out_of_memory = groups::out_of_memory(&self.launch.groups);
+        let _ = groups::remove(&self.launch.groups);
+        let end = status.map_or(End::Lost, |status| End::Wait(status.as_raw()));
+        let _ = finish(&self.layout, &self.key, &self.launch, end, out_of_memory);
+    }
+
+    /// Whether the worker's own process has ended, and how. Reaps what else has: orphans are ours.
+    fn ended(&mut self) -> Option<Option<WaitStatus>> {
+        // By number first: were it reaped among the others, its status would have to be told apart.
+        match waitpid(Some(self.pid), WaitOptions::NOHANG) {
+            Ok(Some((_, status))) => return Some(Some(status)),
+            Ok(None) => {}
+            Err(rustix::io::Errno::INTR) => return None,
+            Err(_) => return Some(None),
+        }
+        loop {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if pid == self.pid => return Some(Some(status)),
+                Ok(Some(_)) => {}
+                _ => return None,
+            }
+        }
+    }
+
+    /// Waits for output, a death, a request or the deadline, and does what is to be done. `false` when nothing came.
+    fn wait(&mut self, at_most: Option<Duration>) -> bool {
+        let until_kill =
+            self.stop.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let timeout = [at_most, until_kill]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|time| Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) });
+        let ready = {
+            let mut watched =
+                vec![PollFd::new(&self.signals, PollFlags::IN), PollFd::new(&self.control, PollFlags::IN)];
+            let pipes = [
+                self.stdout.as_ref().map(|pump| pump.source().as_fd()),
+                self.stderr.as_ref().map(|pump| pump.source().as_fd()),
+            ];
+            for pipe in pipes.iter().flatten() {
+                watched.push(PollFd::from_borrowed_fd(*pipe, PollFlags::IN));
+            }
+            if poll(&mut watched, timeout.as_ref()).is_err() {
+                return true;
+            }
+            let mut ready = watched.iter().map(|one| !one.revents().is_empty());
+            let mut next = || ready.next().unwrap_or(false);
+            let (signals, control) = (next(), next());
+            [signals, control, pipes[0].is_some() && next(), pipes[1].is_some() && next()]
+        };
+        let [signals, control, stdout, stderr] = ready;
+        if stdout && !self.stdout.as_mut().is_some_and(|pump| pump.pump(&mut self.log)) {
+            self.stdout = None;
+        }
+        if stderr && !self.stderr.as_mut().is_some_and(|pump| pump.pump(&mut self.log)) {
+            self.stderr = None;
+        }
+        if control {
+            self.obey();
+        }
+        if signals {
+            self.signalled();
+        }
+        if self.stop.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            self.kill();
+        }
+        stdout || stderr
+    }
+
+    fn flush(&mut self) {
+        if let Some(pump) = &mut self.stdout {
+            pump.flush(&mut self.log);
+        }
+        if let Some(pump) = &mut self.stderr {
+            pump.flush(&mut self.log);
+        }
+    }
+
+    fn signalled(&mut self) {
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            if signal.ssi_signo != NixSignal::SIGCHLD as u32 {
+                self.ask(Duration::from_millis(self.launch.stop_grace_ms));
+            }
+        }
+    }
+
+    fn obey(&mut self) {
+        let mut bytes = [0; 256];
+        while let Ok(read @ 1..) = self.control.read(&mut bytes) {
+            self.requests.push(&bytes[..read]);
+        }
+        while let Some(request) = self.requests.next() {
+            match request {
+                Request::Stop(grace) => self.ask(grace),
+                Request::Kill => self.kill(),
+            }
+        }
+    }
+
+    /// Asks the worker to end, once per run; again only shortens the time that it has.
+    fn ask(&mut self, grace: Duration) {
+        let deadline = Instant::now() + grace;
+        self.stop.deadline = Some(self.stop.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+        if self.stop.asked || self.stop.killed {
+            return;
+        }
+        self.stop.asked = true;
+        if let Some(signal) = Signal::from_named_raw(self.launch.stop_signal) {
+            // Its own process only: how it ends its children is its business until the kill.
+            proc::signal(self.pid.as_raw_nonzero().get(), signal);
+        }
+    }
+
+    fn kill(&mut self) {
+        (self.stop.killed, self.stop.deadline) = (true, None);
+        proc::signal(self.pid.as_raw_nonzero().get(), Signal::KILL);
+    }
+}

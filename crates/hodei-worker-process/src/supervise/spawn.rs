@@ -1,0 +1,101 @@
+//! Starting the worker itself.
+
+use std::{
+    ffi::OsStr,
+    fmt::Display,
+    fs, io,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+use crate::{
+    logs::LogWriter,
+    wire::{Failure, Launch, Step},
+};
+
+pub(crate) fn failure(step: Step, what: impl Display, error: &io::Error) -> Failure {
+    Failure { step, what: what.to_string(), errno: error.raw_os_error().unwrap_or_default() }
+}
+
+pub(crate) fn open_log(launch: &Launch) -> Result<LogWriter, Failure> {
+    LogWriter::open(launch.logs.clone())
+        .map_err(|error| failure(Step::Logs, launch.logs.folder.display(), &error))
+}
+
+/// The worker's own command.
+pub(crate) fn worker(launch: &Launch) -> Command {
+    let environment = launch.environment.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
+    command(&launch.command, environment, &launch.working_dir, launch.uid, launch.gid)
+}
+
+/// A command with exactly this environment, in this folder, as this user, in a process group of its own.
+pub(crate) fn command<'a>(
+    words: &[String],
+    environment: impl Iterator<Item = (&'a OsStr, &'a OsStr)> + Clone,
+    working_dir: &Path,
+    uid: Option<u32>,
+    gid: Option<u32>,
+) -> Command {
+    let name = words.first().map_or("", String::as_str);
+    let path = environment.clone().find(|(variable, _)| *variable == "PATH").map(|(_, path)| path);
+    // With a path there is nothing to search after the fork, and the quicker `posix_spawn` is used.
+    let mut command = match find(name, path) {
+        Some(path) => {
+            let mut command = Command::new(path);
+            command.arg0(name);
+            command
+        }
+        None => Command::new(name),
+    };
+    command.args(words.iter().skip(1)).env_clear().envs(environment);
+    command.current_dir(working_dir).process_group(0);
+    if let Some(gid) = gid {
+        command.gid(gid);
+    }
+    if let Some(uid) = uid {
+        command.uid(uid);
+    }
+    command
+}
+
+/// The executable that a bare name means in this `PATH`.
+fn find(name: &str, path: Option<&OsStr>) -> Option<PathBuf> {
+    if name.is_empty() || name.contains('/') {
+        return None;
+    }
+    let executable = |path: &Path| {
+        fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    std::env::split_paths(path?)
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join(name))
+        .find(|path| executable(path))
+}
+
+/// What went wrong when the worker was started.
+pub(crate) fn refused(launch: &Launch, error: &io::Error) -> Failure {
+    if launch.working_dir.is_dir() {
+        failure(Step::Command, launch.command.first().map_or("", String::as_str), error)
+    } else {
+        failure(Step::WorkingDir, launch.working_dir.display(), error)
+    }
+}
+
+/// Starts the worker with its output coming to us.
+pub(super) fn spawn(launch: &Launch) -> Result<Child, Failure> {
+    let mut command = worker(launch);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().map_err(|error| refused(launch, &error))
+}
+
+/// Limits that are set on the process itself, where there are no groups for them.
+pub(crate) fn limit(launch: &Launch, pid: Pid) -> Result<(), Failure> {
+    let Some(bytes) = launch.address_space else { return Ok(()) };
+    let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    prlimit(Some(pid), Resource::As, limit)
+        .map(drop)
+        .map_err(|errno| failure(Step::Limits, "RLIMIT_AS", &errno.into()))
+}

@@ -1,0 +1,209 @@
+//! What a host and a supervisor tell each other, and what is kept of a worker.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use hodei_worker_core::{Timestamp, WorkerConfig, model::Ownership};
+use serde::{Deserialize, Serialize};
+
+/// `config.json`: a worker as it was created.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Stored {
+    pub(crate) nonce: String,
+    pub(crate) created: Timestamp,
+    pub(crate) ownership: Ownership,
+    pub(crate) config: WorkerConfig,
+}
+
+/// What the supervisor needs to run a worker once. It comes through a pipe, since it may hold secrets; never printed.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Launch {
+    /// Program and arguments, at least the program.
+    pub(crate) command: Vec<String>,
+    /// The whole environment.
+    pub(crate) environment: Vec<(String, String)>,
+    /// The value of the variable by which its processes are known.
+    pub(crate) mark: String,
+    pub(crate) working_dir: PathBuf,
+    pub(crate) uid: Option<u32>,
+    pub(crate) gid: Option<u32>,
+    pub(crate) stop_signal: i32,
+    pub(crate) stop_grace_ms: u64,
+    /// Removed at the end of the run.
+    pub(crate) secrets: Option<PathBuf>,
+    pub(crate) logs: LogPlan,
+    pub(crate) groups: GroupPlan,
+    /// Address space of each process, in bytes, where there is nothing better.
+    pub(crate) address_space: Option<u64>,
+}
+
+/// Where a worker's output goes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LogPlan {
+    pub(crate) folder: PathBuf,
+    pub(crate) max_size: u64,
+    pub(crate) max_files: u32,
+}
+
+/// The control groups of one run. Made when it starts, removed when it has ended.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct GroupPlan {
+    /// In the unified hierarchy, for containment, and for limits where its controllers are there.
+    pub(crate) unified: Option<Group>,
+    /// One per old hierarchy that a limit needs.
+    pub(crate) legacy: Vec<Group>,
+}
+
+impl GroupPlan {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Group> {
+        self.unified.iter().chain(&self.legacy)
+    }
+}
+
+/// A control group and what is written into it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Group {
+    pub(crate) path: PathBuf,
+    /// The group of the same hierarchy to which the supervisor returns.
+    pub(crate) home: PathBuf,
+    /// File and content, in order, before the worker is in it.
+    pub(crate) before: Vec<(String, String)>,
+    /// The same, when the supervisor, which counts as a process, is about to leave.
+    pub(crate) after: Vec<(String, String)>,
+}
+
+/// `started/<run>`: a worker's process, and its supervisor's.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Started {
+    pub(crate) boot: String,
+    pub(crate) time: Timestamp,
+    pub(crate) process: ProcessId,
+    pub(crate) supervisor: ProcessId,
+    pub(crate) groups: GroupPlan,
+}
+
+/// A process, told from any other that gets its number later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProcessId {
+    pub(crate) pid: i32,
+    /// Field 22 of `/proc/<pid>/stat`, clock ticks since boot.
+    pub(crate) start: u64,
+}
+
+/// `exits/<run>`: how a run ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Exit {
+    pub(crate) time: Timestamp,
+    pub(crate) end: End,
+    /// The kernel killed a process of it for want of memory.
+    #[serde(default)]
+    pub(crate) out_of_memory: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum End {
+    /// The raw status of `wait(2)`.
+    Wait(i32),
+    /// It never ran.
+    Failed(Failure),
+    /// Its supervisor was lost, and it is gone.
+    Lost,
+}
+
+/// Why a worker could not be run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) step: Step,
+    /// What it was done with: the command, the folder, the group.
+    pub(crate) what: String,
+    pub(crate) errno: i32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Step {
+    /// Executing the command.
+    Command,
+    /// Entering its folder.
+    WorkingDir,
+    /// Opening its log.
+    Logs,
+    /// Making its control groups or setting its limits.
+    Limits,
+}
+
+/// The supervisor's answer, one line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reply {
+    /// It runs.
+    Started,
+    /// It could not be run; the exit is recorded.
+    Failed(Failure),
+    /// Another supervisor runs this run, or has run it.
+    Taken,
+    /// The worker has been deleted meanwhile.
+    Gone,
+    /// The supervisor itself could not go on; nothing was run.
+    Broken { what: String, errno: i32 },
+}
+
+/// What a supervisor is asked for, a line each in the control FIFO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// Ask the worker to end, and kill it after this time.
+    Stop(Duration),
+    Kill,
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stop(grace) => writeln!(f, "stop {}", grace.as_millis()),
+            Self::Kill => writeln!(f, "kill"),
+        }
+    }
+}
+
+/// Bytes of the control FIFO on their way to [`Request`]s.
+#[derive(Debug, Default)]
+pub(crate) struct Requests(Vec<u8>);
+
+impl Requests {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// The next whole request. Lines that are none are skipped.
+    pub(crate) fn next(&mut self) -> Option<Request> {
+        while let Some(end) = self.0.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.0.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line);
+            let mut words = line.split_ascii_whitespace();
+            match (words.next(), words.next().map(str::parse)) {
+                (Some("stop"), Some(Ok(grace))) => return Some(Request::Stop(Duration::from_millis(grace))),
+                (Some("kill"), None) => return Some(Request::Kill),
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l5_requests_are_read_as_they_were_written_however_they_arrive() {
+        let wanted = [Request::Stop(Duration::from_millis(1500)), Request::Kill];
+        let text = format!("{}nonsense\nstop soon\n{}", wanted[0], wanted[1]);
+        let mut requests = Requests::default();
+        let mut found = Vec::new();
+        for byte in text.bytes() {
+            requests.push(&[byte]);
+            found.extend(std::iter::from_fn(|| requests.next()));
+        }
+        assert_eq!(found, wanted);
+    }
+}

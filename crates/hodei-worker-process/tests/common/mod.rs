@@ -1,0 +1,197 @@
+//! What the tests of real processes share: an installation of their own, which is gone afterwards.
+// Each test file uses a part, and a test may panic.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use hodei_worker_core::{
+    ConnectContext, Result, WorkerConfig, WorkerHandle, WorkerPhase, WorkerProvider as _,
+    WorkerProviderExt as _, WorkerRef, WorkerStatus,
+    credential::MemoryCredentialProvider,
+    model::{InstallationId, ProviderName, WorkerConfigBuilder},
+    provider::{CreateOptions, DeleteOptions, StartOptions, WorkerFilter},
+};
+use hodei_worker_process::{ProcessProvider, ProcessSettings, Survival};
+
+/// An installation with folders of its own.
+pub(crate) struct Bed {
+    pub(crate) folder: PathBuf,
+    pub(crate) settings: ProcessSettings,
+    pub(crate) installation: InstallationId,
+    pub(crate) credentials: Arc<MemoryCredentialProvider>,
+}
+
+/// Time after which a test that hangs is given up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Bed {
+    /// One whose workers have supervisors.
+    pub(crate) fn new() -> Self {
+        let name = format!("t{:x}", fastrand::u64(..));
+        let folder = std::env::temp_dir().join(format!("hodei-process-{name}"));
+        let mut settings = ProcessSettings::default();
+        settings.state_dir = Some(folder.join("state"));
+        settings.log_dir = Some(folder.join("logs"));
+        settings.supervisor = Some(env!("CARGO_BIN_EXE_hodei-supervise").into());
+        settings.survival = Survival::Required;
+        let installation = InstallationId::new(name).unwrap();
+        Self { folder, settings, installation, credentials: Arc::new(MemoryCredentialProvider::new()) }
+    }
+
+    /// One whose workers are children of the host.
+    pub(crate) fn attached() -> Self {
+        let mut bed = Self::new();
+        bed.settings.supervisor = None;
+        bed.settings.survival = Survival::Auto;
+        bed
+    }
+
+    pub(crate) async fn connect(&self) -> ProcessProvider {
+        self.try_connect().await.unwrap()
+    }
+
+    pub(crate) async fn try_connect(&self) -> Result<ProcessProvider> {
+        let name = ProviderName::new("local").unwrap();
+        let credentials = Arc::clone(&self.credentials);
+        let context = ConnectContext::new(name, self.installation.clone()).with_credentials(credentials);
+        ProcessProvider::connect(self.settings.clone(), context).await
+    }
+
+    /// The installation's state folder.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.folder.join("state").join(self.installation.as_str())
+    }
+
+    /// Removes everything that still exists, and shows that nothing is left.
+    pub(crate) async fn clean(self) {
+        let provider = self.connect().await;
+        for status in provider.list_workers(&WorkerFilter::all()).await.unwrap().workers {
+            provider.delete_worker(&status.worker, &DeleteOptions::default()).await.unwrap();
+        }
+        drop(provider);
+        for folder in ["workers", "locks", "started", "stopping", "exits", "new", "trash"] {
+            let left: Vec<_> = fs::read_dir(self.state().join(folder)).unwrap().flatten().collect();
+            assert!(left.is_empty(), "{folder}: {left:?}");
+        }
+        assert_eq!(marked(self.installation.as_str()), Vec::<i32>::new(), "processes are left");
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        // A test that failed leaves processes; they are known by their mark.
+        for pid in marked(self.installation.as_str()) {
+            kill(pid);
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let groups = mounts
+            .lines()
+            .filter(|line| line.contains(" - cgroup"))
+            .filter_map(|line| line.split(' ').nth(4));
+        for group in groups {
+            let base = Path::new(group).join("hodei-worker");
+            let own = base.join(self.installation.as_str());
+            for entry in fs::read_dir(&own).into_iter().flatten().flatten() {
+                let _ = fs::remove_dir(entry.path());
+            }
+            let _ = fs::remove_dir(&own);
+            let _ = fs::remove_dir(&base);
+        }
+    }
+}
+
+/// The live processes that carry this installation's mark.
+pub(crate) fn marked(installation: &str) -> Vec<i32> {
+    let wanted = format!("HODEI_WORKER_RUN={installation}/");
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| {
+            fs::read(format!("/proc/{pid}/environ"))
+                .is_ok_and(|all| all.split(|byte| *byte == 0).any(|one| one.starts_with(wanted.as_bytes())))
+        })
+        .filter(|pid| is_alive(*pid))
+        .collect()
+}
+
+pub(crate) fn is_alive(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+pub(crate) fn kill(pid: i32) {
+    use rustix::process::{Pid, Signal, kill_process};
+    let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+}
+
+/// A worker that runs this shell script.
+pub(crate) fn script(id: &str, script: &str) -> WorkerConfigBuilder {
+    WorkerConfig::builder(id).command(["/bin/sh", "-c", script])
+}
+
+pub(crate) async fn start(provider: &ProcessProvider, config: WorkerConfigBuilder) -> WorkerRef {
+    create_and_start(provider, config).await.unwrap().worker
+}
+
+pub(crate) async fn create_and_start(
+    provider: &ProcessProvider,
+    config: WorkerConfigBuilder,
+) -> Result<WorkerHandle> {
+    let handle = provider.create_worker(&config.build()?, &CreateOptions::default()).await?;
+    provider.start_worker(&handle.worker, &StartOptions::default()).await?;
+    Ok(handle)
+}
+
+/// The status once the worker has ended.
+pub(crate) async fn end(provider: &ProcessProvider, worker: &WorkerRef) -> Arc<WorkerStatus> {
+    tokio::time::timeout(PATIENCE, provider.wait_for_exit(worker)).await.expect("it does not end").unwrap()
+}
+
+pub(crate) async fn status(provider: &ProcessProvider, worker: &WorkerRef) -> Arc<WorkerStatus> {
+    provider.get_worker_status(worker).await.unwrap()
+}
+
+pub(crate) async fn phase(provider: &ProcessProvider, worker: &WorkerRef) -> WorkerPhase {
+    status(provider, worker).await.phase
+}
+
+/// The record of a worker's last run in the state folder, one of `started` and `exits`.
+pub(crate) fn record(bed: &Bed, folder: &str, worker: &WorkerRef) -> Option<serde_json::Value> {
+    let prefix = format!("{}.{}.", worker.id, worker.generation);
+    let mut names: Vec<_> = fs::read_dir(bed.state().join(folder))
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.starts_with(&prefix))
+        .collect();
+    names.sort();
+    serde_json::from_slice(&fs::read(bed.state().join(folder).join(names.last()?)).unwrap()).ok()
+}
+
+/// The numbers of a running worker's process and of its supervisor.
+pub(crate) fn pids(bed: &Bed, worker: &WorkerRef) -> (i32, i32) {
+    let started = record(bed, "started", worker).expect("it has been started");
+    let pid = |of: &str| started[of]["pid"].as_i64().unwrap() as i32;
+    (pid("process"), pid("supervisor"))
+}
+
+/// Waits until something is the case that nothing tells of.
+pub(crate) async fn until(condition: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(std::time::Instant::now() < deadline, "it never happens");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// All that a worker has written.
+pub(crate) async fn text(provider: &ProcessProvider, worker: &WorkerRef) -> String {
+    let all = hodei_worker_core::provider::LogOptions::all();
+    String::from_utf8_lossy(&provider.collect_logs(worker, &all).await.unwrap()).into_owned()
+}
