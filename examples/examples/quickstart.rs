@@ -77,22 +77,25 @@ async fn run() -> Result<()> {
     Ok(())
 }
 
+/// Shows what the worker says, and tells its process id once it has counted a little.
 async fn show_logs(
     provider: Arc<dyn WorkerProvider>,
     worker: WorkerRef,
-    pid: oneshot::Sender<String>,
+    tell: oneshot::Sender<String>,
 ) -> Result<()> {
     let mut logs = provider.worker_logs(&worker, &LogOptions::following()).await?;
-    let mut pid = Some(pid);
+    let (mut pid, mut tell) = (String::new(), Some(tell));
     while let Some(item) = logs.next().await {
         let item = item?;
         let Some(line) = item.chunk() else { continue };
         let text = line.text();
         println!("{:>8} | {text}", worker.id);
-        if let Some(number) = text.strip_prefix("pid ")
-            && let Some(pid) = pid.take()
+        if let Some(number) = text.strip_prefix("pid ") {
+            pid = number.to_owned();
+        } else if text == "step 5"
+            && let Some(tell) = tell.take()
         {
-            let _ = pid.send(number.to_owned());
+            let _ = tell.send(pid.clone());
         }
     }
     Ok(())

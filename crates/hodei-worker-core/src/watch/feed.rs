@@ -88,8 +88,9 @@ impl WatchFeed {
         }
     }
 
-    /// A worker that has been removed, in that generation. One that was never known is not told.
-    pub fn gone(&self, gone: Gone) {
+    /// A worker that has been removed, in that generation. One that was never known is not told. A source that does not
+    /// say which object it was leaves the native id empty: then it is the one that is known.
+    pub fn gone(&self, mut gone: Gone) {
         let Some(mut state) = self.state() else { return };
         let State { picture, subscribers, .. } = &mut *state;
         // A late word on an object of the same name that was replaced meanwhile must not bury its successor.
@@ -100,6 +101,7 @@ impl WatchFeed {
         if let Some(known) = picture.workers.remove(&gone.worker)
             && picture.synced
         {
+            gone.native_id.clone_from(&known.native_id);
             for subscriber in subscribers {
                 subscriber.gone(&known, &gone);
             }
