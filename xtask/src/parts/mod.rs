@@ -1,6 +1,7 @@
 //! The real parts that tests run against: a file each.
 
 mod docker;
+mod uml;
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -38,7 +39,7 @@ pub(crate) trait Part: Sync {
 
 /// Every part there is.
 pub(crate) fn all() -> &'static [&'static dyn Part] {
-    &[&docker::Docker]
+    &[&docker::Docker, &uml::Uml]
 }
 
 pub(crate) fn find(name: &str) -> Option<&'static dyn Part> {
