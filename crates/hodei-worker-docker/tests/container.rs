@@ -1,4 +1,5 @@
 //! D2: containers, by a real engine: what the common behaviour suite does not cover.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // These are tests.
 
 mod common;
 
@@ -461,11 +462,12 @@ async fn d2_exec_has_input_two_outputs_and_an_exit_code() {
         assert_eq!(output.exit, Some(ExitStatus::Code(5)));
         assert!(output.stdout == input, "{} bytes came back", output.stdout.len());
         assert_eq!(output.stderr, b"hi\n/tmp\n");
-        let error = match bench.provider.exec_in_worker(&worker, &ExecOptions::new(["no-such"])).await {
-            Err(error) => error,
-            Ok(session) => panic!("it ran: {:?}", session.collect().await),
-        };
+        let session = bench.provider.exec_in_worker(&worker, &ExecOptions::new(["no-such"])).await.unwrap();
+        let error = session.collect().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        let script = ExecOptions::new(["sh", "-c", "echo said; exit 127"]);
+        let output = bench.provider.exec_in_worker(&worker, &script).await.unwrap().collect().await.unwrap();
+        assert_eq!((output.exit, &output.stdout[..]), (Some(ExitStatus::Code(127)), &b"said\n"[..]));
         bench.provider.stop_worker(&worker, &StopOptions::kill()).await.unwrap();
         let error = bench.provider.exec_in_worker(&worker, &ExecOptions::new(["true"])).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
@@ -494,6 +496,25 @@ async fn d9_a_command_check_is_run_by_the_engine() {
         let ill = ExecOptions::new(["rm", "/tmp/well"]);
         bench.provider.exec_in_worker(&worker, &ill).await.unwrap().collect().await.unwrap();
         bench.until(&worker, |status| status.health == Some(Health::Unhealthy)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d2_a_hundred_workers_at_once() {
+    on_engine("hundred", |bench| async move {
+        let lives = (0..100).map(|n| {
+            let bench = bench.clone();
+            async move {
+                let worker = bench.create(&bench.script(&format!("w-{n}"), "exit 9").build().unwrap()).await;
+                bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+                let ended = bench.ended(&worker).await;
+                assert_eq!(ended.exit, Some(ExitStatus::Code(9)));
+            }
+        });
+        limit(futures::future::join_all(lives)).await;
+        let listed = bench.provider.list_workers(&WorkerFilter::all()).await.unwrap();
+        assert_eq!(listed.workers.len(), 100);
     })
     .await;
 }

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::{
     frames::{Decoder, Frame},
+    mend::Mender,
     position::{Position, Resumption, Verdict},
     tail,
 };
@@ -87,7 +88,12 @@ impl Shared {
         pairs.extend_from_slice(more);
         let path = format!("/containers/{id}/logs");
         match self.engine.request(Method::GET, &path, &query(&pairs), None).await {
-            Ok(answer) => Ok(Source { body: answer.into_body(), decoder: Decoder::default() }),
+            Ok(answer) => {
+                let driver = self.memory.known(worker).and_then(|facts| facts.made);
+                let mend = driver.is_some_and(|made| self.engine.forgets_line_feeds(&made.log_driver));
+                let (body, decoder) = (answer.into_body(), Decoder::default());
+                Ok(Source { body, decoder, mender: Mender::new(mend) })
+            }
             Err(error) if status(&error) == Some(404) => {
                 self.memory.forget(worker);
                 Err(Error::worker_not_found(worker))
@@ -139,6 +145,7 @@ fn epoch(time: Timestamp) -> String {
 struct Source {
     body: Incoming,
     decoder: Decoder,
+    mender: Mender,
 }
 
 impl Source {
@@ -163,7 +170,10 @@ impl Source {
     async fn next(&mut self) -> Result<Option<Frame>> {
         loop {
             if let Some(frame) = self.decoder.next()? {
-                return Ok(Some(frame));
+                return Ok(Some(match frame {
+                    Frame::Chunk(chunk) => Frame::Chunk(self.mender.mend(chunk)),
+                    trouble => trouble,
+                }));
             }
             match self.body.frame().await {
                 Some(Ok(frame)) => {

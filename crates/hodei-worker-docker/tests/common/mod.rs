@@ -1,4 +1,5 @@
 //! What the tests against a real engine share.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // These are tests.
 #![allow(dead_code)] // Each test binary uses a part of it.
 
 pub(crate) mod proxy;
