@@ -16,7 +16,15 @@ pub(crate) async fn detect(
 ) -> Result<ProviderCapabilities> {
     let info = engine.docker().info().await.map_err(|error| engine.error(error))?;
     secrets.set_remapped(has_option(&info, "userns"));
-    Ok(describe(&info, version, secrets.available(), settings))
+    let mut all = describe(&info, version, secrets.available(), settings);
+    if engine.forgets_line_feeds(&settings.log_driver) {
+        all = all.with_fallback(
+            Capability::RawBytes,
+            "this engine forgets the line feeds of lines over 16 KiB; they are put back, and one is added where the \
+             last line is as long and has none",
+        );
+    }
+    Ok(all)
 }
 
 fn has_option(info: &SystemInfo, name: &str) -> bool {

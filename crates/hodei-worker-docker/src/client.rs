@@ -12,6 +12,7 @@ use hodei_worker_core::{Error, ErrorKind, Result};
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use rustls::ClientConfig;
 
 use crate::{
     DockerSettings,
@@ -22,13 +23,17 @@ use crate::{
 
 /// The oldest API that has all that we use: Docker 19.03.
 const OLDEST: (usize, usize) = (1, 40);
+/// The first API whose engine keeps the line feeds of long lines in the log driver `local`: Docker 23.
+const KEEPS_LINE_FEEDS: (usize, usize) = (1, 42);
 /// For calls that take as long as a pull or a worker's end; whoever waits sets the deadline.
 const LONG: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A connection to one engine, with its pool.
 pub(crate) struct Engine {
     pub(crate) endpoint: Endpoint,
-    http: HttpClient,
+    tls: Option<Arc<ClientConfig>>,
+    connect_timeout: Duration,
+    http: RwLock<HttpClient>,
     authority: String,
     timeout: Duration,
     docker: RwLock<Docker>,
@@ -38,7 +43,8 @@ impl Engine {
     /// A connection that has asked the engine nothing yet.
     pub(crate) fn new(endpoint: Endpoint, settings: &DockerSettings) -> Result<Self> {
         let tls = endpoint.tls.as_ref().map(endpoint::tls_config).transpose()?;
-        let http = transport::client(endpoint.address.clone(), tls, settings.connect_timeout.get());
+        let connect_timeout = settings.connect_timeout.get();
+        let http = transport::client(endpoint.address.clone(), tls.clone(), connect_timeout);
         let authority = match &endpoint.address {
             Address::Unix(_) => "localhost".to_owned(),
             Address::Tcp { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
@@ -47,7 +53,8 @@ impl Engine {
         let timeout = settings.request_timeout.get();
         let docker = connect(&http, &authority, timeout, API_DEFAULT_VERSION)
             .map_err(|error| classify(error, &endpoint))?;
-        Ok(Self { endpoint, http, authority, timeout, docker: RwLock::new(docker) })
+        let (http, docker) = (RwLock::new(http), RwLock::new(docker));
+        Ok(Self { endpoint, tls, connect_timeout, http, authority, timeout, docker })
     }
 
     /// Agrees on an API version: the newest that both sides speak. Old engines refuse what is too new for them, new
@@ -85,15 +92,38 @@ impl Engine {
                 .with_help("update the older of the two"));
         }
         let agreed = ClientVersion { major_version: agreed.0, minor_version: agreed.1 };
-        let docker =
-            connect(&self.http, &self.authority, self.timeout, &agreed).map_err(|error| self.error(error))?;
-        *self.docker.write().unwrap_or_else(PoisonError::into_inner) = docker;
+        self.speak(&agreed)?;
         Ok(version)
+    }
+
+    fn speak(&self, version: &ClientVersion) -> Result<()> {
+        let docker = connect(&self.http(), &self.authority, self.timeout, version)
+            .map_err(|error| classify(error, &self.endpoint))?;
+        *self.docker.write().unwrap_or_else(PoisonError::into_inner) = docker;
+        Ok(())
+    }
+
+    fn http(&self) -> HttpClient {
+        self.http.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets go of all idle connections: where one has died without a sign, the others have too.
+    pub(crate) fn reconnect(&self) -> Result<()> {
+        let fresh = transport::client(self.endpoint.address.clone(), self.tls.clone(), self.connect_timeout);
+        *self.http.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        let version = self.docker().client_version();
+        self.speak(&version)
     }
 
     /// The client of the API, at the agreed version. Cheap to clone.
     pub(crate) fn docker(&self) -> Docker {
         self.docker.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the engine forgets the line feeds of lines over 16 KiB, with this log driver.
+    pub(crate) fn forgets_line_feeds(&self, log_driver: &str) -> bool {
+        let version = self.docker().client_version();
+        log_driver == "local" && (version.major_version, version.minor_version) < KEEPS_LINE_FEEDS
     }
 
     /// The client for calls that may take long to begin their answer.
@@ -124,7 +154,7 @@ impl Engine {
             request = request.header(http::header::CONTENT_TYPE, "application/json");
         }
         let request = request.body(body_full(Bytes::from(body.unwrap_or_default())))?;
-        let answer = tokio::time::timeout(self.timeout, self.http.request(request));
+        let answer = tokio::time::timeout(self.timeout, self.http().request(request));
         let answer = answer.await.map_err(|_| EngineError::RequestTimeoutError)??;
         let status = answer.status();
         if status.is_success() {
@@ -155,6 +185,10 @@ impl Engine {
 
     /// What failed, as the library's error.
     pub(crate) fn error(&self, error: EngineError) -> Error {
+        if matches!(error, EngineError::RequestTimeoutError) {
+            // The others must not wait in vain on connections that are as dead as this one.
+            self.reconnect().ok();
+        }
         classify(error, &self.endpoint)
     }
 }

@@ -138,7 +138,12 @@ fn tls_refused(error: &TlsError) -> Error {
 
 /// The first error of that type among the causes; an `io::Error` hides the one that it wraps from `source`.
 fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
+    // bollard's wrappers of these two are transparent: their source is the source of what they wrap.
+    let mut next: Option<&(dyn StdError + 'static)> = match error.downcast_ref() {
+        Some(EngineError::IOError { err }) => Some(err),
+        Some(EngineError::HyperResponseError { err }) => Some(err),
+        _ => Some(error),
+    };
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<T>() {
             return Some(found);

@@ -10,7 +10,7 @@ use bollard::models::EventMessage;
 use bytes::{Buf as _, BytesMut};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use hodei_worker_core::{
-    Error, ErrorKind, Result, Retry, WorkerObservation, WorkerStatus,
+    Error, ErrorKind, Result, Retry, Timestamp, WorkerObservation, WorkerStatus,
     model::Ownership,
     provider::{BoxStream, WorkerFilter},
     status::Gone,
@@ -27,6 +27,8 @@ const EVENTS: [&str; 9] =
     ["create", "start", "die", "oom", "pause", "unpause", "rename", "destroy", "health_status"];
 /// Events are asked for from that long ago: the engine begins its answer before it listens to its own events.
 const OVERLAP: Duration = Duration::from_secs(2);
+/// An engine gets at least this time to answer.
+const SHORTEST: Duration = Duration::from_secs(1);
 /// Containers that are inspected at once.
 const AT_ONCE: usize = 8;
 /// An event that is longer than this is none.
@@ -38,13 +40,13 @@ impl Shared {
         filter: &WorkerFilter,
     ) -> Result<BoxStream<'static, Result<WorkerObservation>>> {
         // Opened here, so that an engine that cannot be reached is an error of this call.
-        let source = if self.hub.watches() == 0 { Some(self.open_events().await?) } else { None };
+        let source = if self.hub.watches() == 0 { Some(self.open_events(None).await?) } else { None };
         let shared = Arc::clone(self);
         Ok(self.hub.subscribe(filter.clone(), move |feed| drive(shared, feed, source)))
     }
 
-    async fn open_events(&self) -> Result<Events> {
-        let since = self.context.clock.now() - OVERLAP;
+    async fn open_events(&self, since: Option<Timestamp>) -> Result<Events> {
+        let since = since.unwrap_or_else(|| self.context.clock.now() - OVERLAP);
         let filters = serde_json::json!({
             "type": ["container"],
             "event": EVENTS,
@@ -54,7 +56,10 @@ impl Shared {
         let query = query(&[("since", &since), ("filters", &filters.to_string())]);
         let answer = self.engine.request(Method::GET, "/events", &query, None).await;
         let answer = answer.map_err(|error| self.engine.error(error))?;
-        Ok(Events { body: answer.into_body(), buffer: BytesMut::new() })
+        let date = answer.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()).map(|date| date.timestamp());
+        let opened = date.unwrap_or_else(|| self.context.clock.now());
+        Ok(Events { body: answer.into_body(), buffer: BytesMut::new(), opened })
     }
 }
 
@@ -62,6 +67,8 @@ impl Shared {
 struct Events {
     body: Incoming,
     buffer: BytesMut,
+    /// When it was opened, by the engine's clock, in whole seconds.
+    opened: Timestamp,
 }
 
 impl Events {
@@ -95,6 +102,10 @@ impl Events {
     }
 }
 
+fn time_of(event: &EventMessage) -> Option<Timestamp> {
+    Timestamp::from_nanosecond(event.time_nano?.into()).ok()
+}
+
 /// Feeds the hub for as long as somebody watches. Only a first attempt that fails ends the watches.
 async fn drive(shared: Arc<Shared>, feed: WatchFeed, mut source: Option<Events>) -> Error {
     let mut backoff = Backoff::default();
@@ -102,7 +113,7 @@ async fn drive(shared: Arc<Shared>, feed: WatchFeed, mut source: Option<Events>)
     loop {
         let events = match source.take() {
             Some(events) => Ok(events),
-            None => shared.open_events().await,
+            None => shared.open_events(None).await,
         };
         let error = match events {
             Ok(events) => Box::pin(Pump::new(&shared, &feed, events).run(&mut synced, &mut backoff)).await,
@@ -112,6 +123,7 @@ async fn drive(shared: Arc<Shared>, feed: WatchFeed, mut source: Option<Events>)
             return error;
         }
         tracing::warn!(provider = %shared.info, %error, "the watch has a gap and is opened again");
+        shared.engine.reconnect().ok();
         tokio::time::sleep(backoff.next()).await;
         // Another engine may have come up in its place, which speaks another version.
         shared.refresh().await.ok();
@@ -125,6 +137,10 @@ struct Pump<'a> {
     shared: &'a Arc<Shared>,
     feed: &'a WatchFeed,
     events: Events,
+    /// The time of the newest event, or of the opening.
+    heard: Timestamp,
+    /// Up to this time, all has been heard over an earlier connection.
+    known: Option<Timestamp>,
     /// Containers of which something was heard, in order.
     waiting: VecDeque<String>,
     /// Containers that are being looked at; those of which something more was heard meanwhile.
@@ -139,6 +155,8 @@ impl<'a> Pump<'a> {
         Self {
             shared,
             feed,
+            heard: events.opened,
+            known: None,
             events,
             waiting: VecDeque::new(),
             looking: HashMap::new(),
@@ -174,14 +192,17 @@ impl<'a> Pump<'a> {
 
     async fn follow(&mut self) -> Error {
         let over_tcp = !self.shared.engine.endpoint.is_local();
-        let interval = self.shared.settings.ping_interval.get();
+        let interval = self.shared.settings.silence_limit.get();
         let mut silence = Box::pin(tokio::time::sleep(interval));
-        let mut ping: Option<BoxFuture<'static, Result<()>>> = None;
+        let mut renewal: Option<BoxFuture<'static, Result<Events>>> = None;
         loop {
             self.look();
             tokio::select! {
                 event = self.events.next() => {
                     match event {
+                        Ok(event) if self.is_missed(&event) => {
+                            return Error::new(ErrorKind::Unavailable, "the connection had died without a sign");
+                        }
                         Ok(event) => {
                             if let Some(gone) = self.hear(event) {
                                 self.feed.gone(gone);
@@ -196,33 +217,58 @@ impl<'a> Pump<'a> {
                         return error;
                     }
                 }
-                () = &mut silence, if over_tcp && ping.is_none() => ping = Some(self.ping(interval)),
-                answer = async { match ping.as_mut() { Some(ping) => ping.await, None => std::future::pending().await } } => {
-                    if let Err(error) = answer {
-                        return error;
+                () = &mut silence, if over_tcp && renewal.is_none() => renewal = Some(self.renew(interval)),
+                fresh = async { match renewal.as_mut() {
+                    Some(renewal) => renewal.await,
+                    None => std::future::pending().await,
+                } } => {
+                    match fresh {
+                        Ok(fresh) => {
+                            self.known = Some(self.heard);
+                            self.events = fresh;
+                            // What is being looked at may wait on a connection that is as dead.
+                            self.inspections.clear();
+                            self.removed.clear();
+                            self.waiting.extend(self.looking.drain().map(|(id, _)| id));
+                        }
+                        Err(error) => return error,
                     }
-                    ping = None;
+                    renewal = None;
                     silence.as_mut().reset(tokio::time::Instant::now() + interval);
                 }
             }
         }
     }
 
-    /// A connection that died without a sign looks like an engine on which nothing happens.
-    fn ping(&self, within: Duration) -> BoxFuture<'static, Result<()>> {
-        let shared = Arc::clone(self.shared);
+    /// Opens another stream in the place of one that is silent: it may have died without a sign, and nothing that is
+    /// asked over another connection would tell.
+    fn renew(&self, within: Duration) -> BoxFuture<'static, Result<Events>> {
+        let (shared, since) = (Arc::clone(self.shared), self.heard);
         async move {
-            let docker = shared.engine.docker();
-            match tokio::time::timeout(within, docker.ping()).await {
-                Ok(answer) => answer.map(drop).map_err(|error| shared.engine.error(error)),
-                Err(_) => Err(Error::new(ErrorKind::Timeout, "the engine does not answer any more")),
-            }
+            shared.engine.reconnect()?;
+            let opened = tokio::time::timeout(within.max(SHORTEST), shared.open_events(Some(since)));
+            opened.await.unwrap_or_else(|_| {
+                Err(Error::new(ErrorKind::Timeout, "the engine does not answer any more"))
+            })
         }
         .boxed()
     }
 
+    /// Whether an event is from a time at which an earlier connection should have told it.
+    fn is_missed(&self, event: &EventMessage) -> bool {
+        match (self.known, time_of(event)) {
+            (Some(known), Some(time)) => time > known && time < self.events.opened,
+            _ => false,
+        }
+    }
+
     /// Takes note of an event; returns what is gone by it.
     fn hear(&mut self, event: EventMessage) -> Option<Gone> {
+        let time = time_of(&event);
+        if time.is_some_and(|time| self.known.is_some_and(|known| time <= known)) {
+            return None;
+        }
+        self.heard = time.unwrap_or(self.heard).max(self.heard);
         let actor = event.actor?;
         let id = actor.id?;
         let ownership: Ownership = names::ownership(self.shared.installation(), actor.attributes.as_ref())?;

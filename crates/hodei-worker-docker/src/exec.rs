@@ -5,17 +5,19 @@ use bollard::{
     exec::{StartExecOptions, StartExecResults},
     models::ExecConfig,
 };
-use futures::{StreamExt as _, TryStreamExt as _};
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, stream};
 use hodei_worker_core::{
     Error, ErrorKind, Result, Retry, WorkerRef,
     provider::{ExecOptions, ExecSession, LogStream},
     status::ExitStatus,
 };
+use std::pin::Pin;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::{
     client::SharedEngine,
-    error::{status, words},
+    error::{EngineResult, status, words},
     provider::Shared,
 };
 
@@ -23,7 +25,8 @@ use crate::{
 const INPUT: usize = 64 * 1024;
 
 impl Shared {
-    /// Three requests: create, start, and at the end the exit code.
+    /// Three requests: create, start, and at the end the exit code; a fourth at the first output, since only then it
+    /// shows whether there is such a command.
     pub(crate) async fn exec(&self, worker: &WorkerRef, options: &ExecOptions) -> Result<ExecSession> {
         let program = options.command.first().cloned().unwrap_or_default();
         if program.is_empty() {
@@ -56,8 +59,8 @@ impl Shared {
             Ok(started) => started,
             Err(error) if matches!(status(&error), Some(400 | 500)) => {
                 let said = words(&error);
-                return Err(match exit_code(&self.engine, &created.id).await {
-                    Ok(Some(126 | 127)) => not_found(&program).with_context("engine", said),
+                return Err(match Exec::look(&self.engine, &created.id).await {
+                    Ok(exec) if exec.never_began() => not_found(&program).with_context("engine", said),
                     _ => self.engine.error(error),
                 });
             }
@@ -74,17 +77,19 @@ impl Shared {
         };
         let engine = SharedEngine::clone(&self.engine);
         let broken = SharedEngine::clone(&self.engine);
-        let output = output.map_err(move |error| broken.error(error)).try_filter_map(|part| async move {
-            Ok(match part {
-                LogOutput::StdOut { message } => Some((LogStream::Stdout, message)),
-                LogOutput::StdErr { message } => Some((LogStream::Stderr, message)),
-                LogOutput::StdIn { .. } | LogOutput::Console { .. } => None,
-            })
+        let output =
+            Output { engine: broken, exec: created.id.clone(), program, inner: output, checked: false };
+        let output = stream::unfold(output, |mut output| async move {
+            let part = output.next().await?;
+            Some((part, output))
         });
+        let never_began = not_found(&options.command[0]);
         let exit = async move {
-            match exit_code(&engine, &created.id).await? {
-                Some(code) => Ok(ExitStatus::from_shell(code)),
-                None => Err(Error::new(
+            let exec = Exec::look(&engine, &created.id).await?;
+            match exec.code {
+                _ if exec.never_began() => Err(never_began),
+                Some(code) if !exec.running => Ok(ExitStatus::from_shell(code)),
+                _ => Err(Error::new(
                     ErrorKind::Unavailable,
                     "the connection to the command broke; it still runs",
                 )
@@ -93,6 +98,64 @@ impl Shared {
         };
         let stdin = options.stdin.then(|| pipe(input));
         Ok(ExecSession::new(stdin, output.boxed(), exit))
+    }
+}
+
+/// What a command writes.
+struct Output {
+    engine: SharedEngine,
+    exec: String,
+    program: String,
+    inner: Pin<Box<dyn Stream<Item = EngineResult<LogOutput>> + Send>>,
+    checked: bool,
+}
+
+impl Output {
+    async fn next(&mut self) -> Option<Result<(LogStream, Bytes)>> {
+        loop {
+            let (stream, bytes) = match self.inner.next().await? {
+                Ok(LogOutput::StdOut { message }) => (LogStream::Stdout, message),
+                Ok(LogOutput::StdErr { message }) => (LogStream::Stderr, message),
+                Ok(LogOutput::StdIn { .. } | LogOutput::Console { .. }) => continue,
+                Err(error) => return Some(Err(self.engine.error(error))),
+            };
+            // The engine has opened the connection before it starts the command, and puts the reason why it cannot
+            // start it there, as if the command had said it.
+            let first = !std::mem::replace(&mut self.checked, true);
+            if first && stream == LogStream::Stdout {
+                match Exec::look(&self.engine, &self.exec).await {
+                    Ok(exec) if exec.never_began() => {
+                        let said = String::from_utf8_lossy(&bytes).trim().to_owned();
+                        return Some(Err(not_found(&self.program).with_context("engine", said)));
+                    }
+                    Ok(_) => {}
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+            return Some(Ok((stream, bytes)));
+        }
+    }
+}
+
+/// What the engine says about a command.
+struct Exec {
+    running: bool,
+    code: Option<i32>,
+    pid: i64,
+}
+
+impl Exec {
+    async fn look(engine: &SharedEngine, exec: &str) -> Result<Self> {
+        let inspected = engine.docker().inspect_exec(exec).await.map_err(|error| engine.error(error))?;
+        Ok(Self {
+            running: inspected.running == Some(true),
+            code: inspected.exit_code.and_then(|code| i32::try_from(code).ok()),
+            pid: inspected.pid.unwrap_or_default(),
+        })
+    }
+    /// Whether there never was a process: a program may well exit with 126 or 127 by itself.
+    fn never_began(&self) -> bool {
+        !self.running && self.pid == 0 && matches!(self.code, Some(126 | 127))
     }
 }
 
@@ -116,13 +179,4 @@ fn not_found(program: &str) -> Error {
         "command",
         format!("the command `{program}` does not exist in the container or cannot be executed"),
     )
-}
-
-/// `None` while it runs.
-async fn exit_code(engine: &SharedEngine, exec: &str) -> Result<Option<i32>> {
-    let inspected = engine.docker().inspect_exec(exec).await.map_err(|error| engine.error(error))?;
-    if inspected.running == Some(true) {
-        return Ok(None);
-    }
-    Ok(inspected.exit_code.and_then(|code| i32::try_from(code).ok()))
 }

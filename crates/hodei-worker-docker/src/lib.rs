@@ -9,8 +9,9 @@
 //! fifth, a missing image's pull two more, a worker that this instance did not create one to find it. A list is one
 //! request and one for each worker in it, since the engine's list holds neither exit codes nor the times of runs. A
 //! watch is one connection for all watchers, a list when it begins and after each gap, and one request for each change;
-//! while nothing changes it costs nothing on a Unix socket, and on TCP a `_ping` each
-//! [`ping_interval`](DockerSettings::ping_interval), since a TCP connection can die without a sign.
+//! while nothing changes it costs nothing on a Unix socket, and on TCP one request each
+//! [`silence_limit`](DockerSettings::silence_limit), which opens the stream anew, since a TCP connection can die without
+//! a sign.
 //!
 //! # What to know
 //! - A worker is a container named `hodei.<installation>.<worker>.<generation>`. It is acted on by its id, after its

@@ -47,9 +47,9 @@ pub struct DockerSettings {
     pub connect_timeout: HumanDuration,
     /// Time for the engine to begin its answer, in whole seconds; a pull or a stop may take longer. Default: 60 s.
     pub request_timeout: HumanDuration,
-    /// Over TCP: how often the engine is asked whether it is there while a watch hears nothing, since a connection can
-    /// die without a sign. Nothing is asked on a Unix socket. Default: 30 s.
-    pub ping_interval: HumanDuration,
+    /// Over TCP: the silence after which a watch opens its event stream anew, since a connection can die without a sign.
+    /// Nothing is asked on a Unix socket. Default: 30 s.
+    pub silence_limit: HumanDuration,
     /// The engine's log driver for workers whose options name none. Default: `local`, which keeps every byte;
     /// `json-file` replaces what is not UTF-8.
     pub log_driver: String,
@@ -73,7 +73,7 @@ impl Default for DockerSettings {
             default_stop_grace: HumanDuration::secs(4),
             connect_timeout: HumanDuration::secs(5),
             request_timeout: HumanDuration::secs(60),
-            ping_interval: HumanDuration::secs(30),
+            silence_limit: HumanDuration::secs(30),
             log_driver: "local".to_owned(),
             log_options: BTreeMap::new(),
             published_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -150,7 +150,7 @@ impl ProviderSettings for DockerSettings {
         for (path, value) in [
             ("connect_timeout", self.connect_timeout),
             ("request_timeout", self.request_timeout),
-            ("ping_interval", self.ping_interval),
+            ("silence_limit", self.silence_limit),
         ] {
             problems.require(!value.is_zero(), path, "must be longer than 0");
         }

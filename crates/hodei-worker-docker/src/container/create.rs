@@ -62,7 +62,7 @@ impl Shared {
                 let facts = Facts {
                     id: Some(Arc::clone(&id)),
                     state: if fresh { Known::NeverRun } else { Known::Nothing },
-                    made: Some(Arc::new(spec::made(config, &typed))),
+                    made: Some(Arc::new(spec::made(config, &self.settings, &typed))),
                     asked: None,
                 };
                 self.memory.of(worker).know(facts);

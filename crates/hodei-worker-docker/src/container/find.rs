@@ -46,6 +46,7 @@ impl Found {
                 .and_then(|text| text.parse::<HumanDuration>().ok())
                 .map(Duration::from),
             volumes: volumes.filter_map(|mount| mount.name.clone()).collect(),
+            log_driver: host.and_then(|host| host.log_config.as_ref()?.typ.clone()).unwrap_or_default(),
             native_restart: !matches!(
                 restart,
                 None | Some(RestartPolicyNameEnum::EMPTY | RestartPolicyNameEnum::NO)

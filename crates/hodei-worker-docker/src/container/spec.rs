@@ -58,7 +58,7 @@ pub(super) fn body(config: &WorkerConfig, parts: Parts<'_>) -> Result<ContainerC
 }
 
 /// What is remembered of a container made by this configuration.
-pub(super) fn made(config: &WorkerConfig, options: &DockerOptions) -> Made {
+pub(super) fn made(config: &WorkerConfig, settings: &DockerSettings, options: &DockerOptions) -> Made {
     let volume = |source: &MountSource| match source {
         MountSource::Volume { name } => Some(name.clone()),
         _ => None,
@@ -68,6 +68,7 @@ pub(super) fn made(config: &WorkerConfig, options: &DockerOptions) -> Made {
         user: options.user.clone(),
         stop_grace: config.stop_grace.map(|grace| grace.get()),
         volumes: config.mounts.iter().filter_map(|mount| volume(&mount.source)).collect(),
+        log_driver: options.log_driver.clone().unwrap_or_else(|| settings.log_driver.clone()),
         native_restart: options.native_restart != NativeRestart::Never,
     }
 }

@@ -235,17 +235,20 @@ mod tests {
     #[test]
     fn d8_a_reader_that_began_in_the_middle_resumes() {
         let log = log();
-        let begin = log.len() - 20;
-        let mut position = Position::new(log[begin].time);
-        let mut read = log[begin..begin + 5].to_vec();
-        read.iter().for_each(|chunk| position.note(chunk));
-        let mut resumption = Resumption::of(&position);
-        for chunk in sent(&log, position.resume_from()) {
-            if resumption.judge(&chunk) != Verdict::Known {
-                read.push(chunk);
+        let all = sent(&log, log[log.len() - 20].time);
+        for first in 1..all.len() {
+            let mut position = Position::new(all[0].time);
+            let mut read = all[..first].to_vec();
+            read.iter().for_each(|chunk| position.note(chunk));
+            let mut resumption = Resumption::of(&position);
+            for chunk in sent(&log, position.resume_from()) {
+                if resumption.judge(&chunk) != Verdict::Known {
+                    read.push(chunk);
+                }
             }
+            assert_eq!(read.len(), all.len(), "broken after {first}");
+            assert!(read == all, "broken after {first}");
         }
-        assert_eq!(read, log[begin..]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::{
     frames::{Decoder, Frame},
+    mend::Mender,
     position::{Position, Resumption, Verdict},
     tail,
 };
@@ -70,8 +71,8 @@ impl Shared {
         follow: bool,
         since: Option<Timestamp>,
     ) -> Result<Source> {
-        let since = since.map(|time| format!("{}.{:09}", time.as_second(), time.subsec_nanosecond()));
-        self.request_logs(worker, id, follow, &[("since", since.as_deref().unwrap_or("0"))]).await
+        let since = since.map_or_else(|| "0".to_owned(), epoch);
+        self.request_logs(worker, id, follow, &[("since", &since)]).await
     }
 
     /// Both streams in any case: they are one log, in which the position is counted.
@@ -87,7 +88,12 @@ impl Shared {
         pairs.extend_from_slice(more);
         let path = format!("/containers/{id}/logs");
         match self.engine.request(Method::GET, &path, &query(&pairs), None).await {
-            Ok(answer) => Ok(Source { body: answer.into_body(), decoder: Decoder::default() }),
+            Ok(answer) => {
+                let driver = self.memory.known(worker).and_then(|facts| facts.made);
+                let mend = driver.is_some_and(|made| self.engine.forgets_line_feeds(&made.log_driver));
+                let (body, decoder) = (answer.into_body(), Decoder::default());
+                Ok(Source { body, decoder, mender: Mender::new(mend) })
+            }
             Err(error) if status(&error) == Some(404) => {
                 self.memory.forget(worker);
                 Err(Error::worker_not_found(worker))
@@ -106,48 +112,68 @@ impl Shared {
     ) -> Result<(Vec<LogItem>, Position)> {
         // One more than needed: whether the first line is whole shows in what stands before it.
         let mut wanted = lines.saturating_add(1).min(MOST_FRAMES);
-        loop {
+        let since = options.since.map_or_else(|| "0".to_owned(), epoch);
+        let mut last = loop {
             let count = wanted.to_string();
-            let since =
-                options.since.map(|time| format!("{}.{:09}", time.as_second(), time.subsec_nanosecond()));
-            let pairs = [("tail", count.as_str()), ("since", since.as_deref().unwrap_or("0"))];
-            let mut source = self.request_logs(worker, id, false, &pairs).await?;
-            let mut frames: Vec<LogChunk> = Vec::new();
-            let mut trouble = Vec::new();
-            while let Some(frame) = source.next().await? {
-                match frame {
-                    Frame::Chunk(chunk) => frames.push(chunk),
-                    Frame::Trouble(reason) => trouble.push(LogItem::Gap { reason }),
-                }
+            let source = self.request_logs(worker, id, false, &[("tail", &count), ("since", &since)]).await?;
+            let frames = source.all().await?;
+            let enough = tail::of(&frames, lines, options).whole || (frames.len() as u64) < wanted;
+            if enough || wanted >= MOST_FRAMES {
+                break frames;
             }
-            let tail = tail::of(&frames, lines, options);
-            let all = (frames.len() as u64) < wanted;
-            if !tail.whole && !all && wanted < MOST_FRAMES {
-                wanted = wanted.saturating_mul(4).min(MOST_FRAMES);
-                continue;
-            }
-            let from = frames.first().map(|first| first.time).or(options.since);
-            let mut position = Position::new(from.unwrap_or(Timestamp::UNIX_EPOCH));
-            frames.iter().for_each(|frame| position.note(frame));
-            let meant = frames.into_iter().zip(tail.meant).filter(|(_, meant)| *meant);
-            trouble.extend(meant.map(|(chunk, _)| LogItem::Chunk(chunk)));
-            return Ok((trouble, position));
+            wanted = wanted.saturating_mul(4).min(MOST_FRAMES);
+        };
+        let from = last.first().map(|first| first.time).or(options.since);
+        if let Some(from) = from.filter(|_| options.follow) {
+            // A position can only be counted from a time on, not from the middle of what was written at one time.
+            last = self.open_logs(worker, id, false, Some(from)).await?.all().await?;
         }
+        let mut position = Position::new(from.unwrap_or(Timestamp::UNIX_EPOCH));
+        last.iter().for_each(|chunk| position.note(chunk));
+        let meant = tail::of(&last, lines, options).meant;
+        let items = last.into_iter().zip(meant).filter(|(_, meant)| *meant);
+        Ok((items.map(|(chunk, _)| LogItem::Chunk(chunk)).collect(), position))
     }
+}
+
+/// A time as the engine's queries take it.
+fn epoch(time: Timestamp) -> String {
+    format!("{}.{:09}", time.as_second(), time.subsec_nanosecond())
 }
 
 /// One answer of the engine.
 struct Source {
     body: Incoming,
     decoder: Decoder,
+    mender: Mender,
 }
 
 impl Source {
+    /// Everything, to the end.
+    async fn all(mut self) -> Result<Vec<LogChunk>> {
+        let mut all = Vec::new();
+        while let Some(frame) = self.next().await? {
+            match frame {
+                Frame::Chunk(chunk) => all.push(chunk),
+                Frame::Trouble(why) => {
+                    return Err(Error::new(
+                        ErrorKind::Unexpected,
+                        format!("the engine cannot read the log: {why}"),
+                    ));
+                }
+            }
+        }
+        Ok(all)
+    }
+
     /// The next frame; `None` at the end.
     async fn next(&mut self) -> Result<Option<Frame>> {
         loop {
             if let Some(frame) = self.decoder.next()? {
-                return Ok(Some(frame));
+                return Ok(Some(match frame {
+                    Frame::Chunk(chunk) => Frame::Chunk(self.mender.mend(chunk)),
+                    trouble => trouble,
+                }));
             }
             match self.body.frame().await {
                 Some(Ok(frame)) => {

@@ -1,0 +1,244 @@
+//! D1: reaching an engine, and saying why it cannot be reached.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // These are tests.
+
+mod common;
+
+use std::{
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    process::Command,
+    time::Duration,
+};
+
+use common::{
+    Bench, installation, limit, next, on_engine_with,
+    proxy::{Mode, Proxy},
+    socket, until_synced, var,
+};
+use hodei_worker_core::{
+    Error, ErrorKind, Retry, WorkerPhase, WorkerProvider as _,
+    provider::{StartOptions, WatchOptions, WorkerFilter},
+};
+use hodei_worker_docker::{DockerSettings, TlsSettings};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+
+async fn refused(settings: DockerSettings) -> Error {
+    limit(Bench::connect(settings, &installation("refused"))).await.map(|_| ()).unwrap_err()
+}
+
+fn certificates() -> TlsSettings {
+    TlsSettings::in_folder(var("HODEI_TEST_DOCKER_CERTS"))
+}
+
+#[tokio::test]
+async fn d1_no_socket_is_told_with_its_remedy() {
+    let error = refused(DockerSettings::at("unix:///no/such/docker.sock")).await;
+    assert_eq!(
+        (error.kind(), error.retry()),
+        (ErrorKind::Unavailable, Retry::Safe { after: None }),
+        "{error}"
+    );
+    assert!(error.to_string().contains("systemctl start docker"), "{error}");
+    assert_eq!(error.context_value("endpoint"), Some("unix:///no/such/docker.sock"));
+}
+
+#[tokio::test]
+async fn d1_a_dead_engine_is_told_with_its_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("docker.sock");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let error = refused(DockerSettings::at(format!("unix://{}", path.display()))).await;
+    assert_eq!(
+        (error.kind(), error.retry()),
+        (ErrorKind::Unavailable, Retry::Safe { after: None }),
+        "{error}"
+    );
+    assert!(error.to_string().contains("journalctl -u docker"), "{error}");
+}
+
+/// Root may open every socket, so that this test runs itself again as somebody else.
+const SOCKET_OF_OTHERS: &str = "HODEI_TEST_SOCKET_OF_OTHERS";
+
+#[tokio::test]
+async fn d1_a_refused_permission_is_told_with_its_remedy() {
+    if let Ok(endpoint) = std::env::var(SOCKET_OF_OTHERS) {
+        let error = refused(DockerSettings::at(endpoint)).await;
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::PermissionDenied, Retry::Never), "{error}");
+        assert!(error.to_string().contains("usermod -aG docker"), "{error}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = folder.path().join("docker.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    // A copy where everybody may run it.
+    let copy = folder.path().join("test");
+    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut again = Command::new(copy);
+    again.args(["--exact", "d1_a_refused_permission_is_told_with_its_remedy"]).current_dir("/");
+    again.env(SOCKET_OF_OTHERS, format!("unix://{}", path.display()));
+    if std::fs::metadata(&path).is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0) {
+        again.uid(65534).gid(65534);
+    } else {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    let output = tokio::task::spawn_blocking(move || again.output()).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[tokio::test]
+async fn d1_tls_works_with_certificates() {
+    let settings = DockerSettings::at(var("HODEI_TEST_DOCKER_TLS")).with_tls(certificates());
+    on_engine_with("tls", settings, |bench| async move {
+        let worker = bench.run("a", "echo hello").await;
+        bench.ended(&worker).await;
+        assert_eq!(bench.text(&worker, &Default::default()).await, "hello\n");
+        let output = bench.script("b", "true").build().unwrap();
+        let secret = hodei_worker_core::model::SecretReference::file("db/password", "/x");
+        let mut spec = output.to_spec();
+        spec.secrets.push(secret);
+        let config = hodei_worker_core::WorkerConfig::new(spec).unwrap();
+        let error = bench.provider.create_worker(&config, &Default::default()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d1_tls_failures_say_which_side_did_not_accept_the_other() {
+    let endpoint = var("HODEI_TEST_DOCKER_TLS");
+    let mut anonymous = certificates();
+    (anonymous.cert, anonymous.key) = (None, None);
+    let error = refused(DockerSettings::at(&endpoint).with_tls(anonymous)).await;
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error:?}");
+    assert!(error.to_string().contains("`tls.cert`"), "{error}");
+    // A certificate that vouches for nobody else: our own.
+    let mut wrong = certificates();
+    wrong.ca = wrong.cert.clone().unwrap();
+    let error = refused(DockerSettings::at(&endpoint).with_tls(wrong)).await;
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error:?}");
+    assert!(error.to_string().contains("`tls.ca`"), "{error}");
+    let error = refused(DockerSettings::at(&endpoint)).await;
+    assert!(error.to_string().contains("set `tls`"), "{error}");
+    let (endpoint, task) = answering("400 Bad Request", "").await;
+    let error = refused(DockerSettings::at(endpoint).with_tls(certificates())).await;
+    assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
+    task.abort();
+}
+
+/// Something that speaks HTTP and gives one answer to everything.
+async fn answering(status: &'static str, body: &'static str) -> (String, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
+    let task = tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut buffer = vec![0; 4096];
+            let _asked = client.read(&mut buffer).await;
+            let answer = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            client.write_all(answer.as_bytes()).await.ok();
+            client.shutdown().await.ok();
+        }
+    });
+    (endpoint, task)
+}
+
+#[tokio::test]
+async fn d1_a_wrong_endpoint_is_told() {
+    let error = refused(DockerSettings::at("tcp://127.0.0.1:9")).await;
+    assert_eq!(
+        (error.kind(), error.retry()),
+        (ErrorKind::Unavailable, Retry::Safe { after: None }),
+        "{error}"
+    );
+    let error = refused(DockerSettings::at("tcp://no-such-host.invalid:2375")).await;
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let (endpoint, task) = answering("404 Not Found", "<html>").await;
+    let error = refused(DockerSettings::at(endpoint)).await;
+    assert!(error.to_string().contains("is this a Docker Engine?"), "{error}");
+    task.abort();
+    let (endpoint, task) = answering("200 OK", "<html>").await;
+    assert_eq!(refused(DockerSettings::at(endpoint)).await.kind(), ErrorKind::Unexpected);
+    task.abort();
+    let error = refused(DockerSettings::at("ftp://x")).await;
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+}
+
+#[tokio::test]
+async fn d1_an_engine_that_never_answers_is_a_timeout() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut settings = DockerSettings::at(format!("tcp://{}", listener.local_addr().unwrap()));
+    settings.request_timeout = "1s".parse().unwrap();
+    let error = refused(settings).await;
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Timeout, Retry::IfIdempotent), "{error}");
+}
+
+#[tokio::test]
+async fn d1_versions_are_negotiated_both_ways() {
+    for (body, agreed) in [
+        (r#"{"ApiVersion":"1.20","MinAPIVersion":"1.12"}"#, false),
+        (r#"{"ApiVersion":"2.10","MinAPIVersion":"2.0"}"#, false),
+        (r#"{"ApiVersion":"1.41","MinAPIVersion":"1.12"}"#, true),
+        (r#"{"ApiVersion":"1.99","MinAPIVersion":"1.44"}"#, true),
+    ] {
+        let (endpoint, task) = answering("200 OK", body).await;
+        // The same answer to `/info` is an engine that says nothing of itself.
+        match limit(Bench::connect(DockerSettings::at(endpoint), &installation("version"))).await {
+            Ok(bench) => {
+                assert!(agreed, "{body}");
+                let version = bench.provider.client().client_version().to_string();
+                assert_eq!(version, if body.contains("1.41") { "1.41" } else { "1.53" });
+            }
+            Err(error) => {
+                assert!(!agreed, "{error}");
+                assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+            }
+        }
+        task.abort();
+    }
+}
+
+#[tokio::test]
+async fn p6_nothing_is_retried_below_the_port() {
+    let proxy = Proxy::unix(socket());
+    on_engine_with("retries", DockerSettings::at(&proxy.endpoint), |bench| async move {
+        let worker = bench.create(&bench.script("a", "true").build().unwrap()).await;
+        proxy.set(Mode::Refuse);
+        proxy.take();
+        let error = bench.provider.get_worker_status(&worker).await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unexpected, Retry::IfIdempotent), "{error}");
+        assert_eq!(proxy.take().len(), 1);
+        bench.provider.list_workers(&WorkerFilter::all()).await.unwrap_err();
+        assert_eq!(proxy.take().len(), 1);
+        let other = bench.script("b", "true").build().unwrap();
+        bench.provider.create_worker(&other, &Default::default()).await.unwrap_err();
+        assert_eq!(proxy.take().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn l10_a_connection_that_died_without_a_sign_is_noticed() {
+    let proxy = Proxy::tcp(socket()).await;
+    let mut settings = DockerSettings::at(&proxy.endpoint);
+    settings.silence_limit = Duration::from_millis(300).into();
+    on_engine_with("silent", settings, |bench| async move {
+        let worker = bench.create(&bench.script("a", "sleep 1000").build().unwrap()).await;
+        let mut changes = bench.provider.watch_workers(&WatchOptions::default()).await.unwrap();
+        until_synced(&mut changes).await;
+        proxy.freeze();
+        bench.stranger().await.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+        next(&mut changes, |change| {
+            change.status().filter(|status| status.phase == WorkerPhase::Running).map(|_| ())
+        })
+        .await;
+    })
+    .await;
+}

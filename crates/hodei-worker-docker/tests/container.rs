@@ -1,0 +1,520 @@
+//! D2: containers, by a real engine: what the common behaviour suite does not cover.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // These are tests.
+
+mod common;
+
+use common::{Bench, limit, on_engine, var};
+use hodei_worker_core::{
+    ErrorKind, WorkerPhase, WorkerProvider as _, WorkerRef,
+    model::{Generation, Mount, Port, SecretReference, SecretTarget},
+    provider::{
+        CreateOptions, CreateProgress, DeleteOptions, ExecOptions, LogOptions, StartOptions, StatsOptions,
+        StopOptions, WorkerFilter,
+    },
+    status::{ExitStatus, FailureClass},
+};
+use hodei_worker_docker::{DockerOptions, NativeRestart, PullPolicy};
+use std::{
+    process::Command,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// Docker's own client, for what others do on an engine.
+fn docker(arguments: &[&str]) -> String {
+    let host = var("HODEI_TEST_DOCKER_HOST");
+    let output = Command::new("docker").arg("-H").arg(host).args(arguments).output().unwrap();
+    assert!(output.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[tokio::test]
+async fn d2_create_twice_is_one_and_another_configuration_a_conflict() {
+    on_engine("twice", |bench| async move {
+        let config = bench.script("a", "sleep 100").build().unwrap();
+        let options = CreateOptions::default();
+        let first = bench.provider.create_worker(&config, &options).await.unwrap();
+        let again = bench.provider.create_worker(&config, &options).await.unwrap();
+        let elsewhere = bench.stranger().await.provider.create_worker(&config, &options).await.unwrap();
+        assert_eq!((&first, &first), (&again, &elsewhere));
+        let other = bench.script("a", "sleep 200").build().unwrap();
+        let error = bench.provider.create_worker(&other, &options).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        let next = CreateOptions::generation(Generation::FIRST.next());
+        let second = bench.provider.create_worker(&other, &next).await.unwrap();
+        assert_ne!(first.native_id, second.native_id);
+        assert_eq!(bench.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers.len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d2_a_foreign_container_of_our_name_is_never_touched() {
+    on_engine("foreign", |bench| async move {
+        let name = format!("hodei.{}.a.1", bench.installation);
+        let theirs = docker(&["run", "-d", "--name", &name, &var("HODEI_TEST_IMAGE"), "sleep", "1000"]);
+        let worker = WorkerRef::first("a".parse().unwrap());
+        let checked = tokio::spawn({
+            let (bench, worker, theirs) = (bench.clone(), worker.clone(), theirs.clone());
+            async move {
+                let config = bench.script("a", "true").build().unwrap();
+                let error =
+                    bench.provider.create_worker(&config, &CreateOptions::default()).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+                assert_eq!(error.context_value("container"), Some(theirs.as_str()));
+                assert_eq!(bench.status(&worker).await.phase, WorkerPhase::Absent);
+                bench.provider.stop_worker(&worker, &StopOptions::kill()).await.unwrap();
+                bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
+                let error = bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+                assert!(bench.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers.is_empty());
+                assert_eq!(docker(&["inspect", "-f", "{{.State.Running}}", &theirs]), "true");
+            }
+        })
+        .await;
+        docker(&["rm", "-f", &theirs]);
+        checked.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d2_another_installations_workers_are_not_seen() {
+    on_engine("ours", |ours| async move {
+        on_engine("theirs", |theirs: Bench| async move {
+            let worker = theirs.run("a", "sleep 1000").await;
+            assert_eq!(ours.status(&worker).await.phase, WorkerPhase::Absent);
+            ours.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
+            assert!(ours.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers.is_empty());
+            assert_eq!(theirs.status(&worker).await.phase, WorkerPhase::Running);
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d2_a_renamed_container_is_still_the_worker() {
+    on_engine("renamed", |bench| async move {
+        let worker = bench.run("a", "sleep 1000").await;
+        let id = bench.status(&worker).await.native_id.clone();
+        docker(&["rename", &id, &format!("renamed-{}", bench.installation)]);
+        let stranger = bench.stranger().await;
+        assert_eq!(stranger.status(&worker).await.native_id, id);
+        stranger.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
+        assert_eq!(bench.status(&worker).await.phase, WorkerPhase::Absent);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d2_a_finished_job_runs_once_and_again_only_after_its_last_run() {
+    on_engine("once", |bench| async move {
+        let worker = bench.run("a", "echo ran").await;
+        let ended = bench.ended(&worker).await;
+        assert_eq!(ended.exit, Some(ExitStatus::Code(0)));
+        let stranger = bench.stranger().await;
+        for side in [&bench, &stranger] {
+            side.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+        }
+        assert_eq!(bench.text(&worker, &LogOptions::all()).await, "ran\n");
+        let after = StartOptions::after(ended.run.clone());
+        let starts = (0..4).map(|_| bench.provider.start_worker(&worker, &after));
+        for started in futures::future::join_all(starts).await {
+            started.unwrap();
+        }
+        bench.until(&worker, |status| status.phase.is_over() && status.run != ended.run).await;
+        stranger.provider.start_worker(&worker, &after).await.unwrap();
+        assert_eq!(bench.text(&worker, &LogOptions::all()).await, "ran\nran\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d2_a_command_that_cannot_be_run_is_an_error_of_its_configuration() {
+    on_engine("command", |bench| async move {
+        for (id, command) in
+            [("none", "/no/such/program"), ("path", "no-such-program"), ("not", "/etc/passwd")]
+        {
+            let config = bench.script(id, "").command([command]).args::<String>([]).build().unwrap();
+            let worker = bench.create(&config).await;
+            let error = bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+            assert!(error.to_string().contains(&format!("`{command}`")), "{error}");
+            let status = bench.status(&worker).await;
+            assert_eq!((status.phase, status.exit), (WorkerPhase::Exited, None));
+            assert_eq!(status.failure, Some(FailureClass::CommandNotFound));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d2_a_stop_is_asked_for_once_and_keeps_the_exit_code() {
+    on_engine("stop", |bench| async move {
+        let script = "trap 'echo asked; n=0; while [ $n -lt 20 ]; do sleep 0.1; n=$((n+1)); done; exit 7' TERM; \
+                      echo ready; while true; do sleep 0.05; done";
+        let worker = bench.run("a", script).await;
+        wait_for_line(&bench, &worker, "ready").await;
+        let stranger = bench.stranger().await;
+        let grace = StopOptions::within(Duration::from_secs(30));
+        // The first is dropped when it has been sent, as its own event shows.
+        {
+            let first = bench.provider.stop_worker(&worker, &grace);
+            tokio::select! {
+                stopped = first => panic!("it stopped at once: {stopped:?}"),
+                () = wait_for_line(&stranger, &worker, "asked") => {}
+            }
+        }
+        let (one, two) = tokio::join!(
+            bench.provider.stop_worker(&worker, &grace),
+            stranger.provider.stop_worker(&worker, &grace)
+        );
+        (one.unwrap(), two.unwrap());
+        assert_eq!(bench.status(&worker).await.exit, Some(ExitStatus::Code(7)));
+        assert_eq!(bench.text(&worker, &LogOptions::all()).await, "ready\nasked\n");
+        bench.provider.stop_worker(&worker, &grace).await.unwrap();
+    })
+    .await;
+}
+
+async fn wait_for_line(bench: &Bench, worker: &WorkerRef, line: &str) {
+    use futures::StreamExt as _;
+    let mut logs = bench.provider.worker_logs(worker, &LogOptions::following()).await.unwrap();
+    limit(async {
+        while let Some(item) = logs.next().await {
+            if item.unwrap().chunk().is_some_and(|chunk| chunk.text() == line) {
+                return;
+            }
+        }
+        panic!("the log ended without `{line}`");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d2_who_ignores_the_request_is_killed_at_the_deadline() {
+    on_engine("ignore", |bench| async move {
+        let worker = bench.run("a", "trap '' TERM; echo ready; while true; do sleep 0.05; done").await;
+        wait_for_line(&bench, &worker, "ready").await;
+        let begin = Instant::now();
+        bench.provider.stop_worker(&worker, &StopOptions::within(Duration::from_millis(700))).await.unwrap();
+        assert!(begin.elapsed() >= Duration::from_millis(700));
+        assert_eq!(bench.status(&worker).await.exit, Some(ExitStatus::CodeOrSignal(137)));
+        let worker = bench.run("b", "trap '' TERM; echo ready; while true; do sleep 0.05; done").await;
+        wait_for_line(&bench, &worker, "ready").await;
+        // A long grace is shortened by a later call.
+        let grace = StopOptions::within(Duration::from_secs(600));
+        let patient = bench.provider.stop_worker(&worker, &grace);
+        let hasty = async {
+            let stranger = bench.stranger().await;
+            stranger.provider.stop_worker(&worker, &StopOptions::kill()).await.unwrap();
+        };
+        let (stopped, ()) = limit(async { tokio::join!(patient, hasty) }).await;
+        stopped.unwrap();
+        assert_eq!(bench.status(&worker).await.exit, Some(ExitStatus::CodeOrSignal(137)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d2_the_image_decides_the_signal_unless_the_options_do() {
+    on_engine("signal", |bench| async move {
+        let script = "trap 'exit 3' INT; trap 'exit 4' TERM; echo ready; while true; do sleep 0.05; done";
+        let options = DockerOptions::default().stop_signal("SIGINT");
+        let config = bench.script("a", script).options(&options).build().unwrap();
+        let worker = bench.create(&config).await;
+        bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+        wait_for_line(&bench, &worker, "ready").await;
+        bench.stranger().await.provider.stop_worker(&worker, &StopOptions::default()).await.unwrap();
+        assert_eq!(bench.status(&worker).await.exit, Some(ExitStatus::Code(3)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d2_a_native_restart_policy_is_called_off_by_a_stop() {
+    on_engine("native", |bench| async move {
+        let options = DockerOptions::default().native_restart(NativeRestart::UnlessStopped);
+        let config = bench.script("a", "exit 1").options(&options).build().unwrap();
+        let worker = bench.create(&config).await;
+        bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+        let first = bench.until(&worker, |status| status.run.is_some()).await.run.clone();
+        bench.until(&worker, |status| status.run != first).await;
+        bench.provider.stop_worker(&worker, &StopOptions::kill()).await.unwrap();
+        bench.until(&worker, |status| status.phase == WorkerPhase::Exited).await;
+        assert_eq!(bench.status(&worker).await.phase, WorkerPhase::Exited);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d3_a_missing_bind_source_is_named_and_leaves_nothing() {
+    on_engine("bind", |bench| async move {
+        let config = bench.script("a", "true").mount(Mount::bind("/no/such/folder", "/in")).build().unwrap();
+        let error = bench.provider.create_worker(&config, &CreateOptions::default()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        assert_eq!(error.context_value("field"), Some("mounts[0].source.bind.path"));
+        assert!(bench.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d3_volumes_of_ours_go_with_their_last_user_and_others_stay() {
+    on_engine("volume", |bench| async move {
+        let (ours, theirs) =
+            (format!("ours-{}", bench.installation), format!("theirs-{}", bench.installation));
+        docker(&["volume", "create", &theirs]);
+        let script = "echo kept >> /ours/file; echo kept >> /theirs/file; echo kept > /memory/file";
+        let config = |id: &str| {
+            let script = bench.script(id, script);
+            let script = script.mount(Mount::volume(&ours, "/ours")).mount(Mount::volume(&theirs, "/theirs"));
+            script.mount(Mount::tmpfs("/memory", None)).build().unwrap()
+        };
+        let (a, b) = (bench.create(&config("a")).await, bench.create(&config("b")).await);
+        bench.provider.start_worker(&a, &StartOptions::default()).await.unwrap();
+        assert!(bench.ended(&a).await.succeeded());
+        let volumes = || docker(&["volume", "ls", "-q"]);
+        bench.provider.delete_worker(&a, &DeleteOptions::default()).await.unwrap();
+        assert!(volumes().contains(&ours), "another worker uses it");
+        bench.provider.delete_worker(&b, &DeleteOptions::keeping_volumes()).await.unwrap();
+        assert!(volumes().contains(&ours), "it was to be kept");
+        let c = bench.create(&config("c")).await;
+        bench.stranger().await.provider.delete_worker(&c, &DeleteOptions::default()).await.unwrap();
+        let left = volumes();
+        docker(&["volume", "rm", &theirs]);
+        assert!(!left.contains(&ours) && left.contains(&theirs), "{left}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d4_ports_are_published_on_loopback_and_told() {
+    on_engine("ports", |bench| async move {
+        let script = "while true; do echo hello | nc -l -p 8080; done";
+        let config = bench.script("a", script).port(Port::tcp(8080)).build().unwrap();
+        let worker = bench.create(&config).await;
+        bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+        let status = bench.status(&worker).await;
+        let address = status.address(8080).unwrap();
+        assert!(address.host.is_loopback() && address.host_port != 0, "{address:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d5_limits_are_enforced_and_an_out_of_memory_kill_is_told() {
+    on_engine("limits", |bench| async move {
+        let script = "a=x; while true; do a=$a$a; done";
+        let config = bench.script("a", script).memory_limit("16Mi").build().unwrap();
+        let worker = bench.create(&config).await;
+        bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+        let ended = bench.ended(&worker).await;
+        assert_eq!(
+            (ended.failure, ended.out_of_memory),
+            (Some(FailureClass::OutOfMemory), true),
+            "{ended:?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d5_usage_is_measured_while_it_runs() {
+    on_engine("stats", |bench| async move {
+        let worker = bench.run("a", "while true; do :; done").await;
+        let first = bench.provider.worker_stats(&worker, &StatsOptions::default()).await.unwrap();
+        let risen = async {
+            loop {
+                let stats = bench.provider.worker_stats(&worker, &StatsOptions::default()).await.unwrap();
+                if stats.cpu_time > first.cpu_time {
+                    return stats;
+                }
+            }
+        };
+        let stats = limit(risen).await;
+        assert!(stats.memory.is_some_and(|bytes| bytes > 0) && stats.pids.is_some_and(|pids| pids >= 1));
+        bench.provider.stop_worker(&worker, &StopOptions::kill()).await.unwrap();
+        let error = bench.provider.worker_stats(&worker, &StatsOptions::default()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d6_a_missing_image_is_pulled_with_progress() {
+    on_engine("pull", |bench| async move {
+        let image = format!("{}/hodei-test/busybox:1", var("HODEI_TEST_REGISTRY"));
+        let told: Arc<Mutex<Vec<CreateProgress>>> = Arc::default();
+        let sink = Arc::clone(&told);
+        let options = CreateOptions::default().with_progress(move |step| sink.lock().unwrap().push(step));
+        let always = DockerOptions::default().pull(PullPolicy::Always);
+        let config = bench.script("a", "true").image(image.as_str()).options(&always).build().unwrap();
+        bench.provider.create_worker(&config, &options).await.unwrap();
+        let told = told.lock().unwrap().clone();
+        assert_eq!(told.first(), Some(&CreateProgress::Pulling { image: image.clone() }));
+        assert_eq!(told.last(), Some(&CreateProgress::Pulled { image: image.clone() }));
+        assert!(told.iter().any(|step| matches!(step, CreateProgress::Layer { .. })), "{told:?}");
+        // Missing, by many at once.
+        for status in &bench.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers {
+            bench.provider.delete_worker(&status.worker, &DeleteOptions::default()).await.unwrap();
+        }
+        docker(&["rmi", &image]);
+        let creations = (0..5).map(|n| {
+            let config = bench.script(&format!("b-{n}"), "true").image(image.as_str()).build().unwrap();
+            let provider = bench.provider.clone();
+            async move { provider.create_worker(&config, &CreateOptions::default()).await }
+        });
+        for created in futures::future::join_all(creations).await {
+            created.unwrap();
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d6_pull_failures_are_told_apart() {
+    on_engine("nopull", |bench| async move {
+        let registry = var("HODEI_TEST_REGISTRY");
+        let never = DockerOptions::default().pull(PullPolicy::Never);
+        for (image, options, kind) in [
+            (format!("{registry}/hodei-test/none:1"), DockerOptions::default(), ErrorKind::NotFound),
+            (format!("{registry}/hodei-test/busybox:none"), DockerOptions::default(), ErrorKind::NotFound),
+            ("127.0.0.1:9/hodei-test/busybox:1".to_owned(), DockerOptions::default(), ErrorKind::Unavailable),
+            ("hodei-test/not-here:1".to_owned(), never, ErrorKind::NotFound),
+        ] {
+            let config = bench.script("a", "true").image(image.as_str()).options(&options).build().unwrap();
+            let error = bench.provider.create_worker(&config, &CreateOptions::default()).await.unwrap_err();
+            assert_eq!(error.kind(), kind, "{error}");
+            assert_eq!(error.context_value("image"), Some(image.as_str()));
+        }
+        assert!(bench.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d7_secrets_are_files_that_inspect_does_not_show() {
+    on_engine("secret", |bench| async move {
+        let secret = SecretReference::file("db/password", "/run/secrets/db");
+        let script = "cat /run/secrets/db; stat -c ' %a' /run/secrets/db";
+        let config = bench.script("a", script).secret(secret).build().unwrap();
+        let worker = bench.create(&config).await;
+        bench.stranger().await.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+        bench.ended(&worker).await;
+        assert_eq!(bench.text(&worker, &LogOptions::all()).await, "planted-hunter2 400\n");
+        let inspected = docker(&["inspect", &bench.status(&worker).await.native_id]);
+        assert!(!inspected.contains("hunter2"));
+        let source =
+            inspected.lines().find(|line| line.contains("hodei-worker/") && line.contains("\"Source\""));
+        let source = source.and_then(|line| line.split('"').nth(3)).unwrap().to_owned();
+        assert!(std::path::Path::new(&source).exists());
+        bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
+        assert!(!std::path::Path::new(&source).exists(), "{source} is left");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d7_a_missing_secret_or_an_open_variable_is_refused_before_anything_exists() {
+    on_engine("nosecret", |bench| async move {
+        let missing = SecretReference::file("no/such", "/run/secrets/db");
+        let open = SecretReference::variable("db/password", "PASSWORD");
+        for (secret, kind) in [(missing, ErrorKind::NotFound), (open.clone(), ErrorKind::Config)] {
+            let config = bench.script("a", "true").secret(secret).build().unwrap();
+            let error = bench.provider.create_worker(&config, &CreateOptions::default()).await.unwrap_err();
+            assert_eq!(error.kind(), kind, "{error}");
+        }
+        assert!(bench.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers.is_empty());
+        assert!(matches!(open.target, SecretTarget::Variable { .. }));
+        let allowed = DockerOptions::default().allow_secret_variables();
+        let config = bench.script("a", "echo $PASSWORD").secret(open).options(&allowed).build().unwrap();
+        let worker = bench.create(&config).await;
+        bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+        bench.ended(&worker).await;
+        assert_eq!(bench.text(&worker, &LogOptions::all()).await, "planted-hunter2\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d2_exec_has_input_two_outputs_and_an_exit_code() {
+    use tokio::io::AsyncWriteExt as _;
+    on_engine("exec", |bench| async move {
+        let worker = bench.run("a", "sleep 1000").await;
+        let script = "cat; echo $WORD >&2; pwd >&2; exit 5";
+        let options =
+            ExecOptions::new(["sh", "-c", script]).with_stdin().env("WORD", "hi").working_dir("/tmp");
+        let mut session = bench.provider.exec_in_worker(&worker, &options).await.unwrap();
+        let mut stdin = session.stdin.take().unwrap();
+        let input: Vec<u8> = (0..3_000_000_u32).map(|n| n as u8).collect();
+        let writer = tokio::spawn({
+            let input = input.clone();
+            async move {
+                stdin.write_all(&input).await.unwrap();
+                drop(stdin);
+            }
+        });
+        let output = limit(session.collect()).await.unwrap();
+        writer.await.unwrap();
+        assert_eq!(output.exit, Some(ExitStatus::Code(5)));
+        assert!(output.stdout == input, "{} bytes came back", output.stdout.len());
+        assert_eq!(output.stderr, b"hi\n/tmp\n");
+        let session = bench.provider.exec_in_worker(&worker, &ExecOptions::new(["no-such"])).await.unwrap();
+        let error = session.collect().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        let script = ExecOptions::new(["sh", "-c", "echo said; exit 127"]);
+        let output = bench.provider.exec_in_worker(&worker, &script).await.unwrap().collect().await.unwrap();
+        assert_eq!((output.exit, &output.stdout[..]), (Some(ExitStatus::Code(127)), &b"said\n"[..]));
+        bench.provider.stop_worker(&worker, &StopOptions::kill()).await.unwrap();
+        let error = bench.provider.exec_in_worker(&worker, &ExecOptions::new(["true"])).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
+        let error = bench.provider.exec_in_worker(&worker, &ExecOptions::new(["true"])).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d9_a_command_check_is_run_by_the_engine() {
+    use hodei_worker_core::{
+        model::{HealthCheckConfig, Probe},
+        quantity::HumanDuration,
+        status::Health,
+    };
+    on_engine("health", |bench| async move {
+        let check = Probe::Command(["test", "-e", "/tmp/well"].map(str::to_owned).to_vec());
+        let mut check = HealthCheckConfig::new(check).every(HumanDuration::secs(1));
+        check.failure_threshold = 1;
+        let config = bench.script("a", "touch /tmp/well; sleep 1000").health_check(check).build().unwrap();
+        let worker = bench.create(&config).await;
+        bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+        bench.until(&worker, |status| status.health == Some(Health::Healthy)).await;
+        let ill = ExecOptions::new(["rm", "/tmp/well"]);
+        bench.provider.exec_in_worker(&worker, &ill).await.unwrap().collect().await.unwrap();
+        bench.until(&worker, |status| status.health == Some(Health::Unhealthy)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d2_a_hundred_workers_at_once() {
+    on_engine("hundred", |bench| async move {
+        let lives = (0..100).map(|n| {
+            let bench = bench.clone();
+            async move {
+                let worker = bench.create(&bench.script(&format!("w-{n}"), "exit 9").build().unwrap()).await;
+                bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+                let ended = bench.ended(&worker).await;
+                assert_eq!(ended.exit, Some(ExitStatus::Code(9)));
+            }
+        });
+        limit(futures::future::join_all(lives)).await;
+        let listed = bench.provider.list_workers(&WorkerFilter::all()).await.unwrap();
+        assert_eq!(listed.workers.len(), 100);
+    })
+    .await;
+}
