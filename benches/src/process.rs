@@ -2,6 +2,7 @@
 
 use std::{
     process::{Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -41,7 +42,7 @@ async fn ours(place: Place) -> Outcome<Measured> {
         .collect::<Result<_, _>>()?;
     let begun = Instant::now();
     let runs = configs.into_iter().map(|config| {
-        let provider = provider.clone();
+        let provider = Arc::clone(&provider);
         async move {
             let worker = provider.create_worker(&config, &CreateOptions::default()).await?.worker;
             provider.start_worker(&worker, &StartOptions::default()).await
@@ -63,7 +64,7 @@ async fn ours(place: Place) -> Outcome<Measured> {
         return Err(format!("only {} of {WORKERS} workers were adopted", found.len()).into());
     }
     let deletes = found.iter().map(|status| {
-        let (provider, worker) = (provider.clone(), status.worker.clone());
+        let (provider, worker) = (Arc::clone(&provider), status.worker.clone());
         async move { provider.delete_worker(&worker, &DeleteOptions::default()).await }
     });
     futures::stream::iter(deletes).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;

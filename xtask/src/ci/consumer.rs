@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::Ground;
 use crate::failure::{Context, Result};
-use crate::packages::{CORE, FACADE};
+use crate::packages::FACADE;
 use crate::run;
 
 /// What such a crate does first.
@@ -35,7 +35,8 @@ pub(super) fn check(ground: &Ground<'_>) -> Result<String> {
         .collect();
     let manifest = format!(
         "[package]\nname = \"consumer\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
-         [dependencies]\n{FACADE} = {{ version = \"{facade}\", features = [{}] }}\n{CORE} = \"*\"\n\n\
+         [dependencies]\n{FACADE} = {{ version = \"{facade}\", features = [{}] }}\n\
+         tokio = {{ version = \"1\", features = [\"macros\", \"rt\"] }}\n\n\
          [workspace]\n\n[patch.crates-io]\n{patches}",
         features.join(", ")
     );
