@@ -36,6 +36,9 @@
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(not(unix))]
+compile_error!("the Docker provider runs on Unix: it opens Unix sockets and sets the modes of secret files");
+
 mod backoff;
 mod capabilities;
 mod client;

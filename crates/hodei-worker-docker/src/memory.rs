@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::OwnedMutexGuard;
+
 use hodei_worker_core::{
     WorkerRef,
     model::{RunId, SecretReference},
@@ -22,8 +24,8 @@ pub(crate) struct Memory(Mutex<HashMap<WorkerRef, Arc<Remembered>>>);
 /// One worker.
 #[derive(Debug, Default)]
 pub(crate) struct Remembered {
-    /// Held while it is started: two starts of one worker must not overlap.
-    pub(crate) starting: tokio::sync::Mutex<()>,
+    /// Held by the request that creates, starts or removes it, until the engine has answered.
+    turn: Arc<tokio::sync::Mutex<()>>,
     facts: Mutex<Facts>,
     /// Whether a request of ours to stop it is on its way.
     stop_in_flight: AtomicBool,
@@ -96,6 +98,11 @@ impl Memory {
 }
 
 impl Remembered {
+    /// Waits until no other request changes it. A request keeps its turn although its caller has gone, so that what
+    /// comes next sees what it did.
+    pub(crate) async fn turn(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.turn).lock_owned().await
+    }
     /// What is known of it. Not to be held across a wait.
     pub(crate) fn facts(&self) -> MutexGuard<'_, Facts> {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)

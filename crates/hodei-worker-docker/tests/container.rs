@@ -171,7 +171,8 @@ async fn d2_a_stop_is_asked_for_once_and_keeps_the_exit_code() {
             bench.provider.stop_worker(&worker, &grace),
             stranger.provider.stop_worker(&worker, &grace)
         );
-        (one.unwrap(), two.unwrap());
+        one.unwrap();
+        two.unwrap();
         assert_eq!(bench.status(&worker).await.exit, Some(ExitStatus::Code(7)));
         assert_eq!(bench.text(&worker, &LogOptions::all()).await, "ready\nasked\n");
         bench.provider.stop_worker(&worker, &grace).await.unwrap();
@@ -211,7 +212,7 @@ async fn d2_who_ignores_the_request_is_killed_at_the_deadline() {
             let stranger = bench.stranger().await;
             stranger.provider.stop_worker(&worker, &StopOptions::kill()).await.unwrap();
         };
-        let (stopped, ()) = limit(async { tokio::join!(patient, hasty) }).await;
+        let (stopped, ()) = limit(Box::pin(async { tokio::join!(patient, hasty) })).await;
         stopped.unwrap();
         assert_eq!(bench.status(&worker).await.exit, Some(ExitStatus::CodeOrSignal(137)));
     })
@@ -515,6 +516,54 @@ async fn d2_a_hundred_workers_at_once() {
         limit(futures::future::join_all(lives)).await;
         let listed = bench.provider.list_workers(&WorkerFilter::all()).await.unwrap();
         assert_eq!(listed.workers.len(), 100);
+    })
+    .await;
+}
+
+/// Drops a call after it was polled that many times; `false` if it was over before.
+async fn dropped_after<T>(polls: usize, call: impl Future<Output = T>) -> bool {
+    let mut call = Box::pin(call);
+    let mut left = polls;
+    std::future::poll_fn(move |cx| {
+        if left == 0 {
+            return std::task::Poll::Ready(true);
+        }
+        left -= 1;
+        call.as_mut().poll(cx).map(|_| false)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn p1_a_call_dropped_at_any_poll_can_be_repeated() {
+    on_engine("dropped", |bench| async move {
+        for polls in 0..12 {
+            let id = format!("a-{polls}");
+            let config = bench.script(&id, "echo ran").build().unwrap();
+            let worker = WorkerRef::first(id.parse().unwrap());
+            let (options, start, delete) =
+                (CreateOptions::default(), StartOptions::default(), DeleteOptions::default());
+            dropped_after(polls, bench.provider.create_worker(&config, &options)).await;
+            bench.provider.create_worker(&config, &options).await.unwrap();
+            let only = WorkerFilter::id(worker.id.clone());
+            assert_eq!(bench.provider.list_workers(&only).await.unwrap().workers.len(), 1);
+            dropped_after(polls, bench.provider.start_worker(&worker, &start)).await;
+            bench.provider.start_worker(&worker, &start).await.unwrap();
+            bench.ended(&worker).await;
+            bench.stranger().await.provider.start_worker(&worker, &start).await.unwrap();
+            assert_eq!(bench.text(&worker, &LogOptions::all()).await, "ran\n", "dropped after {polls} polls");
+            dropped_after(polls, bench.provider.delete_worker(&worker, &delete)).await;
+            bench.provider.delete_worker(&worker, &delete).await.unwrap();
+            assert_eq!(bench.status(&worker).await.phase, WorkerPhase::Absent);
+        }
+        // A creation that was dropped and is not wanted any more.
+        for polls in 0..6 {
+            let config = bench.script(&format!("b-{polls}"), "true").build().unwrap();
+            dropped_after(polls, bench.provider.create_worker(&config, &CreateOptions::default())).await;
+            let worker = WorkerRef::first(config.worker_id.clone());
+            bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
+            assert!(bench.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers.is_empty());
+        }
     })
     .await;
 }

@@ -74,3 +74,16 @@ async fn p7_a_steady_fleet_under_a_watch_costs_nothing() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn d1_connections_are_kept_and_used_again() {
+    let proxy = Proxy::unix(socket());
+    on_engine_with("pool", DockerSettings::at(&proxy.endpoint), |bench| async move {
+        let worker = bench.create(&bench.script("a", "true").build().unwrap()).await;
+        for _ in 0..50 {
+            bench.status(&worker).await;
+        }
+        assert!(proxy.opened() <= 3, "{} connections", proxy.opened());
+    })
+    .await;
+}

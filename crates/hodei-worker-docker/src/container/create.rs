@@ -12,6 +12,7 @@ use http::Method;
 use super::spec::{self, Parts};
 use crate::{
     DockerOptions, PullPolicy,
+    backoff::Backoff,
     client::query,
     error::{EngineError, status, words},
     memory::{Facts, Known},
@@ -19,14 +20,14 @@ use crate::{
     provider::Shared,
 };
 
-/// Creations that fail since a container of the same name is just being removed, before we give up.
-const ATTEMPTS: usize = 4;
+/// Attempts while a container of the same name is just being made or removed, before we give up: some seconds.
+const ATTEMPTS: usize = 12;
 
 impl Shared {
     /// One request where nothing stands in the way: the creation itself. What exists already is found by the conflict
     /// of names, a missing image by the engine's 404.
     pub(crate) async fn create(
-        &self,
+        self: &Arc<Self>,
         worker: &WorkerRef,
         config: &WorkerConfig,
         options: &CreateOptions,
@@ -73,6 +74,9 @@ impl Shared {
                 if error.kind() != ErrorKind::Conflict && !files.is_empty() && !error.is_retryable() {
                     self.secrets.remove(worker).await?;
                 }
+                if self.memory.known(worker).is_some_and(|facts| facts.id.is_none()) {
+                    self.memory.forget(worker);
+                }
                 Err(error)
             }
         }
@@ -81,7 +85,7 @@ impl Shared {
     /// The container's id, and whether it was made just now.
     #[allow(clippy::too_many_arguments)] // All of it describes the one container.
     async fn create_or_adopt(
-        &self,
+        self: &Arc<Self>,
         worker: &WorkerRef,
         config: &WorkerConfig,
         ownership: &Ownership,
@@ -91,9 +95,13 @@ impl Shared {
         options: &CreateOptions,
     ) -> Result<(Arc<str>, bool)> {
         let name = names::container(self.installation(), worker);
+        let body = Arc::new(serde_json::to_vec(&body).map_err(|error| {
+            Error::config("options", "the configuration cannot be sent").with_source(error)
+        })?);
         let mut pulled = false;
+        let mut backoff = Backoff::default();
         for _ in 0..ATTEMPTS {
-            let error = match self.post(&name, &body).await {
+            let error = match self.post_in_turn(worker, &name, &body).await? {
                 Ok(id) => return Ok((id, true)),
                 Err(error) => error,
             };
@@ -117,6 +125,8 @@ impl Shared {
                     if let Some(id) = self.settle_conflict(worker, ownership, &name).await? {
                         return Ok((id, false));
                     }
+                    // The engine reserves a name before it shows the container.
+                    tokio::time::sleep(backoff.next()).await;
                 }
                 Some(400) => return Err(self.refused(config, error)),
                 _ => return Err(self.engine.error(error)),
@@ -126,11 +136,27 @@ impl Shared {
             .with_context("name", name))
     }
 
+    /// Goes on when its caller is dropped, so that a deletion that follows finds what it makes.
+    async fn post_in_turn(
+        self: &Arc<Self>,
+        worker: &WorkerRef,
+        name: &str,
+        body: &Arc<Vec<u8>>,
+    ) -> Result<Result<Arc<str>, EngineError>> {
+        let turn = self.memory.of(worker).turn().await;
+        let (shared, name, body) = (Arc::clone(self), name.to_owned(), Arc::clone(body));
+        let request = tokio::spawn(async move {
+            let _turn = turn;
+            Ok(shared.post(&name, &body).await)
+        });
+        super::answered(request).await
+    }
+
     /// Not by bollard, which logs the body, secret variables included.
-    async fn post(&self, name: &str, body: &ContainerCreateBody) -> Result<Arc<str>, EngineError> {
-        let bytes = serde_json::to_vec(body)?;
+    async fn post(&self, name: &str, body: &[u8]) -> Result<Arc<str>, EngineError> {
         let path = query(&[("name", name)]);
-        let answer = self.engine.request(Method::POST, "/containers/create", &path, Some(bytes)).await?;
+        let answer =
+            self.engine.request(Method::POST, "/containers/create", &path, Some(body.to_vec())).await?;
         let bytes = http_body_util::BodyExt::collect(answer.into_body()).await?.to_bytes();
         let created: ContainerCreateResponse = serde_json::from_slice(&bytes)?;
         for warning in &created.warnings {

@@ -8,43 +8,55 @@ use crate::{error::status, memory::Facts, provider::Shared};
 impl Shared {
     /// One request for a worker that is remembered; the engine kills it if it runs, and removes what is its alone.
     pub(crate) async fn delete(&self, worker: &WorkerRef, options: &DeleteOptions) -> Result<()> {
-        let known = match self.memory.known(worker) {
-            Some(Facts { id: Some(id), made: Some(made), .. }) => Some((id, made)),
-            _ => self.find(worker).await?.map(|found| (Arc::clone(&found.id), Arc::new(found.made()))),
+        let remembered = self.memory.of(worker);
+        let _turn = remembered.turn().await;
+        let Facts { id, made, .. } = remembered.facts().clone();
+        let removed = match &id {
+            Some(id) => self.remove(id).await?,
+            None => false,
         };
-        match &known {
-            Some((id, made)) => {
-                self.remove(id).await?;
-                if !options.keep_volumes {
-                    for volume in &made.volumes {
-                        self.remove_volume(volume).await?;
-                    }
+        let made = if removed {
+            made
+        } else {
+            // Not remembered, or another one has taken its place.
+            remembered.know(Facts::default());
+            match self.find(worker).await? {
+                Some(found) => {
+                    self.remove(&found.id).await?;
+                    Some(Arc::new(found.made()))
                 }
+                None => made,
             }
-            // An earlier attempt may have got no further than the container.
-            None if !options.keep_volumes => {
-                let generation = worker.generation.to_string();
-                let wanted =
-                    [(labels::WORKER, worker.id.as_str()), (labels::GENERATION, generation.as_str())];
-                for volume in self.own_volumes(wanted).await? {
-                    self.remove_volume(&volume).await?;
+        };
+        if !options.keep_volumes {
+            let volumes = match made {
+                Some(made) => made.volumes.clone(),
+                // An earlier attempt may have got no further than the container.
+                None => {
+                    let generation = worker.generation.to_string();
+                    let wanted =
+                        [(labels::WORKER, worker.id.as_str()), (labels::GENERATION, generation.as_str())];
+                    self.own_volumes(wanted).await?
                 }
+            };
+            for volume in volumes {
+                self.remove_volume(&volume).await?;
             }
-            None => {}
         }
         self.secrets.remove(worker).await?;
         self.memory.forget(worker);
         Ok(())
     }
 
-    async fn remove(&self, id: &str) -> Result<()> {
+    /// Whether there was something to remove.
+    async fn remove(&self, id: &str) -> Result<bool> {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match self.engine.patient().remove_container(id, Some(options)).await {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(true),
             Err(error) => match status(&error) {
-                Some(404) => Ok(()),
+                Some(404) => Ok(false),
                 // Somebody else is at it.
-                Some(409) => self.wait_until_removed(id).await,
+                Some(409) => self.wait_until_removed(id).await.map(|()| true),
                 _ => Err(self.engine.error(error)),
             },
         }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use bollard::query_parameters::StartContainerOptions;
 use hodei_worker_core::{Error, ErrorKind, Result, WorkerRef, provider::StartOptions};
 
+use super::answered;
 use crate::{
     error::{self, EngineError, words},
     memory::{Facts, Known},
@@ -15,9 +16,9 @@ impl Shared {
     ///
     /// The engine starts whatever does not run and calls that success, so that the order of look and start is kept by a
     /// lock here. Two hosts that start one worker at once are kept apart by the owner's lease, not by the engine.
-    pub(crate) async fn start(&self, worker: &WorkerRef, options: &StartOptions) -> Result<()> {
+    pub(crate) async fn start(self: &Arc<Self>, worker: &WorkerRef, options: &StartOptions) -> Result<()> {
         let remembered = self.memory.of(worker);
-        let _turn = remembered.starting.lock().await;
+        let turn = remembered.turn().await;
         let facts = remembered.facts().clone();
         let id = match facts {
             Facts { id: Some(id), state: Known::NeverRun, made: Some(made), .. }
@@ -30,19 +31,24 @@ impl Shared {
                 None => return Ok(()),
             },
         };
-        // Should this call be dropped now, nobody knows whether the worker runs.
-        remembered.edit(|facts| {
-            facts.state = Known::Nothing;
-            facts.asked = None;
-        });
-        let started = self.engine.patient().start_container(&id, None::<StartContainerOptions>).await;
-        match started {
-            Ok(()) => {
-                remembered.edit(|facts| facts.state = Known::StartedHere);
-                Ok(())
+        let (shared, worker) = (Arc::clone(self), worker.clone());
+        // Goes on when this call is dropped: a second start that came before the engine has dealt with the first would
+        // run a short job twice.
+        let request = tokio::spawn(async move {
+            let _turn = turn;
+            remembered.edit(|facts| {
+                facts.state = Known::Nothing;
+                facts.asked = None;
+            });
+            match shared.engine.patient().start_container(&id, None::<StartContainerOptions>).await {
+                Ok(()) => {
+                    remembered.edit(|facts| facts.state = Known::StartedHere);
+                    Ok(())
+                }
+                Err(error) => Err(shared.not_started(&worker, &id, error).await),
             }
-            Err(error) => Err(self.not_started(worker, &id, error).await),
-        }
+        });
+        answered(request).await
     }
 
     /// The container to start, or `None` if that run has begun already.

@@ -85,6 +85,10 @@ impl Proxy {
         let opened = *self.state.opened.lock().unwrap();
         self.state.frozen.send_replace(opened);
     }
+    /// Connections so far.
+    pub(crate) fn opened(&self) -> u64 {
+        *self.state.opened.lock().unwrap()
+    }
     /// What was asked for since the last call: method and path.
     pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.state.requests.lock().unwrap())
