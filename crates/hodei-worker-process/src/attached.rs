@@ -63,8 +63,7 @@ impl Host {
             }
             Err(failure) => {
                 self.contain(&key, None);
-                supervise::finish(&self.layout, &key, &launch, End::Failed(failure), false)
-                    .map_err(failed)?;
+                supervise::finish(&self.layout, &key, End::Failed(failure), false).map_err(failed)?;
             }
         }
         Ok(())
@@ -204,8 +203,7 @@ impl Attached {
         stdout.drain(&mut self.log, ChildStdout::into_owned_fd);
         stderr.drain(&mut self.log, ChildStderr::into_owned_fd);
         let end = status.map_or(End::Lost, |status| End::Wait(status.into_raw()));
-        if let Err(error) = supervise::finish(&self.host.layout, &self.key, &self.launch, end, out_of_memory)
-        {
+        if let Err(error) = supervise::finish(&self.host.layout, &self.key, end, out_of_memory) {
             tracing::error!(run = %self.key, %error, "how a worker ended could not be recorded");
         }
     }

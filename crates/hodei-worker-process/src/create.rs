@@ -15,7 +15,28 @@ use hodei_worker_core::{
 };
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use crate::{error, files, host::Host, layout::Creation, options::ProcessOptions, user, wire::Stored};
+use crate::{
+    error, files,
+    host::Host,
+    layout::Creation,
+    options::ProcessOptions,
+    proc, user,
+    wire::{ProcessId, Stored},
+};
+
+/// A creation that is not whole yet, with its maker: when that is gone, nobody will complete it.
+fn half_name(creation: &Creation) -> String {
+    let maker = proc::identify(std::process::id() as i32).map_or(0, |own| own.start);
+    format!("{creation}.{}-{maker}", std::process::id())
+}
+
+/// Whether the maker of a half creation is gone.
+pub(crate) fn is_abandoned(name: &str) -> bool {
+    let maker = name.rsplit_once('.').and_then(|(_, maker)| maker.split_once('-'));
+    let maker =
+        maker.and_then(|(pid, start)| Some(ProcessId { pid: pid.parse().ok()?, start: start.parse().ok()? }));
+    maker.is_some_and(|maker| !proc::is_alive(maker))
+}
 
 impl Host {
     pub(crate) fn create(&self, config: &WorkerConfig, options: &CreateOptions) -> Result<WorkerHandle> {
@@ -28,7 +49,7 @@ impl Host {
         self.check(config)?;
         let stored = self.describe(config, &worker, options.intent.clone(), fingerprint.clone());
         let creation = stored.creation();
-        let new = self.layout.dir("new").join(creation.to_string());
+        let new = self.layout.dir("new").join(half_name(&creation));
         let published = self.publish(&stored, &creation, &new);
         if !matches!(published, Ok(true)) {
             let _ = fs::remove_dir_all(&new);

@@ -88,7 +88,7 @@ impl Host {
         let stdin = child.stdin.take();
         let output = (child.stdout.take(), child.stderr.take());
         let (told, ended) = watch::channel(None);
-        let task = tokio::spawn(Arc::clone(self).attend(child, key, told)).abort_handle();
+        let task = tokio::spawn(Arc::clone(self).attend(Grouped(child), key, told)).abort_handle();
         let session = Session { ended: ended.clone(), _task: AbortOnDrop(task) };
         let info = self.info.clone();
         let worker = worker.clone();
@@ -105,11 +105,10 @@ impl Host {
     /// Waits for a command, and ends it with its worker.
     async fn attend(
         self: Arc<Self>,
-        child: Child,
+        mut child: Grouped,
         key: RunKey,
         told: watch::Sender<Option<io::Result<ExitStatus>>>,
     ) {
-        let mut child = Grouped(child);
         let changes = self.notices.of_worker(&Self::topic(&key.creation.worker));
         let ended = loop {
             if matches!(self.run_state(&key), Ok(RunState::Over(..) | RunState::Gone)) {

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -40,12 +40,23 @@ pub(crate) fn put_new<T: Serialize>(path: &Path, value: &T) -> io::Result<bool> 
     }
 }
 
-fn write_temporary<T: Serialize>(path: &Path, value: &T) -> io::Result<std::path::PathBuf> {
+fn write_temporary<T: Serialize>(path: &Path, value: &T) -> io::Result<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{:x}", fastrand::u32(..)));
     let bytes = serde_json::to_vec(value)?;
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?.write_all(&bytes)?;
     Ok(temporary)
+}
+
+/// The temporary files in a folder that nobody came to rename, and the names that they were for.
+pub(crate) fn temporary(folder: &Path) -> io::Result<Vec<(PathBuf, String)>> {
+    let entries = fs::read_dir(folder)?.flatten();
+    let halves = entries.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let (name, _) = name.strip_prefix('.')?.rsplit_once('.')?;
+        Some((entry.path(), name.to_owned()))
+    });
+    Ok(halves.collect())
 }
 
 /// Creates an empty file that must not exist yet.

@@ -14,7 +14,7 @@ use crate::{
     host::Host,
     layout::{RunKey, parse_worker_name},
     lock, proc,
-    supervise::{MARKER, groups, wait_for},
+    supervise::{MARKER, clear, groups, wait_for},
     wire::{End, Exit, Started, Step, Stored},
 };
 
@@ -99,7 +99,7 @@ impl Host {
             left.into_iter().for_each(wait_for);
         }
         let _ = groups::remove(&plan);
-        let _ = files::remove(&self.layout.control(key));
+        clear(&self.layout, key);
     }
 
     /// The worker's status; `None` when there is no such worker.

@@ -17,6 +17,7 @@ use rustix::{
 use tokio::time::timeout;
 
 use crate::{
+    create::is_abandoned,
     error, files,
     host::{Host, blocking, last_claim},
     layout::{Creation, FLAT, Layout, RunKey, parse_worker_name, worker_name},
@@ -188,9 +189,20 @@ impl Host {
     }
 
     fn sweep_records(&self) -> Result<()> {
+        let new = self.layout.dir("new");
+        for name in files::names(&new).map_err(|error| error::file("sweeping", &new, error))? {
+            if is_abandoned(&name) {
+                let _ = files::remove_tree(&new.join(name));
+            }
+        }
         for name in FLAT {
             let folder = self.layout.dir(name);
             let names = files::names(&folder).map_err(|error| error::file("sweeping", &folder, error))?;
+            for half in files::temporary(&folder).unwrap_or_default() {
+                if !half.1.parse::<RunKey>().is_ok_and(|key| exists(&self.layout, &key.creation)) {
+                    let _ = files::remove(&half.0);
+                }
+            }
             for key in names.iter().filter_map(|name| name.parse::<RunKey>().ok()) {
                 if !exists(&self.layout, &key.creation)
                     && !lock::is_held(&self.layout.lock(&key)).unwrap_or(true)

@@ -56,7 +56,12 @@ impl Hierarchy {
                     before.push(line("memory.memsw.limit_in_bytes", bytes));
                 }
             }
-            Limit::Pids => after.push(line("pids.max", limits.pids_limit?.to_string())),
+            Limit::Pids => {
+                let pids = limits.pids_limit?;
+                // The supervisor counts too, until it has stepped out.
+                before.push(line("pids.max", pids.saturating_add(1).to_string()));
+                after.push(line("pids.max", pids.to_string()));
+            }
         }
         Some(Group { path: self.base.join(key.to_string()), home: self.home.clone(), before, after })
     }

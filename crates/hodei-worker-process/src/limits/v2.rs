@@ -61,7 +61,12 @@ impl Unified {
                         before.push(line("memory.swap.max", "0".into()));
                     }
                 }
-                Limit::Pids => after.extend(limits.pids_limit.map(|pids| line("pids.max", pids.to_string()))),
+                Limit::Pids => {
+                    let Some(pids) = limits.pids_limit else { continue };
+                    // The supervisor counts too, until it has stepped out.
+                    before.push(line("pids.max", pids.saturating_add(1).to_string()));
+                    after.push(line("pids.max", pids.to_string()));
+                }
             }
         }
         Group { path: self.base.join(key.to_string()), home: self.home.clone(), before, after }

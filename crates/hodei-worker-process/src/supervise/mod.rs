@@ -11,7 +11,7 @@ pub(crate) mod spawn;
 
 use std::{
     ffi::OsString,
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io::{self, Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
@@ -127,7 +127,7 @@ fn prepare(root: &Path, key: &RunKey) -> io::Result<Prepared> {
         Err(failure) => {
             contain::kill_all(&launch.groups, None);
             let _ = groups::remove(&launch.groups);
-            finish(&layout, key, &launch, End::Failed(failure.clone()), false)?;
+            finish(&layout, key, End::Failed(failure.clone()), false)?;
             Ok(Prepared::Not(Reply::Failed(failure)))
         }
     }
@@ -188,17 +188,21 @@ pub(crate) fn record(layout: &Layout, key: &RunKey, launch: &Launch, pid: i32) -
     files::put(&layout.started(key), &started)
 }
 
-/// Writes down how the run ended, and removes what was only for its life.
-pub(crate) fn finish(
-    layout: &Layout,
-    key: &RunKey,
-    launch: &Launch,
-    end: End,
-    out_of_memory: bool,
-) -> io::Result<()> {
-    if let Some(secrets) = &launch.secrets {
-        let _ = fs::remove_dir_all(secrets);
+/// Removes what a run needs only while it lasts: its secrets, also those of a host that died before it could start it,
+/// and its FIFO.
+pub(crate) fn clear(layout: &Layout, key: &RunKey) {
+    let folder = layout.creation(&key.creation);
+    let prefix = format!("{}.secrets", key.run);
+    for name in files::names(&folder).unwrap_or_default() {
+        if name.starts_with(&prefix) {
+            let _ = files::remove_tree(&folder.join(name));
+        }
     }
-    let _ = fs::remove_file(layout.control(key));
+    let _ = files::remove(&layout.control(key));
+}
+
+/// Writes down how the run ended, and removes what was only for its life.
+pub(crate) fn finish(layout: &Layout, key: &RunKey, end: End, out_of_memory: bool) -> io::Result<()> {
+    clear(layout, key);
     files::put(&layout.exit(key), &Exit { time: SystemClock.now(), end, out_of_memory })
 }

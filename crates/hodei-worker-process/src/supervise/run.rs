@@ -102,7 +102,7 @@ impl Running {
         let out_of_memory = groups::out_of_memory(&self.launch.groups);
         let _ = groups::remove(&self.launch.groups);
         let end = status.map_or(End::Lost, |status| End::Wait(status.as_raw()));
-        let _ = finish(&self.layout, &self.key, &self.launch, end, out_of_memory);
+        let _ = finish(&self.layout, &self.key, end, out_of_memory);
     }
 
     /// Whether the worker's own process has ended, and how. Reaps what else has: orphans are ours.
