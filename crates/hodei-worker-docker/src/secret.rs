@@ -125,9 +125,16 @@ impl SecretStore {
     pub(crate) async fn remove(&self, worker: &WorkerRef) -> Result<()> {
         let Ok(folder) = self.of(worker) else { return Ok(()) };
         let shown = folder.clone();
-        run(&shown, move || match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        run(&shown, move || {
+            match fs::remove_dir_all(&folder) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            // The installation's folder goes with the last of its workers; while another has one, it is not empty.
+            if let Some(installation) = folder.parent() {
+                let _ = fs::remove_dir(installation);
+            }
+            Ok(())
         })
         .await
     }
@@ -175,7 +182,16 @@ fn write(path: &Path, material: &SecretMaterial, access: Access) -> io::Result<(
 }
 
 fn private_folder(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    const ATTEMPTS: usize = 8;
+    let mut result = Ok(());
+    for _ in 0..ATTEMPTS {
+        result = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        // Another worker's removal may take the parent away in between.
+        if !matches!(&result, Err(error) if error.kind() == io::ErrorKind::NotFound) {
+            break;
+        }
+    }
+    result
 }
 
 async fn run(path: &Path, work: impl FnOnce() -> io::Result<()> + Send + 'static) -> Result<()> {

@@ -57,7 +57,9 @@ impl Viewpoint {
         });
         status.times.created = time(inspected.created.as_deref());
         status.times.started = started;
-        status.times.finished = time(state.finished_at.as_deref()).filter(|_| status.phase.is_over());
+        // The engine notes a start after the process runs, and may note the end of a brief one before that.
+        let finished = time(state.finished_at.as_deref()).filter(|_| status.phase.is_over());
+        status.times.finished = finished.max(finished.and(status.times.started));
         let ports = inspected.network_settings.as_ref().and_then(|network| network.ports.as_ref());
         if status.phase.is_alive() {
             status.addresses = ports.map(|ports| self.addresses(ports)).unwrap_or_default();
