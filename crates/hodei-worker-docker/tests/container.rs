@@ -382,6 +382,15 @@ async fn d6_pull_failures_are_told_apart() {
             assert_eq!(error.kind(), kind, "{error}");
             assert_eq!(error.context_value("image"), Some(image.as_str()));
         }
+        let image = format!("{registry}/hodei-test/none:1");
+        let many = (0..10).map(|n| {
+            let config = bench.script(&format!("b-{n}"), "true").image(image.as_str()).build().unwrap();
+            let provider = bench.provider.clone();
+            async move { provider.create_worker(&config, &CreateOptions::default()).await }
+        });
+        for created in futures::future::join_all(many).await {
+            assert_eq!(created.unwrap_err().kind(), ErrorKind::NotFound);
+        }
         assert!(bench.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers.is_empty());
     })
     .await;
