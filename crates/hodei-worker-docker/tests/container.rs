@@ -15,19 +15,10 @@ use hodei_worker_core::{
 };
 use hodei_worker_docker::{DockerOptions, NativeRestart, PullPolicy};
 use std::{
-    process::Command,
     sync::{Arc, Mutex},
     time::Duration,
 };
 use tokio::time::Instant;
-
-/// Docker's own client, for what others do on an engine.
-fn docker(arguments: &[&str]) -> String {
-    let host = var("HODEI_TEST_DOCKER_HOST");
-    let output = Command::new("docker").arg("-H").arg(host).args(arguments).output().unwrap();
-    assert!(output.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
 
 #[tokio::test]
 async fn d2_create_twice_is_one_and_another_configuration_a_conflict() {
@@ -53,7 +44,7 @@ async fn d2_create_twice_is_one_and_another_configuration_a_conflict() {
 async fn d2_a_foreign_container_of_our_name_is_never_touched() {
     on_engine("foreign", |bench| async move {
         let name = format!("hodei.{}.a.1", bench.installation);
-        let theirs = docker(&["run", "-d", "--name", &name, &var("HODEI_TEST_IMAGE"), "sleep", "1000"]);
+        let theirs = bench.raw().sleeper(&name).await;
         let worker = WorkerRef::first("a".parse().unwrap());
         let checked = tokio::spawn({
             let (bench, worker, theirs) = (bench.clone(), worker.clone(), theirs.clone());
@@ -69,11 +60,11 @@ async fn d2_a_foreign_container_of_our_name_is_never_touched() {
                 let error = bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
                 assert!(bench.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers.is_empty());
-                assert_eq!(docker(&["inspect", "-f", "{{.State.Running}}", &theirs]), "true");
+                assert!(bench.raw().is_running(&theirs).await);
             }
         })
         .await;
-        docker(&["rm", "-f", &theirs]);
+        bench.raw().remove(&theirs).await;
         checked.unwrap();
     })
     .await;
@@ -99,7 +90,7 @@ async fn d2_a_renamed_container_is_still_the_worker() {
     on_engine("renamed", |bench| async move {
         let worker = bench.run("a", "sleep 1000").await;
         let id = bench.status(&worker).await.native_id.clone();
-        docker(&["rename", &id, &format!("renamed-{}", bench.installation)]);
+        bench.raw().rename(&id, &format!("renamed-{}", bench.installation)).await;
         let stranger = bench.stranger().await;
         assert_eq!(stranger.status(&worker).await.native_id, id);
         stranger.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
@@ -267,7 +258,8 @@ async fn d3_volumes_of_ours_go_with_their_last_user_and_others_stay() {
     on_engine("volume", |bench| async move {
         let (ours, theirs) =
             (format!("ours-{}", bench.installation), format!("theirs-{}", bench.installation));
-        docker(&["volume", "create", &theirs]);
+        let raw = bench.raw();
+        raw.create_volume(&theirs).await;
         let script = "echo kept >> /ours/file; echo kept >> /theirs/file; echo kept > /memory/file";
         let config = |id: &str| {
             let script = bench.script(id, script);
@@ -277,16 +269,15 @@ async fn d3_volumes_of_ours_go_with_their_last_user_and_others_stay() {
         let (a, b) = (bench.create(&config("a")).await, bench.create(&config("b")).await);
         bench.provider.start_worker(&a, &StartOptions::default()).await.unwrap();
         assert!(bench.ended(&a).await.succeeded());
-        let volumes = || docker(&["volume", "ls", "-q"]);
         bench.provider.delete_worker(&a, &DeleteOptions::default()).await.unwrap();
-        assert!(volumes().contains(&ours), "another worker uses it");
+        assert!(raw.has_volume(&ours).await, "another worker uses it");
         bench.provider.delete_worker(&b, &DeleteOptions::keeping_volumes()).await.unwrap();
-        assert!(volumes().contains(&ours), "it was to be kept");
+        assert!(raw.has_volume(&ours).await, "it was to be kept");
         let c = bench.create(&config("c")).await;
         bench.stranger().await.provider.delete_worker(&c, &DeleteOptions::default()).await.unwrap();
-        let left = volumes();
-        docker(&["volume", "rm", &theirs]);
-        assert!(!left.contains(&ours) && left.contains(&theirs), "{left}");
+        let left = (raw.has_volume(&ours).await, raw.has_volume(&theirs).await);
+        raw.remove_volume(&theirs).await;
+        assert_eq!(left, (false, true));
     })
     .await;
 }
@@ -362,7 +353,7 @@ async fn d6_a_missing_image_is_pulled_with_progress() {
         for status in &bench.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers {
             bench.provider.delete_worker(&status.worker, &DeleteOptions::default()).await.unwrap();
         }
-        docker(&["rmi", &image]);
+        bench.raw().remove_image(&image).await;
         let creations = (0..5).map(|n| {
             let config = bench.script(&format!("b-{n}"), "true").image(image.as_str()).build().unwrap();
             let provider = bench.provider.clone();
@@ -391,6 +382,15 @@ async fn d6_pull_failures_are_told_apart() {
             assert_eq!(error.kind(), kind, "{error}");
             assert_eq!(error.context_value("image"), Some(image.as_str()));
         }
+        let image = format!("{registry}/hodei-test/none:1");
+        let many = (0..10).map(|n| {
+            let config = bench.script(&format!("b-{n}"), "true").image(image.as_str()).build().unwrap();
+            let provider = bench.provider.clone();
+            async move { provider.create_worker(&config, &CreateOptions::default()).await }
+        });
+        for created in futures::future::join_all(many).await {
+            assert_eq!(created.unwrap_err().kind(), ErrorKind::NotFound);
+        }
         assert!(bench.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers.is_empty());
     })
     .await;
@@ -406,11 +406,11 @@ async fn d7_secrets_are_files_that_inspect_does_not_show() {
         bench.stranger().await.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
         bench.ended(&worker).await;
         assert_eq!(bench.text(&worker, &LogOptions::all()).await, "planted-hunter2 400\n");
-        let inspected = docker(&["inspect", &bench.status(&worker).await.native_id]);
-        assert!(!inspected.contains("hunter2"));
-        let source =
-            inspected.lines().find(|line| line.contains("hodei-worker/") && line.contains("\"Source\""));
-        let source = source.and_then(|line| line.split('"').nth(3)).unwrap().to_owned();
+        let inspected = bench.raw().inspect(&bench.status(&worker).await.native_id).await;
+        assert!(!serde_json::to_string(&inspected).unwrap().contains("hunter2"));
+        let mounts = inspected.mounts.unwrap_or_default();
+        let source = mounts.into_iter().find(|mount| mount.destination.as_deref() == Some("/run/secrets/db"));
+        let source = source.and_then(|mount| mount.source).unwrap();
         assert!(std::path::Path::new(&source).exists());
         bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
         assert!(!std::path::Path::new(&source).exists(), "{source} is left");

@@ -98,7 +98,7 @@ impl Shared {
         let body = Arc::new(serde_json::to_vec(&body).map_err(|error| {
             Error::config("options", "the configuration cannot be sent").with_source(error)
         })?);
-        let mut pulled = false;
+        let (mut pulled, mut waited) = (false, false);
         let mut backoff = Backoff::default();
         for _ in 0..ATTEMPTS {
             let error = match self.post_in_turn(worker, &name, &body).await? {
@@ -112,13 +112,13 @@ impl Shared {
                         .with_help("pull it, or allow that by the option `pull`"));
                 }
                 Some(404) if !pulled => {
-                    pulled = true;
                     let turn = self.pulls.turn(image).await;
-                    // Whoever had the turn before has pulled it.
-                    if !turn.waited() {
-                        self.pull(image, options).await?;
+                    // Whoever had the turn before has pulled it, most probably.
+                    if turn.waited() && !waited {
+                        waited = true;
                     } else {
-                        pulled = false;
+                        self.pull(image, options).await?;
+                        pulled = true;
                     }
                 }
                 Some(409) => {

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // Each test binary uses a part of it.
 
 pub(crate) mod proxy;
+pub(crate) mod raw;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -67,6 +68,11 @@ impl Bench {
         Self::connect(settings, &self.installation).await.unwrap()
     }
 
+    /// Somebody else on the same engine.
+    pub(crate) fn raw(&self) -> raw::Raw {
+        raw::Raw(self.provider.client())
+    }
+
     /// A worker that runs this script.
     pub(crate) fn script(&self, id: &str, script: &str) -> WorkerConfigBuilder {
         WorkerConfig::builder(id).image(var("HODEI_TEST_IMAGE")).command(["sh", "-c"]).args([script])
@@ -128,6 +134,9 @@ impl Bench {
         let stranger = self.stranger().await;
         for status in &stranger.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers {
             stranger.provider.delete_worker(&status.worker, &DeleteOptions::default()).await.unwrap();
+        }
+        for folder in ["/run/hodei-worker", "/dev/shm/hodei-worker"] {
+            std::fs::remove_dir(format!("{folder}/{}", self.installation)).ok();
         }
     }
 }

@@ -1,0 +1,59 @@
+//! What others do on the same engine, past the provider.
+
+use bollard::{
+    Docker,
+    models::{ContainerCreateBody, ContainerInspectResponse, VolumeCreateRequest},
+    query_parameters::{
+        CreateContainerOptionsBuilder, InspectContainerOptions, ListVolumesOptions,
+        RemoveContainerOptionsBuilder, RemoveImageOptions, RemoveVolumeOptions,
+        RenameContainerOptionsBuilder, StartContainerOptions,
+    },
+};
+
+use super::var;
+
+/// Somebody else's client.
+pub(crate) struct Raw(pub(crate) Docker);
+
+impl Raw {
+    /// Runs a container that sleeps.
+    pub(crate) async fn sleeper(&self, name: &str) -> String {
+        let options = CreateContainerOptionsBuilder::default().name(name).build();
+        let body = ContainerCreateBody {
+            image: Some(var("HODEI_TEST_IMAGE")),
+            cmd: Some(["sleep", "1000"].map(str::to_owned).to_vec()),
+            ..ContainerCreateBody::default()
+        };
+        let id = self.0.create_container(Some(options), body).await.unwrap().id;
+        self.0.start_container(&id, None::<StartContainerOptions>).await.unwrap();
+        id
+    }
+    pub(crate) async fn inspect(&self, id: &str) -> ContainerInspectResponse {
+        self.0.inspect_container(id, None::<InspectContainerOptions>).await.unwrap()
+    }
+    pub(crate) async fn is_running(&self, id: &str) -> bool {
+        self.inspect(id).await.state.and_then(|state| state.running) == Some(true)
+    }
+    pub(crate) async fn rename(&self, id: &str, name: &str) {
+        let options = RenameContainerOptionsBuilder::default().name(name).build();
+        self.0.rename_container(id, options).await.unwrap();
+    }
+    pub(crate) async fn remove(&self, id: &str) {
+        let options = RemoveContainerOptionsBuilder::default().force(true).build();
+        self.0.remove_container(id, Some(options)).await.unwrap();
+    }
+    pub(crate) async fn remove_image(&self, image: &str) {
+        self.0.remove_image(image, None::<RemoveImageOptions>, None).await.unwrap();
+    }
+    pub(crate) async fn create_volume(&self, name: &str) {
+        let request = VolumeCreateRequest { name: Some(name.to_owned()), ..VolumeCreateRequest::default() };
+        self.0.create_volume(request).await.unwrap();
+    }
+    pub(crate) async fn remove_volume(&self, name: &str) {
+        self.0.remove_volume(name, None::<RemoveVolumeOptions>).await.unwrap();
+    }
+    pub(crate) async fn has_volume(&self, name: &str) -> bool {
+        let listed = self.0.list_volumes(None::<ListVolumesOptions>).await.unwrap();
+        listed.volumes.unwrap_or_default().iter().any(|volume| volume.name == name)
+    }
+}
