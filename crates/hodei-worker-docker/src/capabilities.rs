@@ -65,7 +65,7 @@ fn describe(
         _ => Ok(()),
     };
     let mut all = ProviderCapabilities::new(text)
-        .with_fallback(Capability::AutoScaling, "the manager scales groups of containers")
+        .without(Capability::AutoScaling, "an engine does not scale its containers")
         .with(Capability::HealthChecks)
         .with(Capability::Volumes)
         .with(Capability::Networking)

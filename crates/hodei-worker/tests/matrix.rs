@@ -12,11 +12,12 @@ const BEGIN: &str = "<!-- matrix: checked by crates/hodei-worker/tests/matrix.rs
 const END: &str = "<!-- end of matrix -->";
 
 /// What differs from machine to machine.
-const DETECTED: [(&str, Capability); 8] = [
+const DETECTED: [(&str, Capability); 9] = [
     ("process", Capability::SurvivesHost),
     ("process", Capability::CpuLimit),
     ("process", Capability::MemoryLimit),
     ("process", Capability::PidsLimit),
+    ("docker", Capability::RawBytes),
     ("docker", Capability::CpuLimit),
     ("docker", Capability::MemoryLimit),
     ("docker", Capability::PidsLimit),
