@@ -65,6 +65,8 @@ pub(crate) struct Group {
     pub(crate) path: PathBuf,
     /// The group of the same hierarchy to which the supervisor returns.
     pub(crate) home: PathBuf,
+    /// File and content that hand the controllers down, when the groups above had to be made again.
+    pub(crate) above: Vec<(PathBuf, String)>,
     /// File and content, in order, before the worker is in it.
     pub(crate) before: Vec<(String, String)>,
     /// The same, when the supervisor, which counts as a process, is about to leave.
