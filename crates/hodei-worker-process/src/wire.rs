@@ -54,6 +54,10 @@ pub(crate) struct GroupPlan {
 }
 
 impl GroupPlan {
+    /// Whether a limit hangs on the groups, and not containment alone.
+    pub(crate) fn is_limiting(&self) -> bool {
+        self.all().any(|group| !group.before.is_empty() || !group.after.is_empty())
+    }
     pub(crate) fn all(&self) -> impl Iterator<Item = &Group> {
         self.unified.iter().chain(&self.legacy)
     }
