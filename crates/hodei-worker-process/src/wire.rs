@@ -132,8 +132,6 @@ pub(crate) enum Step {
     Command,
     /// Entering its folder.
     WorkingDir,
-    /// Opening its log.
-    Logs,
     /// Making its control groups or setting its limits.
     Limits,
 }
