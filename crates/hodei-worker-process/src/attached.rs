@@ -48,7 +48,8 @@ impl Host {
             .open_receiver(self.layout.control(&key))
             .map_err(failed)?;
         match self.spawn_attached(&key, &launch) {
-            Ok((child, log)) => {
+            Ok(child) => {
+                let log = LogWriter::new(launch.logs.clone());
                 let attached = Attached {
                     host: Arc::clone(self),
                     stop: Stop::default(),
@@ -82,8 +83,7 @@ impl Host {
         }
     }
 
-    fn spawn_attached(&self, key: &RunKey, launch: &Launch) -> Result<(Child, LogWriter), Failure> {
-        let log = spawn::open_log(launch)?;
+    fn spawn_attached(&self, key: &RunKey, launch: &Launch) -> Result<Child, Failure> {
         groups::prepare(&launch.groups)?;
         let mut command = tokio::process::Command::from(spawn::worker(launch));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -95,7 +95,7 @@ impl Host {
             // One that is over already has no start time to be read; how it ended is recorded all the same.
             let _ = supervise::record(&self.layout, key, launch, pid.as_raw_nonzero().get());
         }
-        Ok((child, log))
+        Ok(child)
     }
 }
 

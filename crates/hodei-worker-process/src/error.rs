@@ -62,7 +62,6 @@ impl Failure {
             (Step::Command, io::ErrorKind::NotFound) => format!("there is no command `{what}`"),
             (Step::Command, _) => format!("the command `{what}` cannot be executed: {why}"),
             (Step::WorkingDir, _) => format!("the working folder `{what}` cannot be entered: {why}"),
-            (Step::Logs, _) => format!("the log in `{what}` cannot be opened: {why}"),
             (Step::Limits, _) => format!("a limit cannot be set (`{what}`): {why}"),
         }
     }
@@ -81,13 +80,9 @@ impl Failure {
             Step::Command => "command[0]",
             Step::WorkingDir => "working_dir",
             Step::Limits => "resources",
-            Step::Logs => "",
         };
         if self.is_capacity() {
             return Error::new(ErrorKind::Capacity, self.describe());
-        }
-        if self.step == Step::Logs {
-            return Error::new(ErrorKind::Unavailable, self.describe());
         }
         let error = Error::config(field, self.describe());
         match self.step {

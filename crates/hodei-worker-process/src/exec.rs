@@ -80,9 +80,9 @@ impl Host {
         command.stdin(if options.stdin { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().map_err(|error| refused(&options.command[0], folder, &error))?;
-        // Into the worker's groups, so that its limits hold and it goes when the worker goes. One that is over
-        // already cannot be moved, and need not be.
-        if let Some(pid) = child.id() {
+        // Into the worker's groups if they limit it; the mark is enough to find it when the worker ends. One that is
+        // over already cannot be moved, and need not be.
+        if let Some(pid) = child.id().filter(|_| started.groups.is_limiting()) {
             let _ = groups::adopt(&started.groups, pid);
         }
         let stdin = child.stdin.take();

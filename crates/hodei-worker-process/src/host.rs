@@ -90,6 +90,12 @@ impl Stored {
     }
 }
 
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.limits.remove_empty();
+    }
+}
+
 /// Supervisors that this process started and has to reap.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Children(Arc<Mutex<HashMap<String, Child>>>);

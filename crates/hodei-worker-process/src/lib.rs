@@ -1,4 +1,20 @@
 //! Workers as local processes that outlive their host: the embedded default provider of hodei-worker.
+//!
+//! Each running worker has a supervisor, a small process that keeps it going when the host dies, writes down what it
+//! says and how it ends, and takes with it all that it started. The supervisor is the host's own program once more,
+//! by [`init`] in the first line of `main`, or the program `hodei-supervise`, by the setting
+//! [`supervisor`](ProcessSettings::supervisor). With neither, workers are the host's children and end with it; the
+//! capabilities say which it is.
+//!
+//! - **State** lies in files, in memory where there is a place for it, and is all that hosts and supervisors share.
+//!   Several hosts of one installation may use it at once.
+//! - **Stop** signals the worker's main process; at the deadline, and when the main process ends, everything that it
+//!   started is killed, by its control group where there is one, and by descent: the supervisor is a subreaper.
+//! - **Limits** hold by control groups, of either version; without them memory is bounded per process, and other
+//!   limits are refused.
+//! - **Services**: systemd kills all processes of a stopped service. Where supervisors cannot have a control group of
+//!   their own (below cgroup v1, or without root), a host that runs as a service needs `KillMode=process`.
+//! - **Systems**: Linux. Elsewhere connecting answers that it is not supported.
 mod hook;
 mod options;
 mod settings;
@@ -9,6 +25,8 @@ mod attached;
 mod capabilities;
 #[cfg(target_os = "linux")]
 mod create;
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
 #[cfg(target_os = "linux")]
 mod error;
 #[cfg(target_os = "linux")]
@@ -54,7 +72,10 @@ mod watch;
 #[cfg(target_os = "linux")]
 mod wire;
 
+#[cfg(not(target_os = "linux"))]
+pub use elsewhere::ProcessProvider;
 pub use hook::init;
 pub use options::ProcessOptions;
+#[cfg(target_os = "linux")]
 pub use provider::ProcessProvider;
 pub use settings::{LimitMechanism, LogSettings, ProcessSettings, Survival};

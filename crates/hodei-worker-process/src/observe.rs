@@ -204,7 +204,6 @@ fn ended(status: &mut WorkerStatus, exit: &Exit) {
                 _ if failure.is_capacity() => FailureClass::Capacity,
                 Step::Command => FailureClass::CommandNotFound,
                 Step::WorkingDir | Step::Limits => FailureClass::Configuration,
-                Step::Logs => FailureClass::Unknown,
             });
         }
         End::Lost => {

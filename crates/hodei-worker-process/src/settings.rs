@@ -141,7 +141,8 @@ impl ProviderSettings for ProcessSettings {
     }
 
     fn detect(_: &Environment) -> Option<Detected<Self>> {
-        Some(Detected::new(Self::default(), "processes run everywhere").with_priority(0))
+        cfg!(target_os = "linux")
+            .then(|| Detected::new(Self::default(), "this is Linux, which has processes").with_priority(0))
     }
 
     async fn connect(self, context: ConnectContext) -> Result<ProcessProvider> {
@@ -167,6 +168,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
     fn p2_processes_are_the_last_choice_and_always_there() {
         let found = ProcessSettings::detect(&Environment::default()).unwrap();
         assert!(found.selectable);

@@ -20,7 +20,7 @@ use crate::{
     secrets::{self, Secrets},
     supervise::{ARGUMENT, MARKER, NAME},
     user::{self, Identity},
-    wire::{End, Launch, LogPlan, Reply, Stored},
+    wire::{End, GroupPlan, Launch, LogPlan, Reply, Stored},
 };
 
 /// `SIGTERM`, unless the worker's options name another.
@@ -152,7 +152,12 @@ impl Host {
                 max_size: self.settings.logs.max_size.bytes(),
                 max_files: self.settings.logs.max_files,
             },
-            groups: self.limits.plan(key, &config.resources),
+            groups: match (self.limits.plan(key, &config.resources), &self.launcher) {
+                // To move a process that runs already takes the kernel longer than to start one, and contains less
+                // than the mark does; so only for limits.
+                (plan, Launcher::Attached(_)) if !plan.is_limiting() => GroupPlan::default(),
+                (plan, _) => plan,
+            },
             address_space: self.limits.address_space(&config.resources),
         })
     }

@@ -125,6 +125,7 @@ impl Host {
         for name in self.trash()?.into_iter().filter(|name| name.starts_with(&prefix)) {
             self.discard(&name).await?;
         }
+        self.limits.remove_empty();
         Ok(())
     }
 

@@ -54,6 +54,10 @@ pub(crate) struct GroupPlan {
 }
 
 impl GroupPlan {
+    /// Whether a limit hangs on the groups, and not containment alone.
+    pub(crate) fn is_limiting(&self) -> bool {
+        self.all().any(|group| !group.before.is_empty() || !group.after.is_empty())
+    }
     pub(crate) fn all(&self) -> impl Iterator<Item = &Group> {
         self.unified.iter().chain(&self.legacy)
     }
@@ -65,6 +69,8 @@ pub(crate) struct Group {
     pub(crate) path: PathBuf,
     /// The group of the same hierarchy to which the supervisor returns.
     pub(crate) home: PathBuf,
+    /// File and content that hand the controllers down, when the groups above had to be made again.
+    pub(crate) above: Vec<(PathBuf, String)>,
     /// File and content, in order, before the worker is in it.
     pub(crate) before: Vec<(String, String)>,
     /// The same, when the supervisor, which counts as a process, is about to leave.
@@ -126,8 +132,6 @@ pub(crate) enum Step {
     Command,
     /// Entering its folder.
     WorkingDir,
-    /// Opening its log.
-    Logs,
     /// Making its control groups or setting its limits.
     Limits,
 }

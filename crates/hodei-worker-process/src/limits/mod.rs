@@ -3,6 +3,8 @@
 mod v1;
 mod v2;
 
+use std::path::PathBuf;
+
 use hodei_worker_core::{
     Capability, ProviderCapabilities,
     model::{InstallationId, ResourceRequirements},
@@ -144,7 +146,10 @@ impl Limits {
 
     /// All groups that a run may have, whatever its limits are.
     pub(crate) fn plan_of(&self, key: &RunKey) -> GroupPlan {
-        let bare = |path, home| Group { path, home, before: Vec::new(), after: Vec::new() };
+        let bare = |path, home| {
+            let (above, before, after) = (Vec::new(), Vec::new(), Vec::new());
+            Group { path, home, above, before, after }
+        };
         GroupPlan {
             unified: self
                 .unified
@@ -155,6 +160,22 @@ impl Limits {
                 .iter()
                 .map(|hierarchy| bare(hierarchy.base.join(key.to_string()), hierarchy.home.clone()))
                 .collect(),
+        }
+    }
+
+    /// Removes the groups above the workers', where they are empty: the kernel refuses to remove any other. Whoever
+    /// needs them makes them again.
+    pub(crate) fn remove_empty(&self) {
+        let unified = self.unified.as_ref().map(|unified| (&unified.base, Some(&unified.home)));
+        let legacy = self.legacy.iter().map(|hierarchy| (&hierarchy.base, None));
+        for (base, home) in unified.into_iter().chain(legacy) {
+            let all = home.into_iter().map(PathBuf::as_path).chain([base.as_path()]).chain(base.parent());
+            for folder in all {
+                match std::fs::remove_dir(folder) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => break,
+                    _ => {}
+                }
+            }
         }
     }
 
@@ -223,9 +244,16 @@ impl Mounts {
 /// Makes `hodei-worker/<installation>` below a group, if that can be done, and shows that groups can be made in it.
 fn base(parent: &std::path::Path, installation: &InstallationId) -> std::io::Result<std::path::PathBuf> {
     let base = parent.join("hodei-worker").join(installation.as_str());
-    std::fs::create_dir_all(&base)?;
     let probe = base.join(format!("probe-{:x}", fastrand::u32(..)));
-    std::fs::create_dir(&probe)?;
+    // Somebody who sees them empty may remove the groups above meanwhile.
+    let mut made = Ok(());
+    for _ in 0..10 {
+        made = std::fs::create_dir_all(&probe);
+        if !matches!(&made, Err(error) if error.kind() == std::io::ErrorKind::NotFound) {
+            break;
+        }
+    }
+    made?;
     let writable = rustix::fs::access(probe.join("cgroup.procs"), rustix::fs::Access::WRITE_OK);
     std::fs::remove_dir(&probe)?;
     writable?;

@@ -63,6 +63,12 @@ impl Hierarchy {
                 after.push(line("pids.max", pids.to_string()));
             }
         }
-        Some(Group { path: self.base.join(key.to_string()), home: self.home.clone(), before, after })
+        Some(Group {
+            path: self.base.join(key.to_string()),
+            home: self.home.clone(),
+            above: Vec::new(),
+            before,
+            after,
+        })
     }
 }

@@ -29,7 +29,7 @@ impl Unified {
             match super::base(&parent, installation) {
                 Ok(base) => {
                     let home = base.join("supervisors");
-                    match fs::create_dir(&home) {
+                    match fs::create_dir_all(&home) {
                         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
                             why = format!("cgroup v2 `{}` is not ours: {error}", home.display());
                             continue;
@@ -49,6 +49,9 @@ impl Unified {
     pub(super) fn group(&self, key: &RunKey, limits: &ResourceRequirements) -> Group {
         let line = |name: &str, value: String| (name.to_owned(), value);
         let (mut before, mut after) = (Vec::new(), Vec::new());
+        let names: Vec<_> = self.controllers.iter().map(|limit| format!("+{}", limit.controller())).collect();
+        let folders = [self.base.parent(), Some(self.base.as_path())].into_iter().flatten();
+        let above = folders.map(|folder| (folder.join("cgroup.subtree_control"), names.join(" "))).collect();
         for limit in &self.controllers {
             match limit {
                 Limit::Cpu => before.extend(
@@ -69,7 +72,7 @@ impl Unified {
                 }
             }
         }
-        Group { path: self.base.join(key.to_string()), home: self.home.clone(), before, after }
+        Group { path: self.base.join(key.to_string()), home: self.home.clone(), above, before, after }
     }
 }
 

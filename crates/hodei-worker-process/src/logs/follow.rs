@@ -101,11 +101,25 @@ impl Following {
 
     /// Whether the worker still exists. Begins to watch its folder when that is there.
     fn look(&mut self) -> Result<bool> {
+        if !self.exists()? {
+            return Ok(false);
+        }
         if self.folder.is_none() {
             let path = self.host.log_folder(&self.creation);
-            self.folder = files::absent(self.host.notices.of_folder(&path))
-                .map_err(|error| error::file("watching a worker's log", &path, error))?;
+            let failed = |error| error::file("watching a worker's log", &path, error);
+            // It comes with the first output otherwise, of which nobody would tell.
+            super::make_folder(&path).map_err(failed)?;
+            self.folder = files::absent(self.host.notices.of_folder(&path)).map_err(failed)?;
+            if !self.exists()? {
+                // Deleted meanwhile, and its folder perhaps before we made it.
+                let _ = std::fs::remove_dir(&path);
+                return Ok(false);
+            }
         }
+        Ok(true)
+    }
+
+    fn exists(&self) -> Result<bool> {
         let stored = self.host.stored(&self.creation.worker)?;
         Ok(stored.is_some_and(|stored| stored.nonce == self.creation.nonce))
     }

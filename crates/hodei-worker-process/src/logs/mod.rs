@@ -9,4 +9,4 @@ mod write;
 mod tests;
 
 pub(crate) use format::Kind;
-pub(crate) use write::{Lines, LogWriter, Pump};
+pub(crate) use write::{Lines, LogWriter, Pump, make_folder};

@@ -57,7 +57,7 @@ fn write(log: &mut LogWriter, kind: Kind, source: impl Read) {
 #[test]
 fn p1_output_comes_back_byte_for_byte_by_lines_and_streams() {
     let folder = Folder::new();
-    let mut log = LogWriter::open(folder.plan(1 << 20, 3)).unwrap();
+    let mut log = LogWriter::new(folder.plan(1 << 20, 3));
     let odd = b"one\n\xff\xfe\0two\n\nno end";
     write(&mut log, Kind::Stdout, &odd[..]);
     write(&mut log, Kind::Stderr, &b"wrong\n"[..]);
@@ -70,7 +70,7 @@ fn p1_output_comes_back_byte_for_byte_by_lines_and_streams() {
 #[test]
 fn p1_long_lines_come_in_parts_and_bulk_by_lines() {
     let folder = Folder::new();
-    let mut log = LogWriter::open(folder.plan(1 << 30, 3)).unwrap();
+    let mut log = LogWriter::new(folder.plan(1 << 30, 3));
     let mut source = vec![b'x'; 100_000];
     source.push(b'\n');
     for n in 0..20_000 {
@@ -86,7 +86,7 @@ fn p1_long_lines_come_in_parts_and_bulk_by_lines() {
 #[test]
 fn p1_the_last_lines_are_counted_over_files_and_streams() {
     let folder = Folder::new();
-    let mut log = LogWriter::open(folder.plan(4096, 100)).unwrap();
+    let mut log = LogWriter::new(folder.plan(4096, 100));
     for n in 0..1000 {
         let kind = if n % 2 == 0 { Kind::Stdout } else { Kind::Stderr };
         write(&mut log, kind, format!("line {n}\n").as_bytes());
@@ -102,7 +102,7 @@ fn p1_the_last_lines_are_counted_over_files_and_streams() {
 #[test]
 fn p1_since_a_time() {
     let folder = Folder::new();
-    let mut log = LogWriter::open(folder.plan(1 << 20, 3)).unwrap();
+    let mut log = LogWriter::new(folder.plan(1 << 20, 3));
     write(&mut log, Kind::Stdout, &b"before\n"[..]);
     let between = hodei_worker_core::Clock::now(&hodei_worker_core::SystemClock);
     write(&mut log, Kind::Stdout, &b"after\n"[..]);
@@ -112,7 +112,7 @@ fn p1_since_a_time() {
 #[test]
 fn p1_a_reader_that_was_outrun_is_told() {
     let folder = Folder::new();
-    let mut log = LogWriter::open(folder.plan(4096, 2)).unwrap();
+    let mut log = LogWriter::new(folder.plan(4096, 2));
     write(&mut log, Kind::Stdout, &b"first\n"[..]);
     let mut reader = LogReader::open(folder.0.clone(), LogOptions::all()).unwrap();
     assert_eq!(bytes(&all(&mut reader)), b"first\n");
@@ -128,8 +128,8 @@ fn p1_a_reader_that_was_outrun_is_told() {
 #[test]
 fn p1_a_later_run_goes_on_and_damage_costs_only_its_file() {
     let folder = Folder::new();
-    write(&mut LogWriter::open(folder.plan(4096, 9)).unwrap(), Kind::Stdout, &b"one\n"[..]);
-    write(&mut LogWriter::open(folder.plan(4096, 9)).unwrap(), Kind::Stdout, &b"two\n"[..]);
+    write(&mut LogWriter::new(folder.plan(4096, 9)), Kind::Stdout, &b"one\n"[..]);
+    write(&mut LogWriter::new(folder.plan(4096, 9)), Kind::Stdout, &b"two\n"[..]);
     assert_eq!(bytes(&folder.read(LogOptions::all())), b"one\ntwo\n");
     let first = format::path(&folder.0, 1);
     let mut content = std::fs::read(&first).unwrap();

@@ -4,6 +4,7 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::Path,
 };
 
 use hodei_worker_core::{Clock as _, SystemClock};
@@ -54,18 +55,20 @@ impl<R: Read> Pump<R> {
 #[derive(Debug)]
 pub(crate) struct Lines {
     kind: Kind,
-    buffer: Box<[u8]>,
+    /// Made when there is something to read: most workers are silent most of the time.
+    buffer: Vec<u8>,
     /// The beginning of a line whose end has not been read.
     held: usize,
 }
 
 impl Lines {
     pub(crate) fn new(kind: Kind) -> Self {
-        Self { kind, buffer: vec![0; BUFFER].into_boxed_slice(), held: 0 }
+        Self { kind, buffer: Vec::new(), held: 0 }
     }
 
     /// Where to read to. Never empty.
     pub(crate) fn space(&mut self) -> &mut [u8] {
+        self.buffer.resize(BUFFER, 0);
         &mut self.buffer[self.held..]
     }
 
@@ -93,21 +96,29 @@ impl Lines {
 #[derive(Debug)]
 pub(crate) struct LogWriter {
     plan: LogPlan,
-    file: File,
-    number: u64,
-    size: u64,
+    /// Opened with the first output: a disk is slow, and most workers say nothing for a while.
+    open: Option<OpenFile>,
     /// Output was lost since the last record.
     lost: Option<String>,
     out: Vec<u8>,
 }
 
+#[derive(Debug)]
+struct OpenFile {
+    file: File,
+    number: u64,
+    size: u64,
+}
+
+/// Makes the folder of a worker's log.
+pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
 impl LogWriter {
-    /// Goes on where an earlier run has ended.
-    pub(crate) fn open(plan: LogPlan) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&plan.folder)?;
-        let number = format::numbers(&plan.folder)?.last().copied().unwrap_or(1);
-        let (file, size) = open_file(&plan, number)?;
-        Ok(Self { plan, file, number, size, lost: None, out: Vec::new() })
+    /// Goes on where an earlier run has ended, as soon as there is something to write.
+    pub(crate) fn new(plan: LogPlan) -> Self {
+        Self { plan, open: None, lost: None, out: Vec::new() }
     }
 
     fn write(&mut self, kind: Kind, bytes: &[u8]) {
@@ -128,7 +139,9 @@ impl LogWriter {
         }
         if let Err(error) = self.append() {
             // Not half a record: what was begun is taken back.
-            let _ = self.file.set_len(self.size);
+            if let Some(open) = &self.open {
+                let _ = open.file.set_len(open.size);
+            }
             self.lost = Some(format!("output could not be written to the log: {error}"));
         }
         self.out.clear();
@@ -136,29 +149,39 @@ impl LogWriter {
     }
 
     fn append(&mut self) -> io::Result<()> {
-        if self.size > MAGIC.len() as u64 && self.size + self.out.len() as u64 > self.plan.max_size {
-            self.rotate()?;
-        }
-        self.file.write_all(&self.out)?;
-        self.size += self.out.len() as u64;
-        Ok(())
-    }
-
-    fn rotate(&mut self) -> io::Result<()> {
-        let next = self.number + 1;
-        let (file, size) = open_file(&self.plan, next)?;
-        (self.file, self.number, self.size) = (file, next, size);
-        let kept = u64::from(self.plan.max_files.max(1));
-        for number in format::numbers(&self.plan.folder)? {
-            if number + kept <= self.number {
-                fs::remove_file(format::path(&self.plan.folder, number))?;
+        let full = |open: &OpenFile, more: usize| {
+            open.size > MAGIC.len() as u64 && open.size + more as u64 > self.plan.max_size
+        };
+        let open = match self.open.take() {
+            Some(open) if full(&open, self.out.len()) => rotate(&self.plan, open.number)?,
+            Some(open) => open,
+            None => {
+                make_folder(&self.plan.folder)?;
+                let number = format::numbers(&self.plan.folder)?.last().copied().unwrap_or(1);
+                let open = open_file(&self.plan, number)?;
+                if full(&open, self.out.len()) { rotate(&self.plan, number)? } else { open }
             }
-        }
+        };
+        let open = self.open.insert(open);
+        open.file.write_all(&self.out)?;
+        open.size += self.out.len() as u64;
         Ok(())
     }
 }
 
-fn open_file(plan: &LogPlan, number: u64) -> io::Result<(File, u64)> {
+/// Begins the next file and removes the oldest.
+fn rotate(plan: &LogPlan, number: u64) -> io::Result<OpenFile> {
+    let open = open_file(plan, number + 1)?;
+    let kept = u64::from(plan.max_files.max(1));
+    for number in format::numbers(&plan.folder)? {
+        if number + kept <= open.number {
+            fs::remove_file(format::path(&plan.folder, number))?;
+        }
+    }
+    Ok(open)
+}
+
+fn open_file(plan: &LogPlan, number: u64) -> io::Result<OpenFile> {
     let path = format::path(&plan.folder, number);
     let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
     let mut size = file.metadata()?.len();
@@ -167,5 +190,5 @@ fn open_file(plan: &LogPlan, number: u64) -> io::Result<(File, u64)> {
         file.write_all(&MAGIC)?;
         size = MAGIC.len() as u64;
     }
-    Ok((file, size))
+    Ok(OpenFile { file, number, size })
 }

@@ -47,15 +47,27 @@ pub(super) fn enter(plan: &GroupPlan) -> Result<(), Failure> {
 
 fn make(plan: &GroupPlan) -> Result<(), Failure> {
     for group in plan.all() {
-        match fs::create_dir(&group.path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(failed(&group.path, &error));
+        let mut tries = 0;
+        loop {
+            match fs::create_dir(&group.path) {
+                Ok(()) => break,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => break,
+                // Whoever saw the groups above empty has removed them.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < 10 => make_above(group),
+                Err(error) => return Err(failed(&group.path, &error)),
             }
-            _ => {}
+            tries += 1;
         }
         write_all(group, &group.before)?;
     }
     Ok(())
+}
+
+fn make_above(group: &Group) {
+    let _ = group.path.parent().map(fs::create_dir_all);
+    for (file, value) in &group.above {
+        let _ = fs::write(file, value);
+    }
 }
 
 /// Moves this process back: what happens to the worker's groups must not happen to its supervisor.
@@ -64,7 +76,16 @@ pub(super) fn leave(plan: &GroupPlan) -> Result<(), Failure> {
     for group in plan.all() {
         let set = write_all(group, &group.after);
         let procs = group.home.join("cgroup.procs");
-        let left = fs::write(&procs, "0").map_err(|error| failed(&procs, &error));
+        let mut left = fs::write(&procs, "0");
+        for _ in 0..10 {
+            if !matches!(&left, Err(error) if error.kind() == io::ErrorKind::NotFound) {
+                break;
+            }
+            // The same for the supervisors' own.
+            let _ = fs::create_dir_all(&group.home);
+            left = fs::write(&procs, "0");
+        }
+        let left = left.map_err(|error| failed(&procs, &error));
         result = result.and(set).and(left);
     }
     result

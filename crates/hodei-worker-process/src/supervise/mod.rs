@@ -120,7 +120,8 @@ fn prepare(root: &Path, key: &RunKey) -> io::Result<Prepared> {
     }
     // From here on this run is ours, and how it ends will be written down.
     match start(&layout, key, &launch) {
-        Ok((child, log)) => {
+        Ok(child) => {
+            let log = crate::logs::LogWriter::new(launch.logs.clone());
             let running = run::Running::new(layout, key.clone(), launch, child, log, control, lock)?;
             Ok(Prepared::Run(Box::new(running)))
         }
@@ -155,12 +156,7 @@ fn open_control(layout: &Layout, key: &RunKey) -> io::Result<Option<File>> {
     files::absent(options)
 }
 
-fn start(
-    layout: &Layout,
-    key: &RunKey,
-    launch: &Launch,
-) -> Result<(std::process::Child, crate::logs::LogWriter), Failure> {
-    let log = spawn::open_log(launch)?;
+fn start(layout: &Layout, key: &RunKey, launch: &Launch) -> Result<std::process::Child, Failure> {
     if let Err(failure) = groups::enter(&launch.groups) {
         let _ = groups::leave(&launch.groups);
         return Err(failure);
@@ -172,7 +168,7 @@ fn start(
         record(layout, key, launch, child.id() as i32)
             .map_err(|error| spawn::failure(crate::wire::Step::Limits, layout.started(key).display(), &error))
     });
-    recorded.map(|()| (child, log))
+    recorded.map(|()| child)
 }
 
 /// Writes down the process of a run that has begun.

@@ -11,18 +11,10 @@ use std::{
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use crate::{
-    logs::LogWriter,
-    wire::{Failure, Launch, Step},
-};
+use crate::wire::{Failure, Launch, Step};
 
 pub(crate) fn failure(step: Step, what: impl Display, error: &io::Error) -> Failure {
     Failure { step, what: what.to_string(), errno: error.raw_os_error().unwrap_or_default() }
-}
-
-pub(crate) fn open_log(launch: &Launch) -> Result<LogWriter, Failure> {
-    LogWriter::open(launch.logs.clone())
-        .map_err(|error| failure(Step::Logs, launch.logs.folder.display(), &error))
 }
 
 /// The worker's own command.
