@@ -54,7 +54,7 @@ fn container() -> Option<String> {
 pub(crate) fn detect(launcher: &Launcher, limits: &Limits) -> ProviderCapabilities {
     let kernel = rustix::system::uname();
     let version = format!("Linux {}, {}", kernel.release().to_string_lossy(), limits.describe());
-    let no_platform = "there is no platform behind a process; the runtime does it";
+    let no_platform = "there is no platform behind a process";
     let mut found = ProviderCapabilities::new(version)
         .with(Capability::Monitoring)
         .with(Capability::Watch)
