@@ -137,6 +137,7 @@ pub(crate) async fn added_time() -> Outcome<Vec<Row>> {
 /// Steady workers, and the time for which they are left alone.
 const STEADY: usize = 200;
 const MINUTE: Duration = Duration::from_secs(60);
+const SETTLED: Duration = Duration::from_secs(3);
 
 pub(crate) async fn requests() -> Outcome<Vec<Row>> {
     let proxy = CountingProxy::before(&docker_host()?)?;
@@ -158,7 +159,11 @@ pub(crate) async fn requests() -> Outcome<Vec<Row>> {
             break;
         }
     }
-    let before = proxy.requests();
+    // The events of the moments before are looked after first.
+    let mut before = proxy.requests();
+    while tokio::time::timeout(SETTLED, watch.next()).await.is_ok() || proxy.requests() != before {
+        before = proxy.requests();
+    }
     // What does not happen within a minute can only be seen by waiting for one.
     let quiet = tokio::time::timeout(MINUTE, watch.next()).await.is_err();
     let steady = proxy.requests() - before;
