@@ -183,6 +183,11 @@ impl Subject for TaskSubject {
             _ => vec!["wait".to_owned()],
         }
     }
+    async fn leftovers(&self, installation: &InstallationId) -> Result<Vec<String>> {
+        let tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = tasks.keys().filter(|(owner, _)| owner == installation);
+        Ok(left.map(|(_, worker)| worker.to_string()).collect())
+    }
 }
 
 fn main() -> ExitCode {

@@ -35,8 +35,12 @@ capabilities! {
     AutoScaling = "auto_scaling",
     /// Health checks are run by the platform.
     HealthChecks = "health_checks",
-    /// Storage can be mounted.
+    /// Storage that the platform keeps can be mounted.
     Volumes = "volumes",
+    /// Folders and files of the machine that it runs on can be mounted.
+    HostPaths = "host_paths",
+    /// Memory can be mounted.
+    Tmpfs = "tmpfs",
     /// Ports can be published, and addresses are reported.
     Networking = "networking",
     /// Workers are isolated from the host and from each other.
@@ -207,17 +211,20 @@ impl ProviderCapabilities {
 
 /// What a worker of this configuration needs of its provider.
 pub fn needed_by(config: &WorkerConfig) -> Vec<Capability> {
-    use crate::model::{MountSource, SecretTarget};
+    use crate::model::{Mount, MountSource, SecretTarget};
     let limits = &config.resources;
     let file = |target: &SecretTarget| matches!(target, SecretTarget::File { .. });
-    let storage = |source: &MountSource| !matches!(source, MountSource::Tmpfs { .. });
+    let mounts =
+        |wanted: fn(&MountSource) -> bool| config.mounts.iter().any(|mount: &Mount| wanted(&mount.source));
     let needs = [
         (config.image.is_some(), Capability::Images),
         (limits.cpu_limit.is_some(), Capability::CpuLimit),
         (limits.memory_limit.is_some(), Capability::MemoryLimit),
         (limits.pids_limit.is_some(), Capability::PidsLimit),
-        (config.mounts.iter().any(|mount| storage(&mount.source)), Capability::Volumes),
-        (config.mounts.iter().any(|mount| !storage(&mount.source)), Capability::Volumes),
+        (mounts(|source| matches!(source, MountSource::Volume { .. })), Capability::Volumes),
+        (mounts(|source| matches!(source, MountSource::Bind { .. })), Capability::HostPaths),
+        (mounts(|source| matches!(source, MountSource::Tmpfs { .. })), Capability::Tmpfs),
+        (!config.health_checks.is_empty(), Capability::HealthChecks),
         (config.ports.iter().any(|port| port.host_port.is_some()), Capability::Networking),
         (config.secrets.iter().any(|secret| file(&secret.target)), Capability::SecretFiles),
     ];

@@ -13,7 +13,7 @@ use hodei_worker_core::{
     testkit::{FakeSubject, run},
 };
 
-const OPTIONAL: [Capability; 11] = [
+const OPTIONAL: [Capability; 15] = [
     Capability::Watch,
     Capability::Logs,
     Capability::Exec,
@@ -21,6 +21,10 @@ const OPTIONAL: [Capability; 11] = [
     Capability::NativeGroups,
     Capability::Images,
     Capability::Volumes,
+    Capability::HostPaths,
+    Capability::Tmpfs,
+    Capability::HealthChecks,
+    Capability::Networking,
     Capability::CpuLimit,
     Capability::MemoryLimit,
     Capability::PidsLimit,

@@ -1,7 +1,12 @@
 //! The behaviour suite catches what it is there for: providers with one flaw each, as peers have had them.
 #![cfg(feature = "testkit")]
+#![allow(clippy::unwrap_used)] // A test, all of it.
 
-use std::{collections::HashSet, sync::Arc, sync::Mutex};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
@@ -24,6 +29,10 @@ enum Flaw {
     VanishedIsSuccess,
     /// The grace is not passed on.
     NoGrace,
+    /// The worker's own grace does not count.
+    IgnoresOwnGrace,
+    /// A second stop does not shorten the first.
+    NeverShortens,
     /// A deletion of what is missing is an error.
     DeleteOfMissingFails,
     /// The listing knows no labels.
@@ -102,8 +111,13 @@ impl WorkerProvider for Flawed {
         self.inner.start_worker(worker, options).await
     }
     async fn stop_worker(&self, worker: &WorkerRef, options: &StopOptions) -> Result<()> {
-        let kill = StopOptions::kill();
-        self.inner.stop_worker(worker, if self.flaw == Flaw::NoGrace { &kill } else { options }).await
+        let options = match self.flaw {
+            Flaw::NoGrace => StopOptions::kill(),
+            Flaw::IgnoresOwnGrace => StopOptions::within(options.grace.unwrap_or(Duration::from_secs(4))),
+            Flaw::NeverShortens if options.is_kill() => StopOptions::within(Duration::from_secs(25)),
+            _ => options.clone(),
+        };
+        self.inner.stop_worker(worker, &options).await
     }
     async fn delete_worker(&self, worker: &WorkerRef, options: &DeleteOptions) -> Result<()> {
         let missing = self.inner.get_worker_status(worker).await?.phase == WorkerPhase::Absent;
@@ -205,6 +219,8 @@ caught! {
     p10_catches_a_second_run: StartsAgain by ["p1_start_after_the_end_runs_it_no_second_time", "p1_restart_with_an_old_token_runs_nothing"];
     p10_catches_a_vanished_success: VanishedIsSuccess by ["p1_status_of_what_is_missing_is_absent", "p1_delete_leaves_no_status_and_no_logs"];
     p10_catches_a_forgotten_grace: NoGrace by ["l5_stop_of_one_that_obeys_keeps_its_exit_code", "l5_stop_of_one_that_ignores_it_kills_at_the_deadline"];
+    p10_catches_a_grace_of_its_own: IgnoresOwnGrace by ["l5_stop_uses_the_workers_own_grace"];
+    p10_catches_a_grace_that_is_not_shortened: NeverShortens by ["l5_stop_again_can_shorten_the_grace"];
     p10_catches_a_delete_that_cannot_be_repeated: DeleteOfMissingFails by ["p1_delete_twice_succeeds", "p1_delete_of_what_is_missing_succeeds"];
     p10_catches_a_listing_without_filter: ListsAll by ["p1_list_by_labels", "p1_list_by_id_and_by_type"];
     p10_catches_a_deaf_watch: NothingIsGone by ["l10_watch_tells_a_whole_life", "l10_two_watches_see_the_same"];

@@ -68,6 +68,8 @@ fn describe(
         .without(Capability::AutoScaling, "an engine does not scale its containers")
         .with(Capability::HealthChecks)
         .with(Capability::Volumes)
+        .with(Capability::HostPaths)
+        .with(Capability::Tmpfs)
         .with(Capability::Networking)
         .with(Capability::Security)
         .with(Capability::Monitoring)

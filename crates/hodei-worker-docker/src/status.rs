@@ -87,7 +87,7 @@ impl Viewpoint {
                 all.push(Address::new(port, protocol, self.reachable(host), host_port));
             }
         }
-        all.sort_by_key(|address| (address.port, address.protocol, address.host, address.host_port));
+        all.sort_by_key(|address| (address.port, address.protocol, address.host.clone(), address.host_port));
         all.dedup();
         all
     }

@@ -72,7 +72,9 @@ pub(crate) fn detect(launcher: &Launcher, limits: &Limits) -> ProviderCapabiliti
         .without(Capability::NativeGroups, no_platform)
         .without(Capability::MultiCluster, "it is one machine")
         .without(Capability::Images, "a process runs from the machine's own files")
-        .without(Capability::Volumes, "a process sees the machine's own files; give it their paths")
+        .without(Capability::Volumes, "there is no platform that would keep them")
+        .without(Capability::HostPaths, "a process sees the machine's own files; give it their paths")
+        .without(Capability::Tmpfs, "a process sees the machine's own files")
         .without(Capability::Networking, "a process listens on the machine's own addresses")
         .without(Capability::Security, "a process is isolated by its user alone")
         .without(Capability::Pause, "not offered");

@@ -8,7 +8,7 @@ use std::{
 
 use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerConfig, WorkerHandle, WorkerRef,
-    capability::{Capability, needed_by},
+    capability::needed_by,
     model::{IntentMark, Ownership, SecretTarget},
     provider::CreateOptions,
     settings::Problems,
@@ -106,22 +106,13 @@ impl Host {
 
     /// Refuses what cannot be run here, all of it at once.
     fn check(&self, config: &WorkerConfig) -> Result<()> {
-        // A published port is nothing to be had or not: it is the worker's own, or a mistake, see below.
-        let needed = needed_by(config).into_iter().filter(|one| *one != Capability::Networking);
-        self.capabilities.require(needed)?;
+        self.capabilities.require(needed_by(config))?;
         let mut problems = Problems::new();
         if let Some(folder) = &config.working_dir {
             problems.require(
                 Path::new(folder).is_dir(),
                 "working_dir",
                 format!("`{folder}` is not a folder of this machine"),
-            );
-        }
-        for (n, port) in config.ports.iter().enumerate() {
-            problems.require(
-                port.host_port.is_none_or(|outside| outside == port.port),
-                format!("ports[{n}].host_port"),
-                format!("a process listens by itself, so this can only be {}", port.port),
             );
         }
         for (n, secret) in config.secrets.iter().enumerate() {

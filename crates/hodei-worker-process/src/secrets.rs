@@ -9,7 +9,7 @@ use std::{
 
 use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerConfig,
-    credential::{CredentialVersion, RetrieveOptions, SecretKey, SecretMaterial},
+    credential::{SecretMaterial, resolve},
     model::SecretTarget,
 };
 
@@ -30,16 +30,7 @@ impl Host {
     pub(crate) async fn resolve(&self, config: &WorkerConfig) -> Result<Secrets> {
         let mut secrets = Secrets::default();
         for (n, reference) in config.secrets.iter().enumerate() {
-            let key = SecretKey::new(&reference.name)
-                .map_err(|wrong| Error::config(format!("secrets[{n}].name"), wrong.to_string()))?;
-            let mut options = RetrieveOptions::default();
-            options.version = reference.version.as_deref().map(CredentialVersion::new);
-            let material = self
-                .credentials
-                .retrieve_credential(&key, &options)
-                .await
-                .map_err(|error| error.with_context("secret", &key))?
-                .material;
+            let material = resolve(&*self.credentials, reference).await?.material;
             match &reference.target {
                 SecretTarget::Variable { name } => {
                     let text = material.expose_str().filter(|text| !text.contains('\0'));
@@ -48,7 +39,7 @@ impl Host {
                             ErrorKind::Config,
                             "the secret is no text, as a variable must be",
                         )
-                        .with_context("secret", &key)
+                        .with_context("secret", &reference.name)
                         .with_help("have it written to a file instead"));
                     }
                     secrets.variables.push((name.clone(), material));

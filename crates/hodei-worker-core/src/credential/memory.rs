@@ -1,13 +1,16 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use async_trait::async_trait;
 
 use super::{
-    Credential, CredentialMetadata, CredentialProvider, CredentialVersion, DeleteCredentialOptions,
+    Credential, CredentialMetadata, CredentialProvider, CredentialVersion, DeleteCredentialOptions, Expect,
     RetrieveOptions, SecretKey, SecretMaterial, StoreOptions,
 };
 use crate::{
@@ -29,13 +32,19 @@ use crate::{
 /// ```
 pub struct MemoryCredentialProvider {
     entries: Mutex<BTreeMap<SecretKey, Entry>>,
+    /// Never goes back, so that a version that was deleted is not mistaken for a later one.
+    last: AtomicU64,
     clock: Arc<dyn Clock>,
 }
 
 struct Entry {
-    versions: Vec<SecretMaterial>,
+    /// The newest last.
+    versions: VecDeque<(u64, SecretMaterial)>,
     updated: Timestamp,
 }
+
+/// Older versions than these are forgotten.
+const VERSIONS_KEPT: usize = 16;
 
 impl MemoryCredentialProvider {
     /// An empty store.
@@ -44,7 +53,7 @@ impl MemoryCredentialProvider {
     }
     /// An empty store with a clock of its own.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self { entries: Mutex::default(), clock }
+        Self { entries: Mutex::default(), last: AtomicU64::new(0), clock }
     }
     /// The store with another secret in it.
     ///
@@ -52,7 +61,7 @@ impl MemoryCredentialProvider {
     /// [`ErrorKind::Config`] when the name is no key.
     pub fn with(self, name: &str, material: impl Into<SecretMaterial>) -> Result<Self> {
         let key = SecretKey::new(name).map_err(|error| Error::config("name", error.to_string()))?;
-        self.put(&key, material.into(), None)?;
+        self.put(&key, material.into(), &Expect::Any)?;
         Ok(self)
     }
 
@@ -60,27 +69,38 @@ impl MemoryCredentialProvider {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(
-        &self,
-        key: &SecretKey,
-        material: SecretMaterial,
-        expected: Option<&CredentialVersion>,
-    ) -> Result<CredentialVersion> {
+    fn put(&self, key: &SecretKey, material: SecretMaterial, expected: &Expect) -> Result<CredentialVersion> {
         let updated = self.clock.now();
         let mut entries = self.entries();
-        let newest = entries.get(key).map_or(0, |entry| entry.versions.len());
-        if expected.is_some_and(|expected| *expected != version(newest)) {
+        let newest = entries.get(key).and_then(Entry::newest);
+        let as_expected = match expected {
+            Expect::Any => true,
+            Expect::Absent => newest.is_none(),
+            Expect::Version(expected) => newest.is_some_and(|(number, _)| *expected == version(*number)),
+        };
+        if !as_expected {
             let error = Error::new(ErrorKind::Conflict, "another version has been stored meanwhile");
             return Err(error.with_operation(Operation::StoreCredential).with_context("key", key));
         }
-        let entry = entries.entry(key.clone()).or_insert_with(|| Entry { versions: Vec::new(), updated });
-        entry.versions.push(material);
+        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let entry =
+            entries.entry(key.clone()).or_insert_with(|| Entry { versions: VecDeque::new(), updated });
+        entry.versions.push_back((number, material));
+        if entry.versions.len() > VERSIONS_KEPT {
+            entry.versions.pop_front();
+        }
         entry.updated = updated;
-        Ok(version(entry.versions.len()))
+        Ok(version(number))
     }
 }
 
-fn version(number: usize) -> CredentialVersion {
+impl Entry {
+    fn newest(&self) -> Option<&(u64, SecretMaterial)> {
+        self.versions.back()
+    }
+}
+
+fn version(number: u64) -> CredentialVersion {
     CredentialVersion::new(number.to_string())
 }
 
@@ -106,18 +126,17 @@ impl CredentialProvider for MemoryCredentialProvider {
         material: SecretMaterial,
         options: &StoreOptions,
     ) -> Result<CredentialVersion> {
-        self.put(key, material, options.expected.as_ref())
+        self.put(key, material, &options.expected)
     }
 
     async fn retrieve_credential(&self, key: &SecretKey, options: &RetrieveOptions) -> Result<Credential> {
         let entries = self.entries();
         let found = entries.get(key).and_then(|entry| {
-            let number = match &options.version {
-                None => entry.versions.len(),
-                Some(version) => version.as_str().parse().ok()?,
+            let (number, material) = match &options.version {
+                None => entry.newest()?,
+                Some(wanted) => entry.versions.iter().find(|(number, _)| version(*number) == *wanted)?,
             };
-            let material = entry.versions.get(number.checked_sub(1)?)?;
-            Some(Credential::new(material.clone(), version(number)))
+            Some(Credential::new(material.clone(), version(*number)))
         });
         found.ok_or_else(|| {
             let error = Error::new(ErrorKind::NotFound, "there is no such credential");
@@ -137,11 +156,11 @@ impl CredentialProvider for MemoryCredentialProvider {
     async fn list_credentials(&self, prefix: &str) -> Result<Vec<CredentialMetadata>> {
         let entries = self.entries();
         let matching = entries.iter().filter(|(key, _)| key.as_str().starts_with(prefix));
-        Ok(matching
-            .map(|(key, entry)| {
-                CredentialMetadata::new(key.clone(), version(entry.versions.len()), entry.updated)
-            })
-            .collect())
+        let told = matching.filter_map(|(key, entry)| {
+            let (number, _) = entry.newest()?;
+            Some(CredentialMetadata::new(key.clone(), version(*number), entry.updated))
+        });
+        Ok(told.collect())
     }
 }
 
@@ -167,6 +186,20 @@ mod tests {
         store.delete_credential(&key, &DeleteCredentialOptions::default()).await.unwrap();
         let error = store.retrieve_credential(&key, &RetrieveOptions::default()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn c1_a_stale_writer_is_not_fooled_by_a_deletion() {
+        let store = MemoryCredentialProvider::new();
+        let key = SecretKey::new("a").unwrap();
+        let first = store.store_credential(&key, "one".into(), &StoreOptions::new_only()).await.unwrap();
+        let error = store.store_credential(&key, "two".into(), &StoreOptions::new_only()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        store.delete_credential(&key, &DeleteCredentialOptions::default()).await.unwrap();
+        store.store_credential(&key, "other".into(), &StoreOptions::new_only()).await.unwrap();
+        let error =
+            store.store_credential(&key, "two".into(), &StoreOptions::expecting(first)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
     }
 
     #[test]

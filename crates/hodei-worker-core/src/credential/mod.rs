@@ -6,19 +6,30 @@ mod port;
 
 pub use material::{Credential, CredentialMetadata, CredentialVersion, KeyError, SecretKey, SecretMaterial};
 pub use memory::MemoryCredentialProvider;
-pub use port::{CredentialProvider, DeleteCredentialOptions, RetrieveOptions, RotateOptions, StoreOptions};
+pub use port::{
+    CredentialProvider, DeleteCredentialOptions, Expect, RetrieveOptions, RotateOptions, StoreOptions,
+};
 
-use crate::{error::Result, model::SecretReference};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::SecretReference,
+};
 
 /// Reads what a worker's reference names.
 ///
 /// # Errors
-/// [`Config`](crate::ErrorKind::Config) when the name is no key; else as
-/// [`retrieve_credential`](CredentialProvider::retrieve_credential).
+/// [`ErrorKind::Config`] when the name is no key, or there is no such secret or version: then the worker's configuration
+/// names what is not there. Else as [`retrieve_credential`](CredentialProvider::retrieve_credential).
 pub async fn resolve(provider: &dyn CredentialProvider, reference: &SecretReference) -> Result<Credential> {
     let key = SecretKey::new(&reference.name).map_err(|error| {
-        crate::Error::config("secrets", error.to_string()).with_context("secret", &reference.name)
+        Error::config("secrets", error.to_string()).with_context("secret", &reference.name)
     })?;
     let version = reference.version.as_deref().map(CredentialVersion::new);
-    provider.retrieve_credential(&key, &RetrieveOptions { version }).await
+    let found = provider.retrieve_credential(&key, &RetrieveOptions { version }).await;
+    found.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Error::new(ErrorKind::Config, "a secret that the worker needs does not exist")
+            .with_context("secret", &reference.name)
+            .with_source(error),
+        _ => error,
+    })
 }

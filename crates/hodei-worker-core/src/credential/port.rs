@@ -8,19 +8,35 @@ use crate::{
     provider::Operation,
 };
 
+/// What a caller believes to be stored when it stores.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Expect {
+    /// It does not care.
+    #[default]
+    Any,
+    /// There is no such credential.
+    Absent,
+    /// This version is the newest.
+    Version(CredentialVersion),
+}
+
 /// How a credential is stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreOptions {
-    /// The version that the caller believes to be the newest. If it is another, the call is a `Conflict` and nothing
-    /// is stored.
-    pub expected: Option<CredentialVersion>,
+    /// What must be there. If it is not, the call is a `Conflict` and nothing is stored.
+    pub expected: Expect,
 }
 
 impl StoreOptions {
     /// Stores only on top of this version.
     pub fn expecting(version: CredentialVersion) -> Self {
-        Self { expected: Some(version) }
+        Self { expected: Expect::Version(version) }
+    }
+    /// Stores only what is not there yet.
+    pub fn new_only() -> Self {
+        Self { expected: Expect::Absent }
     }
 }
 

@@ -8,7 +8,7 @@ mod handle;
 mod registry;
 mod settings;
 mod state;
-#[cfg(all(test, feature = "testkit"))]
+#[cfg(test)]
 mod tests;
 
 pub use config::ProviderConfig;

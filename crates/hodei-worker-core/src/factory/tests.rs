@@ -1,3 +1,5 @@
+#![cfg(feature = "testkit")]
+
 use std::time::Duration;
 
 use serde_json::json;

@@ -2,7 +2,10 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     clock::Timestamp,
-    model::{Generation, GroupRef, IntentMark, LabelSelector, Labels, RunId, ScalingConfiguration, WorkerId},
+    model::{
+        Generation, GroupRef, IntentMark, LabelSelector, Labels, RunId, ScalingConfiguration, WorkerConfig,
+        WorkerId,
+    },
     status::WorkerStatus,
 };
 
@@ -224,11 +227,26 @@ impl WatchOptions {
 pub struct StatsOptions {}
 
 /// How a native group is scaled.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ScaleOptions {
     /// The size that the caller believes it has. If it has another, the call is a `Conflict` and nothing happens.
     pub expected: Option<usize>,
+    /// What its members are made of. Needed for a group that does not exist yet; its worker id is the members' prefix.
+    pub template: Option<WorkerConfig>,
+}
+
+impl ScaleOptions {
+    /// Only if the group has this size.
+    pub fn expecting(size: usize) -> Self {
+        Self { expected: Some(size), ..Self::default() }
+    }
+    /// Makes the group of this, if there is none.
+    #[must_use]
+    pub fn with_template(mut self, template: WorkerConfig) -> Self {
+        self.template = Some(template);
+        self
+    }
 }
 
 /// How a group's scaling is handed to the platform.

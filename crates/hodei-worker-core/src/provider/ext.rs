@@ -54,7 +54,7 @@ pub trait WorkerProviderExt: WorkerProvider {
     }
 
     /// Waits, by a watch, until the worker's status satisfies the condition, or it is gone: then the last status is
-    /// `Absent`.
+    /// `Absent`. News from before the call does not count.
     ///
     /// # Errors
     /// Where the watch fails; [`Unsupported`](ErrorKind::Unsupported) where the provider has none.
@@ -68,25 +68,36 @@ pub trait WorkerProviderExt: WorkerProvider {
     ) -> Result<Arc<WorkerStatus>> {
         let options = WatchOptions::filter(WorkerFilter::id(worker.id.clone()));
         let mut changes = self.watch_workers(&options).await?;
+        // Read after the watch was opened, so that nothing falls between; a watch that others have open may still tell
+        // what was the case before.
+        let begun = self.get_worker_status(worker).await?;
+        let settled = |status: &WorkerStatus| status.phase == WorkerPhase::Absent || condition(status);
+        if settled(&begun) {
+            return Ok(begun);
+        }
         let mut listed = false;
         while let Some(change) = changes.next().await {
-            let status = match change? {
+            let missing = match change? {
+                WorkerObservation::Listed(status) | WorkerObservation::Applied(status)
+                    if status.worker == *worker =>
+                {
+                    listed = true;
+                    if status.as_of >= begun.as_of && condition(&status) {
+                        return Ok(status);
+                    }
+                    false
+                }
                 WorkerObservation::Resync => {
                     listed = false;
-                    continue;
+                    false
                 }
-                WorkerObservation::Listed(status) | WorkerObservation::Applied(status) => status,
-                WorkerObservation::Synced if !listed => {
-                    return self.get_worker_status(worker).await;
-                }
-                WorkerObservation::Gone(gone) if gone.worker == *worker => {
-                    return Ok(Arc::new(WorkerStatus::new(worker.clone(), WorkerPhase::Absent, gone.as_of)));
-                }
-                _ => continue,
+                WorkerObservation::Synced => !listed,
+                WorkerObservation::Gone(gone) => gone.worker == *worker,
+                _ => false,
             };
-            if status.worker == *worker {
-                listed = true;
-                if condition(&status) {
+            if missing {
+                let status = self.get_worker_status(worker).await?;
+                if settled(&status) {
                     return Ok(status);
                 }
             }
@@ -96,7 +107,7 @@ pub trait WorkerProviderExt: WorkerProvider {
         Err(error.with_worker(worker))
     }
 
-    /// Waits, by a watch, until the worker's present run has ended, or it is gone.
+    /// Waits, by a watch, until the run that the worker has at the time of the call has ended, or it is gone.
     ///
     /// # Errors
     /// As [`wait_until`](WorkerProviderExt::wait_until).

@@ -37,7 +37,7 @@ operations! {
     /// Creating a worker, fetching its image included.
     Create = "create", "create worker", Long;
     /// Starting a worker.
-    Start = "start", "start worker", Control;
+    Start = "start", "start worker", Long;
     /// Stopping a worker within its grace period.
     Stop = "stop", "stop worker", Long;
     /// Killing a worker: a stop without grace.
@@ -105,11 +105,11 @@ impl fmt::Display for Operation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Lane {
-    /// Short calls that change something: start, kill, delete.
+    /// Short calls that change something: kill, delete, scale.
     Control,
     /// Short calls that change nothing.
     Reads,
-    /// Calls that take as long as a pull or a grace period.
+    /// Calls that take as long as a pull, a start or a grace period.
     Long,
     /// Opening streams; the permit is held until the stream is open.
     Streams,

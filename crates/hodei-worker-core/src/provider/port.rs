@@ -98,8 +98,9 @@ pub trait WorkerProvider: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such worker;
-    /// [`Config`](crate::ErrorKind::Config) when its command cannot be run: the status then has the phase
-    /// `Exited` without an exit, and says why.
+    /// [`Conflict`](crate::ErrorKind::Conflict) when the run that it should follow has not ended;
+    /// [`Config`](crate::ErrorKind::Config) when a secret that it needs does not exist, or its command cannot be run:
+    /// in the latter case the status then has the phase `Exited` without an exit, and says why.
     ///
     /// # Cancel safety
     /// When dropped, the worker may run or not. Repeating the call with the same `after` starts it at most once.
@@ -199,7 +200,8 @@ pub trait WorkerProvider: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) without the capability;
-    /// [`Conflict`](crate::ErrorKind::Conflict) when the group has not the expected size.
+    /// [`Conflict`](crate::ErrorKind::Conflict) when the group has not the expected size;
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such group and no template to make it of.
     ///
     /// # Cancel safety
     /// When dropped, the size may be set or not.

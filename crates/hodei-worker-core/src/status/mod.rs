@@ -5,7 +5,7 @@ mod failure;
 mod observation;
 mod phase;
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -99,8 +99,16 @@ impl WorkerStatus {
 pub struct PhaseTimes {
     /// Its creation.
     pub created: Option<Timestamp>,
+    /// When a place was found for it.
+    pub scheduled: Option<Timestamp>,
+    /// When its image was there.
+    pub pulled: Option<Timestamp>,
     /// The start of its last run.
     pub started: Option<Timestamp>,
+    /// When the provider's own check first found its last run well.
+    pub ready: Option<Timestamp>,
+    /// When its last run was asked to stop.
+    pub stopping: Option<Timestamp>,
     /// The end of its last run.
     pub finished: Option<Timestamp>,
 }
@@ -113,15 +121,15 @@ pub struct Address {
     pub port: u16,
     /// The transport protocol.
     pub protocol: Protocol,
-    /// The address to connect to.
-    pub host: IpAddr,
+    /// The address or host name to connect to.
+    pub host: String,
     /// The port to connect to.
     pub host_port: u16,
 }
 
 impl Address {
     /// The worker's `port`, reachable at `host` and `host_port`.
-    pub const fn new(port: u16, protocol: Protocol, host: IpAddr, host_port: u16) -> Self {
-        Self { port, protocol, host, host_port }
+    pub fn new(port: u16, protocol: Protocol, host: impl ToString, host_port: u16) -> Self {
+        Self { port, protocol, host: host.to_string(), host_port }
     }
 }

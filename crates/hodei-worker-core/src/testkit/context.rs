@@ -26,38 +26,45 @@ use crate::{
 /// What a case ends with.
 pub type CaseResult<T = ()> = std::result::Result<T, CaseFailure>;
 
-/// Why a case failed.
+/// Why a case failed, or does not apply.
 #[derive(Debug)]
-pub struct CaseFailure(String);
+pub struct CaseFailure {
+    reason: String,
+    pub(super) inapplicable: bool,
+}
 
 impl CaseFailure {
     /// Failed for this reason.
     pub fn new(reason: impl Into<String>) -> Self {
-        Self(reason.into())
+        Self { reason: reason.into(), inapplicable: false }
+    }
+    /// Neither passed nor failed: the provider has nothing of the kind, for this reason.
+    pub fn inapplicable(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), inapplicable: true }
     }
 }
 
 impl fmt::Display for CaseFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.reason)
     }
 }
 
 impl From<Error> for CaseFailure {
     fn from(error: Error) -> Self {
-        Self(format!("{error:?}"))
+        Self::new(format!("{error:?}"))
     }
 }
 
 impl From<String> for CaseFailure {
     fn from(reason: String) -> Self {
-        Self(reason)
+        Self::new(reason)
     }
 }
 
 impl From<crate::model::IdError> for CaseFailure {
     fn from(error: crate::model::IdError) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }
 
@@ -181,7 +188,7 @@ impl CaseContext {
             if condition(&status) {
                 Ok(status)
             } else {
-                Err(CaseFailure(format!("not {what}, but {status:?}")))
+                Err(CaseFailure::new(format!("not {what}, but {status:?}")))
             }
         })
         .await
@@ -210,11 +217,11 @@ impl CaseContext {
                     return Ok(());
                 }
             }
-            Err(CaseFailure(format!("the log ended before `{line}`")))
+            Err(CaseFailure::new(format!("the log ended before `{line}`")))
         };
         match tokio::time::timeout(PATIENCE, reading).await {
             Ok(result) => result,
-            Err(_) => Err(CaseFailure(format!("`{line}` was not written within {PATIENCE:?}"))),
+            Err(_) => Err(CaseFailure::new(format!("`{line}` was not written within {PATIENCE:?}"))),
         }
     }
     /// All that the worker has written by now.
@@ -235,6 +242,19 @@ impl CaseContext {
         Ok(listing.workers.iter().map(|status| status.worker.clone()).collect())
     }
 
+    /// Waits until these are all the workers that the provider lists: a listing may lag behind.
+    pub(super) async fn lists(&self, expected: &[WorkerRef]) -> CaseResult {
+        eventually(PATIENCE, async || {
+            let listed = self.listed().await?;
+            if listed == expected {
+                Ok(())
+            } else {
+                Err(CaseFailure::new(format!("listed are {listed:?}, not {expected:?}")))
+            }
+        })
+        .await
+    }
+
     /// Deletes all workers as another host would, and looks for what is left.
     pub(super) async fn clean_up(&self) -> CaseResult {
         let provider = self.another_host().await?;
@@ -244,7 +264,7 @@ impl CaseContext {
         }
         eventually(PATIENCE, async || {
             let left = self.subject.leftovers(&self.context.installation).await?;
-            if left.is_empty() { Ok(()) } else { Err(CaseFailure(format!("left behind: {left:?}"))) }
+            if left.is_empty() { Ok(()) } else { Err(CaseFailure::new(format!("left behind: {left:?}"))) }
         })
         .await
     }
@@ -254,7 +274,7 @@ impl CaseContext {
 pub(super) fn fails_with<T: fmt::Debug>(kind: ErrorKind, result: Result<T>) -> CaseResult<Error> {
     match result {
         Err(error) if error.kind() == kind => Ok(error),
-        other => Err(CaseFailure(format!("expected an error of the kind `{kind}`, got {other:?}"))),
+        other => Err(CaseFailure::new(format!("expected an error of the kind `{kind}`, got {other:?}"))),
     }
 }
 

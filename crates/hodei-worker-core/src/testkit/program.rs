@@ -30,6 +30,10 @@ pub enum Program {
     WorkingDirectory,
     /// Writes what a file holds (a shell word, so that it may begin with a variable), and ends with 0.
     File(String),
+    /// Writes `written` into a file, and ends with 0, or with 3 if it cannot.
+    Write(String),
+    /// Starts this many processes and says `all` when it has; ends with something else than 0 if it cannot.
+    Fork(usize),
     /// Writes what it reads from standard input, and ends with 0.
     Echo,
     /// Says `ready` and uses all the processor time that it gets.
@@ -69,6 +73,10 @@ impl Program {
             Self::Arguments => "for word; do echo \"<$word>\"; done".to_owned(),
             Self::WorkingDirectory => "pwd".to_owned(),
             Self::File(path) => format!("cat \"{path}\""),
+            Self::Write(path) => format!("(printf written > \"{path}\") 2>/dev/null || exit 3"),
+            Self::Fork(count) => format!(
+                "trap 'exit 0' TERM; i=0; while [ $i -lt {count} ]; do sleep 1000 & i=$((i+1)); done; echo all; wait $!"
+            ),
             Self::Echo => return vec!["cat".to_owned()],
             Self::Burn => "echo ready; while :; do :; done".to_owned(),
             Self::Eat => "exec tail /dev/zero".to_owned(),

@@ -1,18 +1,20 @@
 use std::{
     future::Future,
+    panic::AssertUnwindSafe,
     pin::Pin,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use futures::FutureExt as _;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use super::{CaseContext, CaseFailure, CaseResult, Subject, cases, report};
 use crate::capability::Capability;
 
 /// More than any case takes on a slow machine: what is not over by then hangs.
-const CASE_DEADLINE: Duration = Duration::from_secs(180);
+const CASE_DEADLINE: Duration = Duration::from_secs(300);
 
 type CaseFuture = Pin<Box<dyn Future<Output = CaseResult> + Send>>;
 
@@ -79,10 +81,7 @@ async fn attempt(case: Case, subject: Arc<dyn Subject>) -> Result<Completion, Fa
     let begun = Instant::now();
     let part = subject.name();
     let mut version = String::new();
-    let outcome = match tokio::time::timeout(CASE_DEADLINE, judge(case, subject, &mut version)).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(CaseFailure::new(format!("not over after {} s", CASE_DEADLINE.as_secs()))),
-    };
+    let outcome = judge(case, subject, &mut version).await;
     let (result, reason) = match &outcome {
         Ok(None) => ("passed", None),
         Ok(Some(reason)) => ("ignored", Some(reason.clone())),
@@ -113,9 +112,21 @@ async fn judge(
     version.clone_from(&context.capabilities().version);
     let missing = case.needs.iter().copied().find(|needed| !context.capabilities().supports(*needed));
     let Some(missing) = missing else {
-        let result = (case.run)(context.clone()).await;
+        let running = AssertUnwindSafe((case.run)(context.clone())).catch_unwind();
+        let result = match tokio::time::timeout(CASE_DEADLINE, running).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(CaseFailure::new("it panicked; see its output above")),
+            Err(_) => Err(CaseFailure::new(format!("not over after {} s", CASE_DEADLINE.as_secs()))),
+        };
+        // Whatever came of the case, nothing of it stays.
         let clean = context.clean_up().await;
-        result?;
+        match result {
+            Err(failure) if failure.inapplicable => {
+                clean?;
+                return Ok(Some(failure.to_string()));
+            }
+            result => result?,
+        }
         clean?;
         return Ok(None);
     };

@@ -61,10 +61,7 @@ pub trait Subject: Send + Sync + 'static {
     ///
     /// # Errors
     /// Where the platform cannot be reached.
-    async fn leftovers(&self, installation: &InstallationId) -> Result<Vec<String>> {
-        let _ = installation;
-        Ok(Vec::new())
-    }
+    async fn leftovers(&self, installation: &InstallationId) -> Result<Vec<String>>;
 }
 
 /// An object that is not ours.

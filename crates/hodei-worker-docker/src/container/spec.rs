@@ -8,6 +8,7 @@ use bollard::models::{
 use hodei_worker_core::{
     Error, Result, WorkerConfig,
     model::{HealthCheckConfig, Labels, MountSource, Ownership, Probe, SecretTarget, labels},
+    settings::Problems,
 };
 
 use crate::{DockerOptions, DockerSettings, NativeRestart, memory::Made, names, secret::SecretFile};
@@ -42,7 +43,7 @@ pub(super) fn body(config: &WorkerConfig, parts: Parts<'_>) -> Result<ContainerC
         user: options.user.clone(),
         labels: Some(all_labels(config, ownership)?.into_iter().collect()),
         stop_signal: options.stop_signal.clone(),
-        healthcheck: native_check(config).map(health),
+        healthcheck: native_check(config)?.map(health),
         exposed_ports: Some(exposed_ports),
         host_config: Some(HostConfig {
             port_bindings: Some(port_bindings),
@@ -189,11 +190,26 @@ fn restart(policy: NativeRestart) -> RestartPolicy {
     RestartPolicy { name: Some(name), maximum_retry_count: retries.map(i64::from) }
 }
 
-/// The check that the engine can run: a command, of which it knows no more than one. Others are the manager's.
-fn native_check(config: &WorkerConfig) -> Option<&HealthCheckConfig> {
-    let fits =
-        |check: &&HealthCheckConfig| matches!(check.probe, Probe::Command(_)) && check.success_threshold == 1;
-    config.health_checks.iter().find(fits)
+/// The check that the engine runs: one, a command, or the image's own (`None`). What it cannot run is refused, since
+/// nobody else would.
+fn native_check(config: &WorkerConfig) -> Result<Option<&HealthCheckConfig>> {
+    let mut problems = Problems::new();
+    for (n, check) in config.health_checks.iter().enumerate() {
+        let path = format!("health_checks[{n}]");
+        problems.require(n == 0, path.clone(), "an engine runs one check of a container, no more");
+        problems.require(
+            matches!(check.probe, Probe::Command(_) | Probe::Native),
+            format!("{path}.probe"),
+            "an engine runs commands only; make it one, or probe a published port from outside",
+        );
+        problems.require(
+            check.success_threshold == 1,
+            format!("{path}.success_threshold"),
+            "an engine takes one success for healthy",
+        );
+    }
+    problems.into_result()?;
+    Ok(config.health_checks.first().filter(|check| matches!(check.probe, Probe::Command(_))))
 }
 
 fn health(check: &HealthCheckConfig) -> HealthConfig {

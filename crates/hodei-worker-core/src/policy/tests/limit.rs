@@ -7,7 +7,7 @@ use crate::{
     error::Retry,
     model::WorkerConfig,
     policy::{DeadlinePassed, LaneSettings, Limit, LimitSettings, RateSettings, With, within},
-    provider::{CreateOptions, Lane, LogOptions, Operation, StartOptions, StopOptions},
+    provider::{CreateOptions, DeleteOptions, Lane, LogOptions, Operation, StopOptions},
 };
 
 fn config(n: usize) -> WorkerConfig {
@@ -103,7 +103,7 @@ async fn p7_calls_per_second_are_bounded_and_a_kill_goes_first() {
     settle().await;
     assert_eq!(script.asked().len(), 6, "a quarter of the burst is kept");
     provider.stop_worker(&worker("a"), &StopOptions::kill()).await.unwrap();
-    provider.start_worker(&worker("a"), &StartOptions::default()).await.unwrap();
+    provider.delete_worker(&worker("a"), &DeleteOptions::default()).await.unwrap();
     assert_eq!(begun.elapsed(), Duration::ZERO);
     while reads.join_next().await.is_some() {}
     // The two reserved tokens come back first, then twenty more reads at ten per second.

@@ -2,11 +2,11 @@ use super::{CaseContext, CaseFailure, CaseResult, Program, cases, check, check_e
 use crate::provider::{CreateOptions, DeleteOptions, LogOptions, StopOptions, WatchOptions, WorkerFilter};
 
 cases! {
-    p1_a_create_dropped_at_any_poll_is_repeated_to_one [];
+    p1_a_create_dropped_at_any_poll_is_repeated_to_one [KeepsStopped];
     p1_a_start_dropped_at_any_poll_is_repeated_to_one_run [Logs, KeepsStopped];
-    p1_a_stop_dropped_at_any_poll_is_repeated_to_the_end [Logs];
+    p1_a_stop_dropped_at_any_poll_is_repeated_to_the_end [Logs, KeepsStopped];
     p1_a_delete_dropped_at_any_poll_is_repeated_to_none [];
-    p1_reads_dropped_at_any_poll_do_no_harm [];
+    p1_reads_dropped_at_any_poll_do_no_harm [KeepsStopped];
     l6_the_sweep_finds_what_dropped_creates_left [];
 }
 
@@ -78,7 +78,7 @@ async fn p1_a_delete_dropped_at_any_poll_is_repeated_to_none(cx: CaseContext) ->
         let came_through = whole.is_some();
         whole.transpose()?;
         cx.provider().delete_worker(&worker, &options).await?;
-        check_eq!(cx.listed().await?, []);
+        cx.lists(&[]).await?;
         if came_through {
             break;
         }
@@ -96,7 +96,7 @@ async fn p1_reads_dropped_at_any_poll_do_no_harm(cx: CaseContext) -> CaseResult 
         let _ = polled(cx.provider().worker_logs(&worker, &LogOptions::following()), polls).await;
     }
     check!(cx.ended(&worker).await?.succeeded(), "its status changed");
-    check_eq!(cx.listed().await?, [worker]);
+    cx.lists(&[worker]).await?;
     Ok(())
 }
 
@@ -113,6 +113,6 @@ async fn l6_the_sweep_finds_what_dropped_creates_left(cx: CaseContext) -> CaseRe
         check!(status.ownership.is_some(), "no owner: {status:?}");
         host.delete_worker(&status.worker, &DeleteOptions::default()).await?;
     }
-    check_eq!(cx.listed().await?, []);
+    cx.lists(&[]).await?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::{CaseContext, CaseFailure, CaseResult, Program, cases, check, check_e
 use crate::{
     capability::{Capability, Support},
     error::{ErrorKind, Result},
-    model::{Mount, WorkerRef},
+    model::{HealthCheckConfig, Mount, Port, Probe, SecretReference, WorkerRef},
     provider::{
         AutoscaleOptions, CreateOptions, ExecOptions, LogOptions, ScaleOptions, StatsOptions, WatchOptions,
     },
@@ -68,13 +68,23 @@ pub(in crate::testkit) async fn refused(cx: &CaseContext, capability: Capability
         }
         Capability::Images
         | Capability::Volumes
+        | Capability::HostPaths
+        | Capability::Tmpfs
+        | Capability::HealthChecks
+        | Capability::SecretFiles
+        | Capability::Networking
         | Capability::CpuLimit
         | Capability::MemoryLimit
         | Capability::PidsLimit => {
             let builder = cx.builder("refused", &Program::Exit(0));
             let builder = match capability {
                 Capability::Images => builder.image("some/image:1"),
-                Capability::Volumes => builder.mount(Mount::bind("/usr", "/mnt")),
+                Capability::Volumes => builder.mount(Mount::volume("refused", "/mnt")),
+                Capability::HostPaths => builder.mount(Mount::bind("/proc", "/mnt")),
+                Capability::Tmpfs => builder.mount(Mount::tmpfs("/mnt", None)),
+                Capability::HealthChecks => builder.health_check(HealthCheckConfig::new(Probe::Native)),
+                Capability::SecretFiles => builder.secret(SecretReference::file("refused", "/run/refused")),
+                Capability::Networking => builder.port(Port::tcp(8080).on_host_port(18_080)),
                 Capability::CpuLimit => builder.cpu_limit("1"),
                 Capability::MemoryLimit => builder.memory_limit("64Mi"),
                 _ => builder.pids_limit(100),
@@ -83,7 +93,7 @@ pub(in crate::testkit) async fn refused(cx: &CaseContext, capability: Capability
         }
         _ => {}
     }
-    check_eq!(cx.listed().await?, []);
+    cx.lists(&[]).await?;
     Ok(())
 }
 

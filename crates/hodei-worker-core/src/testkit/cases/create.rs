@@ -11,10 +11,10 @@ cases! {
     p1_create_twice_makes_one [];
     p1_create_again_with_another_configuration_is_a_conflict [];
     p1_create_at_once_many_times_makes_one [];
-    p1_create_after_the_end_returns_the_same_worker [];
-    p1_create_of_a_later_generation_makes_another_worker [];
-    p1_create_again_after_delete_makes_a_new_worker [];
-    p1_create_accepts_the_longest_id [];
+    p1_create_after_the_end_returns_the_same_worker [KeepsStopped];
+    p1_create_of_a_later_generation_makes_another_worker [DeferredStart, KeepsStopped];
+    p1_create_again_after_delete_makes_a_new_worker [DeferredStart, KeepsStopped];
+    p1_create_accepts_the_longest_id [KeepsStopped];
     p1_create_names_no_two_workers_alike [];
     l6_create_marks_the_worker_as_ours [];
     l6_create_returns_a_handle_that_a_listing_rebuilds [];
@@ -25,7 +25,7 @@ async fn p1_create_makes_one_worker_that_does_not_run(cx: CaseContext) -> CaseRe
     let status = cx.provider().get_worker_status(&worker).await?;
     check_eq!(status.phase, WorkerPhase::Created);
     check_eq!((&status.run, &status.exit, &status.failure), (&None, &None, &None));
-    check_eq!(cx.listed().await?, std::slice::from_ref(&worker));
+    cx.lists(std::slice::from_ref(&worker)).await?;
     if cx.has(crate::Capability::Logs) {
         check_eq!(cx.text(&worker).await?, "");
     }
@@ -37,7 +37,7 @@ async fn p1_create_twice_makes_one(cx: CaseContext) -> CaseResult {
     let first = cx.provider().create_worker(&config, &CreateOptions::default()).await?;
     let second = cx.provider().create_worker(&config, &CreateOptions::default()).await?;
     check_eq!(first, second);
-    check_eq!(cx.listed().await?, [first.worker]);
+    cx.lists(&[first.worker]).await?;
     Ok(())
 }
 
@@ -45,7 +45,7 @@ async fn p1_create_again_with_another_configuration_is_a_conflict(cx: CaseContex
     let worker = cx.create("a", &Program::Exit(0)).await?;
     let other = cx.builder("a", &Program::Exit(1)).build()?;
     fails_with(ErrorKind::Conflict, cx.provider().create_worker(&other, &CreateOptions::default()).await)?;
-    check_eq!(cx.listed().await?, [worker]);
+    cx.lists(&[worker]).await?;
     Ok(())
 }
 
@@ -77,7 +77,7 @@ async fn p1_create_of_a_later_generation_makes_another_worker(cx: CaseContext) -
     let options = CreateOptions::generation(Generation::FIRST.next());
     let second = cx.provider().create_worker(&config, &options).await?.worker;
     check_eq!(second, WorkerRef::new(first.id.clone(), 2));
-    check_eq!(cx.listed().await?, [first.clone(), second.clone()]);
+    cx.lists(&[first.clone(), second.clone()]).await?;
     cx.start(&second).await?;
     cx.ended(&second).await?;
     check!(cx.provider().get_worker_status(&first).await?.run.is_none(), "the first generation was started");

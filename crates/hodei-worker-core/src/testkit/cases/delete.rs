@@ -9,12 +9,12 @@ use crate::{
 
 cases! {
     p1_delete_of_what_is_missing_succeeds [];
-    p1_delete_twice_succeeds [];
-    p1_delete_of_one_that_never_ran [];
+    p1_delete_twice_succeeds [KeepsStopped];
+    p1_delete_of_one_that_never_ran [DeferredStart];
     p1_delete_while_it_runs [Logs];
     p1_delete_at_once_many_times [];
-    p1_delete_of_one_generation_leaves_the_other [];
-    p1_delete_leaves_no_status_and_no_logs [];
+    p1_delete_of_one_generation_leaves_the_other [DeferredStart, KeepsStopped];
+    p1_delete_leaves_no_status_and_no_logs [KeepsStopped];
 }
 
 async fn p1_delete_of_what_is_missing_succeeds(cx: CaseContext) -> CaseResult {
@@ -27,7 +27,7 @@ async fn p1_delete_twice_succeeds(cx: CaseContext) -> CaseResult {
     cx.ended(&worker).await?;
     for _ in 0..2 {
         cx.provider().delete_worker(&worker, &DeleteOptions::default()).await?;
-        check_eq!(cx.listed().await?, []);
+        cx.lists(&[]).await?;
     }
     Ok(())
 }
@@ -35,14 +35,14 @@ async fn p1_delete_twice_succeeds(cx: CaseContext) -> CaseResult {
 async fn p1_delete_of_one_that_never_ran(cx: CaseContext) -> CaseResult {
     let worker = cx.create("a", &Program::Exit(0)).await?;
     cx.provider().delete_worker(&worker, &DeleteOptions::default()).await?;
-    check_eq!(cx.listed().await?, []);
+    cx.lists(&[]).await?;
     Ok(())
 }
 
 async fn p1_delete_while_it_runs(cx: CaseContext) -> CaseResult {
     let worker = cx.run_ready("a", &Program::IgnoreTerm).await?;
     cx.provider().delete_worker(&worker, &DeleteOptions::default()).await?;
-    check_eq!(cx.listed().await?, []);
+    cx.lists(&[]).await?;
     let status = cx.provider().get_worker_status(&worker).await?;
     check_eq!(status.phase, WorkerPhase::Absent);
     Ok(())
@@ -52,7 +52,7 @@ async fn p1_delete_at_once_many_times(cx: CaseContext) -> CaseResult {
     let worker = cx.run("a", &Program::ObeyTerm(0)).await?;
     let options = DeleteOptions::default();
     futures::future::try_join_all((0..4).map(|_| cx.provider().delete_worker(&worker, &options))).await?;
-    check_eq!(cx.listed().await?, []);
+    cx.lists(&[]).await?;
     Ok(())
 }
 
@@ -62,7 +62,7 @@ async fn p1_delete_of_one_generation_leaves_the_other(cx: CaseContext) -> CaseRe
     let options = CreateOptions::generation(Generation::FIRST.next());
     let second = cx.provider().create_worker(&config, &options).await?.worker;
     cx.provider().delete_worker(&first, &DeleteOptions::default()).await?;
-    check_eq!(cx.listed().await?, std::slice::from_ref(&second));
+    cx.lists(std::slice::from_ref(&second)).await?;
     cx.start(&second).await?;
     check!(cx.ended(&second).await?.succeeded(), "the second generation was harmed");
     Ok(())

@@ -18,7 +18,7 @@ cases! {
     p1_exec_sees_the_workers_environment [Exec, Logs];
     p1_exec_has_its_own_environment_and_folder [Exec, Logs];
     p1_exec_of_a_command_that_does_not_exist [Exec, Logs];
-    p1_exec_in_one_that_does_not_run_is_a_conflict [Exec];
+    p1_exec_in_one_that_does_not_run_is_a_conflict [Exec, DeferredStart, KeepsStopped];
     p1_exec_in_what_is_missing_is_not_found [Exec];
 }
 

@@ -8,13 +8,13 @@ use crate::{
 };
 
 cases! {
-    l8_exit_code_0_is_a_success [];
-    l8_exit_code_1_is_a_failure [];
-    l8_exit_code_255_is_a_failure [];
-    l8_exit_code_137_is_no_proof_of_a_kill [];
-    l8_exit_code_143_is_no_proof_of_a_term [];
-    l8_a_kill_is_told_from_exit_code_137 [Logs];
-    l8_a_command_that_does_not_exist [];
+    l8_exit_code_0_is_a_success [KeepsStopped];
+    l8_exit_code_1_is_a_failure [KeepsStopped];
+    l8_exit_code_255_is_a_failure [KeepsStopped];
+    l8_exit_code_137_is_no_proof_of_a_kill [KeepsStopped];
+    l8_exit_code_143_is_no_proof_of_a_term [KeepsStopped];
+    l8_a_kill_is_told_from_exit_code_137 [Logs, KeepsStopped];
+    l8_a_command_that_does_not_exist [KeepsStopped];
     l8_an_image_that_does_not_exist [Images];
 }
 
@@ -88,7 +88,7 @@ async fn l8_an_image_that_does_not_exist(cx: CaseContext) -> CaseResult {
             let kinds = [ErrorKind::NotFound, ErrorKind::Unavailable];
             check!(kinds.contains(&error.kind()), "{error:?}");
             check!(error.to_string().contains(image.repository()), "does not name the image: {error}");
-            check_eq!(cx.listed().await?, []);
+            cx.lists(&[]).await?;
         }
         Ok(handle) => {
             let _ = cx.start(&handle.worker).await;

@@ -9,21 +9,21 @@ use crate::{
 };
 
 cases! {
-    d8_logs_of_one_that_has_exited [Logs];
-    d8_logs_are_bytes [Logs, RawBytes];
-    d8_logs_without_a_final_line_feed [Logs];
-    d8_logs_with_empty_lines [Logs];
-    d8_logs_of_ten_megabytes [Logs];
-    d8_logs_of_one_very_long_line [Logs];
-    d8_logs_tell_output_from_errors [Logs, SplitStreams];
+    d8_logs_of_one_that_has_exited [Logs, KeepsStopped];
+    d8_logs_are_bytes [Logs, RawBytes, KeepsStopped];
+    d8_logs_without_a_final_line_feed [Logs, KeepsStopped];
+    d8_logs_with_empty_lines [Logs, KeepsStopped];
+    d8_logs_of_ten_megabytes [Logs, KeepsStopped];
+    d8_logs_of_one_very_long_line [Logs, KeepsStopped];
+    d8_logs_tell_output_from_errors [Logs, SplitStreams, KeepsStopped];
     d8_logs_since_a_time [Logs];
     d8_logs_of_the_last_lines [Logs];
     d8_logs_are_followed_live_until_it_is_deleted [Logs];
-    d8_logs_are_followed_over_restarts [Logs, RestartInPlace];
+    d8_logs_are_followed_over_restarts [Logs, RestartInPlace, KeepsStopped];
     d8_logs_of_one_that_never_ran_are_empty [Logs, DeferredStart];
     d8_logs_of_what_is_missing_are_not_found [Logs];
-    d8_logs_go_on_over_runs [Logs, RestartInPlace];
-    d8_two_readers_read_the_same [Logs];
+    d8_logs_go_on_over_runs [Logs, RestartInPlace, KeepsStopped];
+    d8_two_readers_read_the_same [Logs, KeepsStopped];
 }
 
 async fn chunks(cx: &CaseContext, worker: &WorkerRef, options: &LogOptions) -> CaseResult<Vec<LogChunk>> {

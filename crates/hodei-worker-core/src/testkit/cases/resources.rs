@@ -13,11 +13,12 @@ use crate::{
 cases! {
     l7_stats_rise_under_load [Monitoring, Logs];
     l7_stats_know_the_memory [Monitoring, Logs];
-    l7_stats_of_one_that_does_not_run_are_a_conflict [Monitoring];
+    l7_stats_of_one_that_does_not_run_are_a_conflict [Monitoring, DeferredStart, KeepsStopped];
     l7_stats_of_what_is_missing_are_not_found [Monitoring];
-    d5_a_memory_limit_kills_and_is_told [MemoryLimit];
+    d5_a_memory_limit_kills_and_is_told [MemoryLimit, KeepsStopped];
+    d5_a_limit_on_processes_is_kept [PidsLimit, Logs, KeepsStopped];
     d5_a_cpu_limit_is_kept [CpuLimit, Monitoring, Logs];
-    d5_limits_leave_a_modest_worker_alone [MemoryLimit, PidsLimit];
+    d5_limits_leave_a_modest_worker_alone [MemoryLimit, PidsLimit, KeepsStopped];
 }
 
 async fn l7_stats_rise_under_load(cx: CaseContext) -> CaseResult {
@@ -66,6 +67,15 @@ async fn d5_a_memory_limit_kills_and_is_told(cx: CaseContext) -> CaseResult {
     check_eq!(status.failure, Some(FailureClass::OutOfMemory));
     check_eq!(status.exit.map(ExitStatus::shell_code), Some(137));
     Ok(())
+}
+
+async fn d5_a_limit_on_processes_is_kept(cx: CaseContext) -> CaseResult {
+    let worker = cx.run_as(cx.builder("a", &Program::Fork(60)).pids_limit(20)).await?;
+    let status = cx.ended(&worker).await?;
+    check!(!status.succeeded(), "{status:?}");
+    check_eq!(cx.count(&worker, "all").await?, 0);
+    let free = cx.run("free", &Program::Fork(60)).await?;
+    cx.says(&free, "all").await
 }
 
 async fn d5_a_cpu_limit_is_kept(cx: CaseContext) -> CaseResult {

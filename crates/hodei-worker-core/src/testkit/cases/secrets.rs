@@ -8,11 +8,11 @@ use crate::{
 };
 
 cases! {
-    c13_a_secret_arrives_as_a_file [SecretFiles, Logs];
-    c13_a_secret_is_resolved_again_at_each_start [SecretFiles, Logs, RestartInPlace];
-    c13_a_secret_that_is_missing_keeps_the_worker_from_running [SecretFiles];
-    c13_a_secret_as_a_variable_arrives_or_is_refused [Logs];
-    c13_a_secret_shows_nowhere [SecretFiles];
+    c13_a_secret_arrives_as_a_file [SecretFiles, Logs, KeepsStopped];
+    c13_a_secret_is_resolved_again_at_each_start [SecretFiles, Logs, RestartInPlace, KeepsStopped];
+    c13_a_secret_that_is_missing_keeps_the_worker_from_running [SecretFiles, KeepsStopped];
+    c13_a_secret_as_a_variable_arrives_or_is_refused [Logs, KeepsStopped];
+    c13_a_secret_shows_nowhere [SecretFiles, KeepsStopped];
 }
 
 const PLANTED: &str = "planted-hunter2-\u{fc}";
@@ -52,12 +52,12 @@ async fn c13_a_secret_that_is_missing_keeps_the_worker_from_running(cx: CaseCont
     let created = cx.provider().create_worker(&reader(&cx).build()?, &CreateOptions::default()).await;
     let (error, worker) = match created {
         Err(error) => {
-            check_eq!(cx.listed().await?, []);
+            cx.lists(&[]).await?;
             (error, None)
         }
-        Ok(handle) => (fails_with(ErrorKind::NotFound, cx.start(&handle.worker).await)?, Some(handle.worker)),
+        Ok(handle) => (fails_with(ErrorKind::Config, cx.start(&handle.worker).await)?, Some(handle.worker)),
     };
-    check_eq!(error.kind(), ErrorKind::NotFound);
+    check_eq!(error.kind(), ErrorKind::Config);
     check!(error.to_string().contains("db/password"), "does not name the secret: {error}");
     if let Some(worker) = worker {
         let status = cx.provider().get_worker_status(&worker).await?;
@@ -77,7 +77,7 @@ async fn c13_a_secret_as_a_variable_arrives_or_is_refused(cx: CaseContext) -> Ca
         let result = cx.provider().create_worker(&builder.build()?, &CreateOptions::default()).await;
         let error = fails_with(ErrorKind::Config, result)?;
         check!(error.to_string().contains("secrets[0]"), "does not name the field: {error}");
-        check_eq!(cx.listed().await?, []);
+        cx.lists(&[]).await?;
         return Ok(());
     }
     let worker = cx.run_as(builder).await?;

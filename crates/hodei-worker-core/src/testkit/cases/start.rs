@@ -7,15 +7,15 @@ use crate::{
 };
 
 cases! {
-    p1_start_runs_the_command [Logs];
+    p1_start_runs_the_command [Logs, KeepsStopped];
     p1_start_twice_runs_it_once [Logs];
     p1_start_after_the_end_runs_it_no_second_time [Logs, KeepsStopped];
     p1_start_at_once_many_times_runs_it_once [Logs, KeepsStopped];
-    p1_restart_after_the_last_run_runs_it_once_more [Logs, RestartInPlace];
-    p1_restart_with_an_old_token_runs_nothing [Logs, RestartInPlace];
+    p1_restart_after_the_last_run_runs_it_once_more [Logs, RestartInPlace, KeepsStopped];
+    p1_restart_with_an_old_token_runs_nothing [Logs, RestartInPlace, KeepsStopped];
     p1_restart_of_a_running_worker [Logs, RestartInPlace];
     p1_start_of_what_is_missing_is_not_found [];
-    p1_start_reports_its_times [];
+    p1_start_reports_its_times [KeepsStopped];
     p7_a_hundred_workers_at_once [];
 }
 
@@ -103,7 +103,7 @@ async fn p1_restart_of_a_running_worker(cx: CaseContext) -> CaseResult {
 async fn p1_start_of_what_is_missing_is_not_found(cx: CaseContext) -> CaseResult {
     let error = fails_with(ErrorKind::NotFound, cx.start(&WorkerRef::first("nobody".parse()?)).await)?;
     check!(!error.is_retryable(), "{error:?}");
-    check_eq!(cx.listed().await?, []);
+    cx.lists(&[]).await?;
     Ok(())
 }
 
@@ -120,25 +120,24 @@ async fn p1_start_reports_its_times(cx: CaseContext) -> CaseResult {
 
 async fn p7_a_hundred_workers_at_once(cx: CaseContext) -> CaseResult {
     use futures::{StreamExt as _, TryStreamExt as _};
-    let program = Program::Exit(7);
-    let workers: Vec<WorkerRef> = futures::stream::iter(0..100)
-        .map(|n| {
-            let (cx, program) = (cx.clone(), program.clone());
-            async move { cx.run(&format!("w-{n}"), &program).await }
-        })
-        .buffer_unordered(10)
-        .try_collect()
-        .await?;
-    for worker in &workers {
-        let status = cx.ended(worker).await?;
-        check_eq!(status.exit, Some(crate::status::ExitStatus::Code(7)));
-    }
-    check_eq!(cx.listed().await?.len(), 100);
+    const WORKERS: usize = 100;
+    let program = Program::ObeyTerm(0);
+    let starts = futures::stream::iter(0..WORKERS).map(|n| {
+        let (cx, program) = (cx.clone(), program.clone());
+        async move { cx.run(&format!("w-{n}"), &program).await }
+    });
+    let workers: Vec<WorkerRef> = starts.buffer_unordered(16).try_collect().await?;
+    super::eventually(super::PATIENCE, async || {
+        let listing = cx.provider().list_workers(&Default::default()).await?;
+        let running = listing.workers.iter().filter(|status| status.phase == WorkerPhase::Running).count();
+        check_eq!(running, WORKERS);
+        Ok(())
+    })
+    .await?;
     let deletes = futures::stream::iter(workers).map(|worker| {
         let provider = cx.shared_provider();
         async move { provider.delete_worker(&worker, &Default::default()).await }
     });
-    deletes.buffer_unordered(10).try_collect::<Vec<()>>().await?;
-    check_eq!(cx.listed().await?, []);
-    Ok(())
+    deletes.buffer_unordered(16).try_collect::<Vec<()>>().await?;
+    cx.lists(&[]).await
 }

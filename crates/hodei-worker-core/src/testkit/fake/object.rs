@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::{sync::mpsc, task::AbortHandle};
 
-use super::play::World;
+use super::play::{Volumes, World};
 use crate::{
     clock::Timestamp,
     credential::SecretMaterial,
@@ -48,6 +48,7 @@ impl Object {
         &self,
         files: BTreeMap<String, SecretMaterial>,
         variables: Vec<(String, SecretMaterial)>,
+        volumes: Volumes,
     ) -> World {
         let mut environment = self.config.environment.clone();
         for (name, value) in variables {
@@ -60,6 +61,8 @@ impl Object {
             files,
             mounts: self.config.mounts.clone(),
             memory_limit: self.config.resources.memory_limit,
+            pids_limit: self.config.resources.pids_limit,
+            volumes,
         }
     }
 
@@ -83,7 +86,7 @@ impl Object {
                 (status.exit, status.failure) = (end.exit, end.failure);
                 status.out_of_memory = end.failure == Some(FailureClass::OutOfMemory);
             } else {
-                let loopback = std::net::Ipv4Addr::LOCALHOST.into();
+                let loopback = std::net::Ipv4Addr::LOCALHOST;
                 let address = |port: &crate::model::Port| {
                     Address::new(port.port, port.protocol, loopback, port.host_port.unwrap_or(port.port))
                 };

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use super::{
     fault::{Fault, Script},
     object::{End, Object, Run},
-    play::{self, Ending, Io, World},
+    play::{self, Ending, Io, Volumes, World},
 };
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
@@ -38,6 +38,7 @@ pub(super) struct State {
     /// Names that others have taken.
     pub(super) foreign: BTreeSet<Key>,
     pub(super) next: u64,
+    pub(super) volumes: Volumes,
 }
 
 impl Default for FakePlatform {

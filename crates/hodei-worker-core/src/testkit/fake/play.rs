@@ -1,4 +1,7 @@
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 use tokio::{
@@ -24,12 +27,36 @@ pub(super) struct World {
     pub(super) files: BTreeMap<String, SecretMaterial>,
     pub(super) mounts: Vec<Mount>,
     pub(super) memory_limit: Option<ByteSize>,
+    pub(super) pids_limit: Option<u64>,
+    pub(super) volumes: Volumes,
 }
 
+/// What is in volumes, by volume and path.
+pub(super) type Volumes = Arc<Mutex<BTreeMap<(String, String), Vec<u8>>>>;
+
 impl World {
+    /// The volume that a path lies in, with the path inside of it.
+    fn volume(&self, path: &str) -> Option<(String, String)> {
+        self.mounts.iter().find_map(|mount| match &mount.source {
+            MountSource::Volume { name } => {
+                Some((name.clone(), path.strip_prefix(&mount.target)?.to_owned()))
+            }
+            _ => None,
+        })
+    }
+
+    fn write(&self, path: &str, bytes: &[u8]) -> bool {
+        let Some(place) = self.volume(path) else { return false };
+        self.volumes.lock().unwrap_or_else(PoisonError::into_inner).insert(place, bytes.to_vec());
+        true
+    }
+
     fn read(&self, path: &str) -> Option<Vec<u8>> {
         if let Some(secret) = self.files.get(path) {
             return Some(secret.expose().to_vec());
+        }
+        if let Some(place) = self.volume(path) {
+            return self.volumes.lock().unwrap_or_else(PoisonError::into_inner).get(&place).cloned();
         }
         self.mounts.iter().find_map(|mount| match &mount.source {
             MountSource::Bind { path: host } if path.starts_with(&mount.target) => {
@@ -107,6 +134,18 @@ pub(super) async fn play(program: &Program, world: &World, mut io: Io<'_>) -> En
             Some(bytes) => (io.write)(LogStream::Stdout, bytes.into()),
             None => return exited(1),
         },
+        Program::Write(path) => {
+            if !world.write(path, b"written") {
+                return exited(3);
+            }
+        }
+        Program::Fork(count) => {
+            if world.pids_limit.is_some_and(|limit| limit <= *count as u64) {
+                return exited(2);
+            }
+            say("all\n".to_owned());
+            io.term.recv().await;
+        }
         Program::Echo => {
             let mut buffer = vec![0; 4096];
             while let Some(stdin) = &mut io.stdin

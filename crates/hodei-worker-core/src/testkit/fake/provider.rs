@@ -1,4 +1,8 @@
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -26,7 +30,6 @@ use crate::{
         StopOptions, WatchOptions, WorkerFilter, WorkerProvider, WorkerStats,
     },
     status::{ExitStatus, FailureClass, WorkerObservation, WorkerStatus},
-    testkit::Program,
     watch::WatchHub,
 };
 
@@ -178,6 +181,7 @@ impl FakeProvider {
             }
         }
         let now = self.context.clock.now();
+        let volumes = Arc::clone(&self.platform.state().volumes);
         let world = self.with(worker, |object| {
             let last = object.run.as_ref().map(|run| &run.id);
             if last != options.after.as_ref() {
@@ -186,7 +190,7 @@ impl FakeProvider {
             if object.is_running() {
                 return Err(Error::new(ErrorKind::Conflict, "that run has not ended; stop it first"));
             }
-            Ok(Some(object.world(files, variables)))
+            Ok(Some(object.world(files, variables, volumes)))
         })?;
         let Some(world) = world else { return Ok(()) };
         let key = self.key(worker);
@@ -241,6 +245,23 @@ impl FakeProvider {
         Ok(())
     }
 
+    fn remove(&self, worker: &WorkerRef, options: &DeleteOptions) {
+        let mut state = self.platform.state();
+        let Some(object) = state.objects.remove(&self.key(worker)) else { return };
+        if let Some(task) = object.run.and_then(|run| run.task) {
+            task.abort();
+        }
+        for mount in &object.config.mounts {
+            let MountSource::Volume { name } = &mount.source else { continue };
+            let same = |other: &crate::model::Mount| other.source == mount.source;
+            let used = state.objects.values().any(|other| other.config.mounts.iter().any(same));
+            if !used && !options.keep_volumes {
+                let mut volumes = state.volumes.lock().unwrap_or_else(PoisonError::into_inner);
+                volumes.retain(|(volume, _), _| volume != name);
+            }
+        }
+    }
+
     fn statuses(&self) -> Vec<Arc<WorkerStatus>> {
         statuses(&self.platform, &self.context)
     }
@@ -276,12 +297,9 @@ impl WorkerProvider for FakeProvider {
         self.call(Operation::Stop, self.stop(worker, options)).await
     }
 
-    async fn delete_worker(&self, worker: &WorkerRef, _: &DeleteOptions) -> Result<()> {
+    async fn delete_worker(&self, worker: &WorkerRef, options: &DeleteOptions) -> Result<()> {
         self.call(Operation::Delete, async {
-            let removed = self.platform.state().objects.remove(&self.key(worker));
-            if let Some(task) = removed.and_then(|object| object.run).and_then(|run| run.task) {
-                task.abort();
-            }
+            self.remove(worker, options);
             self.platform.changed();
             Ok(())
         })
@@ -319,15 +337,21 @@ impl WorkerProvider for FakeProvider {
             let error = Error::new(ErrorKind::Conflict, "the group has another size than expected");
             return Err(error.with_context("size", members.len()));
         }
+        let template = match (&options.template, members.first()) {
+            (Some(template), _) => Some(template.to_spec()),
+            (None, Some(member)) => Some(self.with(&member.worker, |object| Ok(object.config.to_spec()))?),
+            (None, None) if target > 0 => {
+                return Err(Error::new(ErrorKind::NotFound, "there is no such group"));
+            }
+            (None, None) => None,
+        };
         for member in members.iter().skip(target) {
             self.delete_worker(&member.worker, &DeleteOptions::default()).await?;
         }
-        let command = ["fake".to_owned(), serde_json::to_string(&Program::ObeyTerm(0)).unwrap_or_default()];
         for n in members.len()..target {
-            let member = WorkerConfig::builder(format!("{group}-{n}"))
-                .command(command.clone())
-                .worker_type(group.as_str());
-            self.create(&member.build()?, &CreateOptions::default())?;
+            let Some(mut spec) = template.clone() else { break };
+            spec.worker_id = WorkerId::new(format!("{group}-{n}"))?;
+            self.create(&WorkerConfig::new(spec)?, &CreateOptions::default())?;
         }
         let members = self.list_workers(&filter).await?.workers;
         Ok(members.iter().map(|status| status.worker.id.clone()).collect())
@@ -419,7 +443,7 @@ impl WorkerProvider for FakeProvider {
                 let Some(run) = object.run.as_ref().filter(|run| run.end.is_none()) else {
                     return Err(Error::new(ErrorKind::Conflict, "the worker does not run"));
                 };
-                let burning = play::program(&object.config.command) == Some(Program::Burn);
+                let burning = play::program(&object.config.command) == Some(crate::testkit::Program::Burn);
                 let elapsed = Duration::try_from(now.duration_since(run.started)).unwrap_or_default();
                 let share = if burning { cores as f64 / 1000.0 } else { 0.0 };
                 let mut stats = WorkerStats::new(now);
