@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use hodei_worker_core::{
-    ConnectContext, ProviderFactory, ProviderSettings, Result, WorkerProvider,
+    ConnectContext, ProviderConfig, ProviderFactory, ProviderSettings, Result, WorkerProvider,
     error::Error,
     policy::{PolicySettings, Stack},
     settings::Problems,
@@ -46,13 +46,58 @@ pub async fn connect<S: ProviderSettings>(
     settings: S,
     context: ConnectContext,
 ) -> Result<Arc<dyn WorkerProvider>> {
+    connect_with(settings, context, &PolicySettings::default()).await
+}
+
+/// As [`connect`], with policies of the host's own.
+///
+/// # Errors
+/// As [`connect`], and [`Config`](hodei_worker_core::ErrorKind::Config) when a policy's setting is wrong.
+///
+/// # Cancel safety
+/// Nothing is created; connect again.
+pub async fn connect_with<S: ProviderSettings>(
+    settings: S,
+    context: ConnectContext,
+    policies: &PolicySettings,
+) -> Result<Arc<dyn WorkerProvider>> {
     let mut problems = Problems::new();
     settings.validate(&mut problems);
+    let mut wrong = Problems::new();
+    policies.validate(&mut wrong);
+    problems.nest("policies", wrong);
     problems.into_result().map_err(|error: Error| error.with_context("type", S::TYPE))?;
     let info = context.info(S::TYPE);
     let provider = settings
         .connect(context)
         .await
         .map_err(|error| error.with_operation(hodei_worker_core::Operation::Connect).with_provider(&info))?;
-    Ok(Stack::standard(Arc::new(provider), &PolicySettings::default()))
+    Ok(Stack::standard(Arc::new(provider), policies))
+}
+
+/// Opens a provider as a settings file describes it, with the standard policies around it. Returns at once: calls wait
+/// until it is ready, and fail with its error when it could not be reached.
+///
+/// Call it inside a Tokio runtime. To look at its state, or to bring types of your own, use [`factory`].
+///
+/// # Errors
+/// [`Config`](hodei_worker_core::ErrorKind::Config) when the type is unknown or a setting is wrong, naming each field.
+///
+/// # Examples
+/// ```
+/// # #[cfg(feature = "process")]
+/// # async fn example() -> hodei_worker::Result<()> {
+/// use hodei_worker::{ConnectContext, ProviderConfig, WorkerProvider as _, policy::PolicySettings};
+/// let config = ProviderConfig::new("local".parse()?, "process");
+/// let context = ConnectContext::new("local".parse()?, "my-app".parse()?);
+/// let provider = hodei_worker::open(&config, &context, &PolicySettings::default())?;
+/// println!("{}", provider.get_capabilities().await?.version);
+/// # Ok(()) }
+/// ```
+pub fn open(
+    config: &ProviderConfig,
+    context: &ConnectContext,
+    policies: &PolicySettings,
+) -> Result<Arc<dyn WorkerProvider>> {
+    Ok(Stack::standard(factory().create_provider(config, context)?, policies))
 }

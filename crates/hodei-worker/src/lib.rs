@@ -13,7 +13,7 @@ mod connect;
 
 pub use hodei_worker_core::*;
 
-pub use connect::{connect, factory};
+pub use connect::{connect, connect_with, factory, open};
 
 /// Workers as local processes.
 #[cfg(feature = "process")]
