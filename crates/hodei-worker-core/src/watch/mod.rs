@@ -15,7 +15,8 @@ use std::{
 use futures::stream::BoxStream;
 use tokio::task::AbortHandle;
 
-pub use feed::WatchFeed;
+pub(crate) use feed::same;
+pub use feed::{Reading, WatchFeed};
 
 use crate::{
     error::{Error, Result},
@@ -57,6 +58,8 @@ struct State {
     driver: Option<AbortHandle>,
     /// Tells a driver that was replaced from its successor.
     epoch: u64,
+    /// Reads begun so far; see [`Reading`].
+    readings: u64,
 }
 
 impl Shared {
@@ -104,7 +107,7 @@ impl WatchHub {
 
     /// The newest status of a worker, if somebody watches and the picture is whole.
     pub fn current(&self, worker: &WorkerRef) -> Option<Arc<WorkerStatus>> {
-        self.0.state().picture.synced()?.get(worker).cloned()
+        self.0.state().picture.synced()?.get(worker).map(|known| Arc::clone(&known.status))
     }
 
     /// How many watches are open.

@@ -47,8 +47,8 @@ impl Subscriber {
     }
 
     pub(super) fn resync(&self, all: &Known) {
-        let meant = all.iter().filter(|(_, status)| self.filter.matches_status(status));
-        let left = meant.map(|(worker, status)| (worker.clone(), Arc::clone(status))).collect();
+        let meant = all.iter().filter(|(_, known)| self.filter.matches_status(&known.status));
+        let left = meant.map(|(worker, known)| (worker.clone(), Arc::clone(&known.status))).collect();
         let mut pending = self.pending();
         pending.changes.clear();
         pending.order.clear();

@@ -78,13 +78,39 @@ async fn p1_a_gap_is_told_in_brackets_and_starts_them_again() {
 #[tokio::test]
 async fn p1_a_late_word_on_an_older_one_buries_nothing() {
     let (_hub, mut stream, feed) = fed().await;
+    let earlier = feed.reading();
     feed.resync([status("a", 2, Running, 5)]);
     feed.gone(gone("a", 1, "a-1"));
     feed.gone(gone("a", 2, "an object that was replaced"));
-    feed.apply(status("a", 2, Created, 4));
+    feed.apply_as_of(earlier, status("a", 2, Created, 6));
     assert_eq!(read(&mut stream), ["resync", "listed a#2 running", "synced"]);
     feed.gone(gone("a", 2, "a-2"));
     assert_eq!(read(&mut stream), ["gone a#2"]);
+}
+
+#[tokio::test]
+async fn p1_a_clock_that_steps_back_drops_nothing() {
+    let (_hub, mut stream, feed) = fed().await;
+    feed.resync([status("a", 1, Created, 1_000)]);
+    assert_eq!(read(&mut stream).len(), 3);
+    feed.apply(status("a", 1, Running, 10));
+    assert_eq!(read(&mut stream), ["applied a#1 running"]);
+    feed.reconcile([status("a", 1, Exited, 5)], Timestamp::UNIX_EPOCH);
+    assert_eq!(read(&mut stream), ["applied a#1 exited"]);
+}
+
+#[tokio::test]
+async fn p1_of_reads_that_cross_the_one_that_began_later_counts() {
+    let (_hub, mut stream, feed) = fed().await;
+    feed.resync([status("a", 1, Running, 1)]);
+    assert_eq!(read(&mut stream).len(), 3);
+    let (first, second) = (feed.reading(), feed.reading());
+    // Nothing new, and yet the newest that is known.
+    feed.apply_as_of(second, status("a", 1, Running, 2));
+    feed.apply_as_of(first, status("a", 1, Created, 3));
+    assert!(read(&mut stream).is_empty());
+    feed.apply_as_of(second, status("a", 1, Exited, 1));
+    assert_eq!(read(&mut stream), ["applied a#1 exited"]);
 }
 
 #[tokio::test]
