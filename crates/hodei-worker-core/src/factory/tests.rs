@@ -76,6 +76,71 @@ async fn p2_a_failed_initialisation_is_the_calls_error_and_can_be_tried_again() 
     assert!(handle.ready().await.is_err());
 }
 
+/// A type whose connecting goes wrong without an error.
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct BrokenSettings {
+    panics: bool,
+}
+
+impl ProviderSettings for BrokenSettings {
+    const TYPE: &'static str = "broken";
+    type Provider = FakeProvider;
+    async fn connect(self, context: ConnectContext) -> crate::Result<FakeProvider> {
+        assert!(!self.panics, "a bug of the provider");
+        context.progress.report("waiting for nobody", 5);
+        std::future::pending().await
+    }
+}
+
+fn broken(panics: bool, context: &ConnectContext) -> ProviderHandle {
+    let factory = ProviderFactory::default().with::<BrokenSettings>();
+    let config = ProviderConfig::new("p".parse().unwrap(), "broken");
+    factory.create_provider(&config.with_settings(json!({"panics": panics})), context).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn p2_an_initialisation_that_panics_has_failed() {
+    let handle = broken(true, &context());
+    for _ in 0..2 {
+        let waited = tokio::time::timeout(Duration::from_secs(600), handle.ready()).await;
+        let error = waited.expect("it ends").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unexpected);
+        assert!(error.to_string().contains("provider `p` (broken): the initialisation panicked"), "{error}");
+        handle.reconnect();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn p2_an_initialisation_that_hangs_fails_in_time() {
+    let begun = tokio::time::Instant::now();
+    let error = broken(false, &context()).ready().await.unwrap_err();
+    assert_eq!((error.kind(), begun.elapsed().as_secs()), (ErrorKind::Timeout, 120));
+    assert!(error.to_string().contains("within 120s (last step: waiting for nobody)"), "{error}");
+    let short = context().with_connect_timeout(Duration::from_secs(1));
+    broken(false, &short).ready().await.unwrap_err();
+    assert_eq!(begun.elapsed().as_secs(), 121);
+}
+
+#[tokio::test]
+async fn p2_an_initialisation_ends_with_the_last_handle() {
+    let context = context();
+    let held = std::sync::Arc::downgrade(&context.credentials);
+    let handle = broken(false, &context);
+    drop(context);
+    let mut states = handle.subscribe();
+    states.changed().await.unwrap();
+    let other = handle.clone();
+    drop(handle);
+    tokio::task::yield_now().await;
+    assert!(held.upgrade().is_some() && other.state().as_str() == "initializing");
+    drop(other);
+    states.changed().await.unwrap();
+    assert_eq!(states.borrow().as_str(), "failed");
+    assert!(states.changed().await.is_err(), "nobody is left");
+    assert!(held.upgrade().is_none(), "and nothing is held");
+}
+
 #[tokio::test(start_paused = true)]
 async fn p2_a_degraded_provider_works() {
     let handle =
