@@ -5,7 +5,7 @@ use std::{
 
 use tokio::{sync::watch, task::AbortHandle};
 
-use super::{ConnectContext, InitProgress, ProviderState, registry::Connect};
+use super::{ConnectContext, Detection, InitProgress, ProviderState, registry::Connect};
 use crate::{
     capability::ProviderCapabilities,
     error::{Error, ErrorKind, Result, Retry},
@@ -23,6 +23,7 @@ pub struct ProviderHandle {
     slot: Slot,
     retry: Arc<Attempt>,
     task: Arc<Task>,
+    detection: Option<Arc<Detection>>,
 }
 
 /// The initialisation that goes on, if any. Held by handles alone, so that it ends with the last of them.
@@ -112,9 +113,17 @@ pub(super) fn spawn(
     state: watch::Sender<ProviderState>,
     connect: Box<dyn Connect>,
     context: ConnectContext,
+    detection: Option<Detection>,
 ) -> ProviderHandle {
     let retry = Arc::new(Attempt { connect, context });
-    let handle = ProviderHandle { info, state, slot: Slot::default(), retry, task: Arc::default() };
+    let handle = ProviderHandle {
+        info,
+        state,
+        slot: Slot::default(),
+        retry,
+        task: Arc::default(),
+        detection: detection.map(Arc::new),
+    };
     handle.begin();
     handle
 }
@@ -130,12 +139,23 @@ impl ProviderHandle {
         let _ = slot.set(Arc::clone(&provider));
         let retry = Arc::new(Attempt { connect: Box::new(Given(Arc::clone(&provider))), context });
         let info = provider.info().clone();
-        Ok(Self { info, state: watch::Sender::new(state), slot, retry, task: Arc::default() })
+        Ok(Self {
+            info,
+            state: watch::Sender::new(state),
+            slot,
+            retry,
+            task: Arc::default(),
+            detection: None,
+        })
     }
 
     /// Which provider it is or will be.
     pub fn info(&self) -> &ProviderInfo {
         &self.info
+    }
+    /// Why it was chosen and among which, if it was detected rather than configured.
+    pub fn detection(&self) -> Option<&Detection> {
+        self.detection.as_deref()
     }
     /// Whether it can be used at present.
     pub fn state(&self) -> ProviderState {
@@ -216,7 +236,7 @@ impl ProviderHandle {
         let slot = Slot::default();
         let _ = slot.set(Arc::clone(&provider));
         let retry = Arc::new(Attempt { connect: Box::new(Given(provider)), context });
-        (Self { info, state: state.clone(), slot, retry, task: Arc::default() }, state)
+        (Self { info, state: state.clone(), slot, retry, task: Arc::default(), detection: None }, state)
     }
 
     fn begin(&self) {

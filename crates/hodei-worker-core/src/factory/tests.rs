@@ -179,7 +179,86 @@ fn p2_a_cloud_is_a_candidate_and_never_chosen() {
     assert_eq!(detection.candidates.len(), 2);
     let cloud = Environment::of([("CLOUD_REGION", "x")], "/nowhere");
     let error = factory().detect_best_provider(&WorkerRequirements::default(), &cloud).unwrap_err();
-    assert!(error.to_string().contains("candidates: cloud"), "{error}");
+    assert!(error.to_string().contains("candidates: cloud: chosen only where it is named"), "{error}");
+}
+
+/// A type that is always there, the last to be chosen, and can do little.
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LastSettings {
+    folder: Option<String>,
+    limits: Option<std::collections::BTreeMap<String, u8>>,
+}
+
+impl ProviderSettings for LastSettings {
+    const TYPE: &'static str = "last";
+    type Provider = FakeProvider;
+    fn detect(_: &Environment) -> Option<Detected<Self>> {
+        let found = Detected::new(Self::default(), "it is always there").with_priority(i32::MIN);
+        Some(found.lacking([Capability::Images, Capability::Volumes]))
+    }
+    async fn connect(self, context: ConnectContext) -> crate::Result<FakeProvider> {
+        Ok(FakeProvider::new(FakePlatform::new(), context))
+    }
+}
+
+#[test]
+fn p2_the_lowest_priority_is_the_last() {
+    let all = Environment::of([("CLOUD_REGION", "x"), ("HODEI_FAKE", "1")], "/nowhere");
+    let found = factory().with::<LastSettings>().candidates(&all);
+    assert_eq!(found.iter().map(|one| one.provider_type).collect::<Vec<_>>(), ["fake", "last", "cloud"]);
+}
+
+#[test]
+fn p2_what_lacks_a_requirement_is_not_chosen() {
+    let factory = factory().with::<LastSettings>();
+    let images = WorkerRequirements::capabilities([Capability::Logs, Capability::Images]);
+    let both = Environment::of([("HODEI_FAKE", "1")], "/nowhere");
+    assert_eq!(factory.detect_best_provider(&images, &both).unwrap().chosen.provider_type, "fake");
+
+    let bare = Environment::of([("CLOUD_REGION", "x")], "/nowhere");
+    let logs = WorkerRequirements::capabilities([Capability::Logs]);
+    assert_eq!(factory.detect_best_provider(&logs, &bare).unwrap().chosen.provider_type, "last");
+    let error = factory.detect_best_provider(&images, &bare).unwrap_err().to_string();
+    assert!(error.contains("last: lacks `images`; cloud: chosen only where it is named"), "{error}");
+}
+
+#[tokio::test]
+async fn p2_a_detected_provider_says_why_it_was_chosen() {
+    let environment = Environment::of([("CLOUD_REGION", "x"), ("HODEI_FAKE", "1")], "/nowhere");
+    for settings in [json!(null), json!({})] {
+        let config = ProviderConfig::detected("p".parse().unwrap()).with_settings(settings);
+        let handle = factory().create_provider_in(&config, &context(), &environment).unwrap();
+        let detection = handle.detection().unwrap();
+        assert_eq!(detection.chosen.reason, "HODEI_FAKE is set");
+        assert_eq!(detection.candidates.len(), 2);
+        assert_eq!(handle.info().provider_type.as_str(), "fake");
+        factory().validate_in(&config, &environment).unwrap();
+        let error = factory().validate_in(&config, &Environment::default()).unwrap_err();
+        assert!(error.to_string().contains("no provider was found here"), "{error}");
+    }
+    let named = factory().create_provider_in(&config(json!({})), &context(), &environment).unwrap();
+    assert!(named.detection().is_none());
+}
+
+#[test]
+fn p2_settings_that_fit_nothing_are_judged_as_the_nearest_type() {
+    let factory = factory().with::<LastSettings>();
+    let judged = |settings| {
+        let config = ProviderConfig::detected("p".parse().unwrap()).with_settings(settings);
+        factory.validate(&config).unwrap_err()
+    };
+    let error = judged(json!({"connect_dealy": "5s", "connect_error": ""}));
+    assert_eq!(error.problems().unwrap().len(), 2);
+    assert!(error.to_string().contains("did you mean `connect_delay`?"), "{error}");
+    assert!(error.to_string().contains("type: fake"), "{error}");
+    assert!(judged(json!({"region": ""})).to_string().contains("region: is required"));
+    // More is wrong with it than as another type's, to which all of it would be unknown.
+    let error = judged(json!({"folder": 1, "limits": {"a": "x", "b": "y", "c": "z"}}));
+    assert!(error.to_string().contains("limits.a") && error.to_string().contains("`last`"), "{error}");
+    // Like nothing: each is told.
+    let error = judged(json!({"nothing": "like it"})).to_string();
+    assert!(error.contains("as `fake`: ") && error.contains("as `last`: "), "{error}");
 }
 
 #[tokio::test]
