@@ -14,7 +14,7 @@ use hodei_worker_core::{
     model::Ownership,
     provider::{BoxStream, WorkerFilter},
     status::Gone,
-    watch::WatchFeed,
+    watch::{Reading, WatchFeed},
 };
 use http::Method;
 use http_body_util::BodyExt as _;
@@ -130,7 +130,7 @@ async fn drive(shared: Arc<Shared>, feed: WatchFeed, mut source: Option<Events>)
     }
 }
 
-type Inspection = (String, Result<Option<Arc<WorkerStatus>>>);
+type Inspection = (String, Reading, Result<Option<Arc<WorkerStatus>>>);
 
 /// One connection's worth of events.
 struct Pump<'a> {
@@ -212,8 +212,8 @@ impl<'a> Pump<'a> {
                     }
                     silence.as_mut().reset(tokio::time::Instant::now() + interval);
                 }
-                Some((id, seen)) = self.inspections.next() => {
-                    if let Err(error) = self.seen(id, seen) {
+                Some((id, reading, seen)) = self.inspections.next() => {
+                    if let Err(error) = self.seen(id, reading, seen) {
                         return error;
                     }
                 }
@@ -293,24 +293,25 @@ impl<'a> Pump<'a> {
         {
             self.looking.insert(id.clone(), false);
             let shared = Arc::clone(self.shared);
+            let reading = self.feed.reading();
             self.inspections.push(
                 async move {
                     let seen = shared.observe(&id).await;
-                    (id, seen)
+                    (id, reading, seen)
                 }
                 .boxed(),
             );
         }
     }
 
-    fn seen(&mut self, id: String, seen: Result<Option<Arc<WorkerStatus>>>) -> Result<()> {
+    fn seen(&mut self, id: String, reading: Reading, seen: Result<Option<Arc<WorkerStatus>>>) -> Result<()> {
         let again = self.looking.remove(&id).unwrap_or_default();
         if self.removed.remove(&id) {
             return Ok(());
         }
         // What is not there any more is told by its own event.
         if let Some(status) = seen? {
-            self.feed.apply(status);
+            self.feed.apply_as_of(reading, status);
         }
         if again {
             self.waiting.push_back(id);

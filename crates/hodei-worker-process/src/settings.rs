@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use hodei_worker_core::{
-    ConnectContext, ProviderSettings, Result,
+    Capability, ConnectContext, ProviderSettings, Result,
     factory::{Detected, Environment},
     quantity::{ByteSize, HumanDuration},
     settings::Problems,
@@ -117,6 +117,18 @@ impl Default for LogSettings {
     }
 }
 
+/// What no process has, on whatever machine.
+const NEVER: [Capability; 8] = [
+    Capability::Images,
+    Capability::Volumes,
+    Capability::Networking,
+    Capability::Security,
+    Capability::HealthChecks,
+    Capability::AutoScaling,
+    Capability::NativeGroups,
+    Capability::MultiCluster,
+];
+
 impl ProviderSettings for ProcessSettings {
     const TYPE: &'static str = "process";
     type Provider = ProcessProvider;
@@ -141,8 +153,8 @@ impl ProviderSettings for ProcessSettings {
     }
 
     fn detect(_: &Environment) -> Option<Detected<Self>> {
-        cfg!(target_os = "linux")
-            .then(|| Detected::new(Self::default(), "this is Linux, which has processes").with_priority(0))
+        let found = Detected::new(Self::default(), "this is Linux, which has processes").with_priority(0);
+        cfg!(target_os = "linux").then(|| found.lacking(NEVER))
     }
 
     async fn connect(self, context: ConnectContext) -> Result<ProcessProvider> {
@@ -173,5 +185,6 @@ mod tests {
         let found = ProcessSettings::detect(&Environment::default()).unwrap();
         assert!(found.selectable);
         assert_eq!(found.priority, 0);
+        assert!(found.lacks.contains(&hodei_worker_core::Capability::Images));
     }
 }

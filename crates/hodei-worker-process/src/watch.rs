@@ -51,6 +51,7 @@ impl Host {
 
     async fn look_at(self: &Arc<Self>, feed: &WatchFeed, names: BTreeSet<String>) -> Result<()> {
         let host = Arc::clone(self);
+        let reading = feed.reading();
         let statuses = blocking(move || {
             let workers = names.iter().filter_map(|name| parse_worker_name(name));
             workers
@@ -63,7 +64,7 @@ impl Host {
         .await?;
         for (worker, now, status) in statuses {
             match status {
-                Some(status) => feed.apply(status),
+                Some(status) => feed.apply_as_of(reading, status),
                 None => feed.gone(Gone::new(worker, "", now)),
             }
         }

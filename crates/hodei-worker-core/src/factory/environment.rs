@@ -1,5 +1,6 @@
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fmt,
     path::{Path, PathBuf},
 };
@@ -13,9 +14,9 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// This process's environment and this machine's files.
+    /// This process's environment and this machine's files. Variables that are not UTF-8 are left out.
     pub fn current() -> Self {
-        Self { variables: std::env::vars().collect(), root: None }
+        Self { variables: readable(std::env::vars_os()), root: None }
     }
     /// An environment of these variables, whose files are below `root`.
     pub fn of<K: Into<String>, V: Into<String>>(
@@ -47,6 +48,12 @@ impl Environment {
     }
 }
 
+fn readable(variables: impl Iterator<Item = (OsString, OsString)>) -> BTreeMap<String, String> {
+    variables
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
 impl fmt::Debug for Environment {
     /// Names only: variables hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,5 +61,21 @@ impl fmt::Debug for Environment {
             .field("variables", &self.variables.keys())
             .field("root", &self.root)
             .finish()
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+
+    #[test]
+    fn p2_variables_that_are_not_utf8_are_left_out() {
+        let bytes = |text: &[u8]| OsString::from_vec(text.to_vec());
+        let all =
+            [(b"A" as &[u8], b"1" as &[u8]), (b"B", b"\xff"), (b"\xff", b"2"), (b"C", "\u{e9}".as_bytes())];
+        let known = readable(all.into_iter().map(|(name, value)| (bytes(name), bytes(value))));
+        assert_eq!(known.into_keys().collect::<Vec<_>>(), ["A", "C"]);
     }
 }

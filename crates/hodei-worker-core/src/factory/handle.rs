@@ -1,27 +1,105 @@
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, task::AbortHandle};
 
-use super::{ConnectContext, InitProgress, ProviderState, registry::Connect};
+use super::{ConnectContext, Detection, InitProgress, ProviderState, registry::Connect};
 use crate::{
+    capability::ProviderCapabilities,
     error::{Error, ErrorKind, Result, Retry},
     provider::{Operation, ProviderInfo, WorkerProvider},
 };
 
 type Slot = Arc<std::sync::OnceLock<Arc<dyn WorkerProvider>>>;
 
-/// A provider that is being built, or has been, or could not be.
+/// A provider that is being built, or has been, or could not be. An initialisation that goes on is given up when the
+/// last clone of its handle is dropped.
 #[derive(Debug, Clone)]
 pub struct ProviderHandle {
     info: ProviderInfo,
     state: watch::Sender<ProviderState>,
     slot: Slot,
     retry: Arc<Attempt>,
+    task: Arc<Task>,
+    detection: Option<Arc<Detection>>,
+}
+
+/// The initialisation that goes on, if any. Held by handles alone, so that it ends with the last of them.
+#[derive(Debug, Default)]
+struct Task(Mutex<Option<AbortHandle>>);
+
+impl Task {
+    fn replace(&self, task: Option<AbortHandle>) -> Option<AbortHandle> {
+        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), task)
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if let Some(task) = self.replace(None) {
+            task.abort();
+        }
+    }
 }
 
 struct Attempt {
     connect: Box<dyn Connect>,
     context: ConnectContext,
+}
+
+impl Attempt {
+    async fn run(&self, slot: &Slot) -> Result<Arc<ProviderCapabilities>> {
+        let provider = self.connect.connect(self.context.clone()).await?;
+        let capabilities = provider.get_capabilities().await?;
+        let _ = slot.set(provider);
+        Ok(capabilities)
+    }
+
+    fn too_slow(&self, limit: Duration) -> Error {
+        let message = format!("it was not done within {limit:?}");
+        let error = Error::new(ErrorKind::Timeout, message).with_retry(Retry::Safe { after: None });
+        match self.context.progress.last() {
+            Some(progress) => error.with_context("last step", progress.step),
+            None => error,
+        }
+    }
+}
+
+/// Sets the state when an initialisation ends, in whatever way.
+struct Outcome {
+    info: ProviderInfo,
+    state: watch::Sender<ProviderState>,
+    found: Option<Result<Arc<ProviderCapabilities>>>,
+}
+
+impl Outcome {
+    fn is(mut self, found: Result<Arc<ProviderCapabilities>>) {
+        self.found = Some(found);
+    }
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        let found = self.found.take().unwrap_or_else(|| {
+            Err(Error::new(
+                ErrorKind::Unexpected,
+                if std::thread::panicking() {
+                    "the initialisation panicked"
+                } else {
+                    "the initialisation was given up: nobody held the provider any more, or its runtime was shut down"
+                },
+            ))
+        });
+        self.state.send_replace(match found {
+            Ok(capabilities) => ProviderState::of(capabilities),
+            Err(error) => {
+                tracing::warn!(provider = %self.info, %error, "the provider could not be initialised");
+                ProviderState::Failed(error.with_operation(Operation::Connect).with_provider(&self.info))
+            }
+        });
+    }
 }
 
 impl std::fmt::Debug for Attempt {
@@ -35,9 +113,17 @@ pub(super) fn spawn(
     state: watch::Sender<ProviderState>,
     connect: Box<dyn Connect>,
     context: ConnectContext,
+    detection: Option<Detection>,
 ) -> ProviderHandle {
-    let handle =
-        ProviderHandle { info, state, slot: Slot::default(), retry: Arc::new(Attempt { connect, context }) };
+    let retry = Arc::new(Attempt { connect, context });
+    let handle = ProviderHandle {
+        info,
+        state,
+        slot: Slot::default(),
+        retry,
+        task: Arc::default(),
+        detection: detection.map(Arc::new),
+    };
     handle.begin();
     handle
 }
@@ -52,12 +138,24 @@ impl ProviderHandle {
         let slot = Slot::default();
         let _ = slot.set(Arc::clone(&provider));
         let retry = Arc::new(Attempt { connect: Box::new(Given(Arc::clone(&provider))), context });
-        Ok(Self { info: provider.info().clone(), state: watch::Sender::new(state), slot, retry })
+        let info = provider.info().clone();
+        Ok(Self {
+            info,
+            state: watch::Sender::new(state),
+            slot,
+            retry,
+            task: Arc::default(),
+            detection: None,
+        })
     }
 
     /// Which provider it is or will be.
     pub fn info(&self) -> &ProviderInfo {
         &self.info
+    }
+    /// Why it was chosen and among which, if it was detected rather than configured.
+    pub fn detection(&self) -> Option<&Detection> {
+        self.detection.as_deref()
     }
     /// Whether it can be used at present.
     pub fn state(&self) -> ProviderState {
@@ -138,30 +236,21 @@ impl ProviderHandle {
         let slot = Slot::default();
         let _ = slot.set(Arc::clone(&provider));
         let retry = Arc::new(Attempt { connect: Box::new(Given(provider)), context });
-        (Self { info, state: state.clone(), slot, retry }, state)
+        (Self { info, state: state.clone(), slot, retry, task: Arc::default(), detection: None }, state)
     }
 
     fn begin(&self) {
-        let handle = self.clone();
-        tokio::spawn(async move {
-            let state = match handle.connect().await {
-                Ok(capabilities) => ProviderState::of(capabilities),
-                Err(error) => {
-                    tracing::warn!(provider = %handle.info, error = %error, "the provider could not be initialised");
-                    ProviderState::Failed(
-                        error.with_operation(Operation::Connect).with_provider(&handle.info),
-                    )
-                }
-            };
-            handle.state.send_replace(state);
+        let outcome = Outcome { info: self.info.clone(), state: self.state.clone(), found: None };
+        let (attempt, slot) = (Arc::clone(&self.retry), Arc::clone(&self.slot));
+        let task = tokio::spawn(async move {
+            let limit = attempt.context.connect_timeout;
+            let connecting = tokio::time::timeout(limit, attempt.run(&slot));
+            outcome.is(match connecting.await {
+                Ok(found) => found,
+                Err(_) => Err(attempt.too_slow(limit)),
+            });
         });
-    }
-
-    async fn connect(&self) -> Result<Arc<crate::capability::ProviderCapabilities>> {
-        let provider = self.retry.connect.connect(self.retry.context.clone()).await?;
-        let capabilities = provider.get_capabilities().await?;
-        let _ = self.slot.set(provider);
-        Ok(capabilities)
+        self.task.replace(Some(task.abort_handle()));
     }
 
     fn uninitialized(&self) -> Error {

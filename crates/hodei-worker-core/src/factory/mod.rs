@@ -4,6 +4,7 @@ mod config;
 mod context;
 mod detect;
 mod environment;
+mod fields;
 mod handle;
 mod registry;
 mod settings;

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, fmt, marker::PhantomData, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, fmt, marker::PhantomData, sync::Arc};
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -6,10 +6,9 @@ use tokio::sync::watch;
 
 use super::{
     Candidate, ConnectContext, Detection, Environment, InitProgress, InitReporter, ProviderConfig,
-    ProviderHandle, ProviderSettings, ProviderState, handle,
+    ProviderHandle, ProviderSettings, ProviderState, fields::fields_of, handle,
 };
 use crate::{
-    capability::Capability,
     error::{Error, ErrorKind, Result},
     model::WorkerRequirements,
     provider::{Operation, WorkerProvider},
@@ -44,7 +43,8 @@ impl ProviderFactory {
     }
 
     /// Begins to build a provider and returns at once; the handle tells when it is ready. The type named in the
-    /// configuration wins; without one, what fits its `settings` or else the environment is taken.
+    /// configuration wins; without one, what fits its `settings` is taken; without any settings, what fits this
+    /// process's environment, and [`ProviderHandle::detection`] says why.
     ///
     /// Call it inside a Tokio runtime.
     ///
@@ -65,68 +65,91 @@ impl ProviderFactory {
         config: &ProviderConfig,
         context: &ConnectContext,
     ) -> Result<ProviderHandle> {
-        let (name, settings) = match &config.provider_type {
-            Some(name) => (name.as_str(), config.settings.clone()),
-            None if config.settings.is_null() => {
-                let chosen = self
-                    .detect_best_provider(&WorkerRequirements::default(), &Environment::current())?
-                    .chosen;
-                (chosen.provider_type, chosen.settings)
-            }
-            None => (self.type_of_settings(&config.settings)?, config.settings.clone()),
-        };
-        let erased = Arc::clone(self.find(name)?);
-        let connect = erased.check(settings)?;
+        self.create_provider_in(config, context, &Environment::current())
+    }
+
+    /// As [`create_provider`](Self::create_provider), detecting in this environment.
+    ///
+    /// # Errors
+    /// As [`create_provider`](Self::create_provider).
+    pub fn create_provider_in(
+        &self,
+        config: &ProviderConfig,
+        context: &ConnectContext,
+        environment: &Environment,
+    ) -> Result<ProviderHandle> {
+        let Resolved { name, connect, detection } = self.resolve(config, environment)?;
         let mut context = context.clone();
         context.name = config.name.clone();
         let (state, _) = watch::channel(ProviderState::Initializing(InitProgress::new("connecting", 0)));
         context.progress = InitReporter::new(state.clone());
-        Ok(handle::spawn(context.info(erased.name()), state, connect, context))
+        Ok(handle::spawn(context.info(name), state, connect, context, detection))
     }
 
-    /// Checks a configuration as [`create_provider`](Self::create_provider) does, and builds nothing.
+    /// Checks a configuration as [`create_provider`](Self::create_provider) does, detection included, and builds
+    /// nothing.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] with all that is wrong.
     pub fn validate(&self, config: &ProviderConfig) -> Result<()> {
-        match &config.provider_type {
-            Some(name) => self.find(name)?.check(config.settings.clone()).map(|_| ()),
-            None if config.settings.is_null() => Ok(()),
-            None => self.type_of_settings(&config.settings).map(|_| ()),
+        self.validate_in(config, &Environment::current())
+    }
+
+    /// As [`validate`](Self::validate), detecting in this environment.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
+    pub fn validate_in(&self, config: &ProviderConfig, environment: &Environment) -> Result<()> {
+        self.resolve(config, environment).map(|_| ())
+    }
+
+    fn resolve(&self, config: &ProviderConfig, environment: &Environment) -> Result<Resolved> {
+        if let Some(name) = &config.provider_type {
+            let erased = self.find(name)?;
+            let connect = erased.check(&config.settings)?;
+            return Ok(Resolved { name: erased.name(), connect, detection: None });
         }
+        let none = config.settings.as_object().is_some_and(serde_json::Map::is_empty);
+        if !none && !config.settings.is_null() {
+            return self.by_settings(&config.settings);
+        }
+        let detection = self.detect_best_provider(&WorkerRequirements::default(), environment)?;
+        let chosen = &detection.chosen;
+        let connect = self.find(chosen.provider_type)?.check(&chosen.settings);
+        let connect = connect.map_err(|error| error.with_context("detected, as", &chosen.reason))?;
+        Ok(Resolved { name: chosen.provider_type, connect, detection: Some(detection) })
     }
 
     /// All types that fit the environment, the best first, those that are only listed last.
     pub fn candidates(&self, environment: &Environment) -> Vec<Candidate> {
         let mut found: Vec<Candidate> =
             self.types.values().filter_map(|erased| erased.detect(environment)).collect();
-        found.sort_by_key(|candidate| (!candidate.selectable, -candidate.priority));
+        found.sort_by_key(|candidate| (!candidate.selectable, Reverse(candidate.priority)));
         found
     }
 
-    /// Chooses among what fits the environment, and says why. Clouds are candidates but never chosen by
-    /// themselves.
+    /// Chooses among what fits the environment and is not known to lack what is required, and says why. Clouds are
+    /// candidates but never chosen by themselves.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when nothing that may be chosen fits.
+    /// [`ErrorKind::Config`] when nothing that may be chosen fits, with the reason for each candidate.
     pub fn detect_best_provider(
         &self,
         requirements: &WorkerRequirements,
         environment: &Environment,
     ) -> Result<Detection> {
         let candidates = self.candidates(environment);
-        let images = requirements.capabilities.contains(&Capability::Images);
-        let fits = |candidate: &&Candidate| {
-            candidate.selectable && !(images && candidate.provider_type == "process")
-        };
-        if let Some(chosen) = candidates.iter().find(fits).cloned() {
-            return Ok(Detection { chosen, candidates });
+        let mut refused = Vec::new();
+        for candidate in &candidates {
+            match candidate.unfit_reason(requirements) {
+                None => return Ok(Detection { chosen: candidate.clone(), candidates }),
+                Some(reason) => refused.push(format!("{}: {reason}", candidate.provider_type)),
+            }
         }
-        let listed: Vec<&str> = candidates.iter().map(|candidate| candidate.provider_type).collect();
         let error = Error::new(ErrorKind::Config, "no provider was found here that may be chosen by itself");
         let error = error.with_operation(Operation::Connect).with_help("name one with `type`");
         let error = error.with_context("known", self.types().collect::<Vec<_>>().join(", "));
-        Err(if listed.is_empty() { error } else { error.with_context("candidates", listed.join(", ")) })
+        Err(if refused.is_empty() { error } else { error.with_context("candidates", refused.join("; ")) })
     }
 
     fn find(&self, name: &str) -> Result<&Arc<dyn ErasedType>> {
@@ -142,21 +165,54 @@ impl ProviderFactory {
     }
 
     /// The one type whose settings these are.
-    fn type_of_settings(&self, settings: &Value) -> Result<&'static str> {
-        let fitting: Vec<_> =
-            self.types.values().filter(|erased| erased.check(settings.clone()).is_ok()).collect();
-        match fitting.as_slice() {
-            [only] => Ok(only.name()),
+    fn by_settings(&self, settings: &Value) -> Result<Resolved> {
+        let mut fitting = Vec::new();
+        let mut wrong = Vec::new();
+        for erased in self.types.values() {
+            match erased.check(settings) {
+                Ok(connect) => fitting.push(Resolved { name: erased.name(), connect, detection: None }),
+                Err(error) => {
+                    let problems = error.problems().map_or(1, |problems| problems.len());
+                    wrong.push(((foreign(settings, erased.fields()), problems), erased.name(), error));
+                }
+            }
+        }
+        if fitting.len() > 1 {
+            let names: Vec<_> = fitting.iter().map(|resolved| resolved.name).collect();
+            let message = format!("these settings fit more than one provider type: {}", names.join(", "));
+            return Err(Error::config("type", message).with_help("name one with `type`"));
+        }
+        if let Some(only) = fitting.pop() {
+            return Ok(only);
+        }
+        let best = wrong.iter().map(|(distance, ..)| *distance).min();
+        wrong.retain(|(distance, ..)| Some(*distance) == best);
+        match wrong.as_slice() {
+            [(_, name, error)] => Err(error.clone().with_help(format!(
+                "of all provider types, `{name}` has the settings that are most like these; if another is meant, name it with `type`"
+            ))),
             several => {
-                let names: Vec<_> = several.iter().map(|erased| erased.name()).collect();
-                let message = match names.as_slice() {
-                    [] => "no provider type has settings like these".to_owned(),
-                    names => format!("these settings fit more than one provider type: {}", names.join(", ")),
-                };
-                Err(Error::config("type", message).with_help("name one with `type`"))
+                let error = Error::config("type", "no provider type has settings like these");
+                let error = several.iter().fold(error, |error, (_, name, wrong)| {
+                    error.with_context(format!("as `{name}`"), wrong.message())
+                });
+                Err(error.with_help("name one with `type`"))
             }
         }
     }
+}
+
+/// What is to be connected, and why.
+struct Resolved {
+    name: &'static str,
+    connect: Box<dyn Connect>,
+    detection: Option<Detection>,
+}
+
+/// How many of the settings are no fields, not even misspelt ones, of a type that has these.
+fn foreign(settings: &Value, fields: &[&str]) -> usize {
+    let known = |name: &&String| nearest(name, fields.iter().copied()).is_some();
+    settings.as_object().map_or(0, |settings| settings.len() - settings.keys().filter(known).count())
 }
 
 impl fmt::Debug for ProviderFactory {
@@ -173,7 +229,9 @@ pub(super) trait Connect: Send + Sync {
 
 trait ErasedType: Send + Sync {
     fn name(&self) -> &'static str;
-    fn check(&self, settings: Value) -> Result<Box<dyn Connect>>;
+    /// The names of its settings.
+    fn fields(&self) -> &'static [&'static str];
+    fn check(&self, settings: &Value) -> Result<Box<dyn Connect>>;
     fn detect(&self, environment: &Environment) -> Option<Candidate>;
 }
 
@@ -184,9 +242,13 @@ impl<S: ProviderSettings> ErasedType for Typed<S> {
     fn name(&self) -> &'static str {
         S::TYPE
     }
-    fn check(&self, settings: Value) -> Result<Box<dyn Connect>> {
-        let settings = if settings.is_null() { Value::Object(serde_json::Map::new()) } else { settings };
-        let checked = read_validated::<S>(&settings, |settings, problems| settings.validate(problems));
+    fn fields(&self) -> &'static [&'static str] {
+        fields_of::<S>()
+    }
+    fn check(&self, settings: &Value) -> Result<Box<dyn Connect>> {
+        let none = Value::Object(serde_json::Map::new());
+        let settings = if settings.is_null() { &none } else { settings };
+        let checked = read_validated::<S>(settings, |settings, problems| settings.validate(problems));
         checked
             .map(|settings| Box::new(Checked(settings)) as Box<dyn Connect>)
             .map_err(|error| error.with_context("type", S::TYPE))
@@ -199,6 +261,7 @@ impl<S: ProviderSettings> ErasedType for Typed<S> {
             reason: found.reason,
             selectable: found.selectable,
             priority: found.priority,
+            lacks: found.lacks,
         })
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     error::Result,
     model::WorkerRef,
     status::{WorkerObservation, WorkerPhase, WorkerStatus},
+    watch::same,
 };
 
 /// Serves a worker's status and the capabilities again while they are fresh.
@@ -128,16 +129,16 @@ impl Statuses {
     /// Remembers what a read that began in that epoch has found.
     fn put(&self, epoch: u64, read: Instant, status: &Arc<WorkerStatus>) {
         let mut shard = self.shard(&status.worker);
-        if shard.epoch == epoch {
+        // Of reads that cross, the one that began later counts.
+        let newer = shard.entries.get(&status.worker).is_some_and(|known| known.read > read);
+        if shard.epoch == epoch && !newer {
             self.insert(&mut shard, read, status);
         }
     }
 
     fn insert(&self, shard: &mut Shard, read: Instant, status: &Arc<WorkerStatus>) {
-        let newer = |known: &Entry| known.status.as_of > status.as_of && known.read.elapsed() < self.age;
         // "Not visible yet" passes by itself, and at any moment.
-        if status.phase == WorkerPhase::NotVisibleYet || shard.entries.get(&status.worker).is_some_and(newer)
-        {
+        if status.phase == WorkerPhase::NotVisibleYet {
             return;
         }
         shard.serial += 1;
@@ -174,8 +175,12 @@ impl Statuses {
                 shard.epoch += 1;
                 // Replaces what is known, and never fills a gap: a slow reader may bring what was before a change
                 // that dropped it.
-                if shard.entries.contains_key(&status.worker) {
+                let Some(known) = shard.entries.get(&status.worker) else { return };
+                if known.status.as_of <= status.as_of {
                     self.insert(&mut shard, Instant::now(), status);
+                } else if !same(&known.status, status) {
+                    // Late news, or the clock has stepped back: which of the two cannot be told, so the next read asks.
+                    shard.entries.remove(&status.worker);
                 }
             }
             WorkerObservation::Gone(gone) => self.forget(Some(&gone.worker)),

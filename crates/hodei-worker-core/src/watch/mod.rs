@@ -9,18 +9,20 @@ mod subscriber;
 use std::{
     fmt,
     future::Future,
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use futures::stream::BoxStream;
 use tokio::task::AbortHandle;
 
-pub use feed::WatchFeed;
+pub(crate) use feed::same;
+pub use feed::{Reading, WatchFeed};
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     model::WorkerRef,
-    provider::WorkerFilter,
+    provider::{Operation, WorkerFilter},
     status::{WorkerObservation, WorkerStatus},
 };
 use feed::Picture;
@@ -54,9 +56,21 @@ struct Shared {
 struct State {
     picture: Picture,
     subscribers: Vec<Arc<Subscriber>>,
-    driver: Option<AbortHandle>,
+    driver: Driver,
     /// Tells a driver that was replaced from its successor.
     epoch: u64,
+    /// Reads begun so far; see [`Reading`].
+    readings: u64,
+}
+
+/// What reads the source.
+#[derive(Default)]
+enum Driver {
+    #[default]
+    None,
+    /// It is being made, or has been spawned a moment ago.
+    Begun,
+    Runs(AbortHandle),
 }
 
 impl Shared {
@@ -67,7 +81,8 @@ impl Shared {
 
 impl WatchHub {
     /// Opens a watch, and begins to read the source if nobody else watches: `driver` then feeds the hub until it
-    /// returns why it cannot go on, which ends all watches. It is aborted when the last watch is dropped.
+    /// returns why it cannot go on, which ends all watches, as does its panic or the end of its runtime. It is aborted
+    /// when the last watch is dropped.
     ///
     /// Call it inside a Tokio runtime.
     pub fn subscribe<F, Fut>(
@@ -80,31 +95,20 @@ impl WatchHub {
         Fut: Future<Output = Error> + Send + 'static,
     {
         let subscriber = Arc::new(Subscriber::new(filter));
-        let mut state = self.0.state();
-        state.subscribers.push(Arc::clone(&subscriber));
-        if state.driver.is_some() {
-            if let Some(picture) = state.picture.synced() {
-                subscriber.resync(picture);
-            }
-        } else {
-            state.epoch += 1;
-            state.picture = Picture::default();
-            let epoch = state.epoch;
+        let stream = subscriber::stream(Arc::clone(&self.0), Arc::clone(&subscriber));
+        if let Some(epoch) = self.0.join(subscriber) {
+            // Not under the lock: `driver` is somebody else's code.
+            let ending = Ending { shared: Arc::clone(&self.0), epoch, error: None };
             let reading = driver(WatchFeed::new(Arc::clone(&self.0), epoch));
-            let shared = Arc::clone(&self.0);
-            let task = tokio::spawn(async move {
-                let error = reading.await;
-                shared.end(epoch, &error);
-            });
-            state.driver = Some(task.abort_handle());
+            let task = tokio::spawn(async move { ending.because(reading.await) });
+            self.0.runs(epoch, task.abort_handle());
         }
-        drop(state);
-        subscriber::stream(Arc::clone(&self.0), subscriber)
+        stream
     }
 
     /// The newest status of a worker, if somebody watches and the picture is whole.
     pub fn current(&self, worker: &WorkerRef) -> Option<Arc<WorkerStatus>> {
-        self.0.state().picture.synced()?.get(worker).cloned()
+        self.0.state().picture.synced()?.get(worker).map(|known| Arc::clone(&known.status))
     }
 
     /// How many watches are open.
@@ -113,13 +117,63 @@ impl WatchHub {
     }
 }
 
+/// Ends all watches when a driver ends, in whatever way.
+struct Ending {
+    shared: Arc<Shared>,
+    epoch: u64,
+    error: Option<Error>,
+}
+
+impl Ending {
+    fn because(mut self, error: Error) {
+        self.error = Some(error);
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let error = self.error.take().unwrap_or_else(|| {
+            let why = if std::thread::panicking() { "it panicked" } else { "its runtime was shut down" };
+            Error::new(ErrorKind::Unexpected, format!("what reads the source of changes ended early: {why}"))
+                .with_operation(Operation::Watch)
+        });
+        self.shared.end(self.epoch, &error);
+    }
+}
+
 impl Shared {
+    /// Adds a watch. Returns the epoch of the driver that must be begun for it, if none runs.
+    fn join(&self, subscriber: Arc<Subscriber>) -> Option<u64> {
+        let mut state = self.state();
+        let begins = matches!(state.driver, Driver::None);
+        if begins {
+            state.epoch += 1;
+            state.picture = Picture::default();
+            state.driver = Driver::Begun;
+        } else if let Some(picture) = state.picture.synced() {
+            subscriber.resync(picture);
+        }
+        state.subscribers.push(subscriber);
+        begins.then_some(state.epoch)
+    }
+
+    /// Takes note of how the driver is aborted, unless it has ended already; aborts it if it has been replaced.
+    fn runs(&self, epoch: u64, task: AbortHandle) {
+        let mut state = self.state();
+        if state.epoch != epoch {
+            drop(state);
+            task.abort();
+        } else if matches!(state.driver, Driver::Begun) {
+            state.driver = Driver::Runs(task);
+        }
+    }
+
     fn end(&self, epoch: u64, error: &Error) {
         let mut state = self.state();
         if state.epoch != epoch {
             return;
         }
-        state.driver = None;
+        state.driver = Driver::None;
         state.picture = Picture::default();
         for subscriber in state.subscribers.drain(..) {
             subscriber.fail(error.clone());
@@ -129,12 +183,15 @@ impl Shared {
     fn leave(&self, subscriber: &Arc<Subscriber>) {
         let mut state = self.state();
         state.subscribers.retain(|other| !Arc::ptr_eq(other, subscriber));
-        if state.subscribers.is_empty()
-            && let Some(driver) = state.driver.take()
-        {
-            state.epoch += 1;
-            state.picture = Picture::default();
-            driver.abort();
+        if !state.subscribers.is_empty() {
+            return;
+        }
+        state.epoch += 1;
+        state.picture = Picture::default();
+        let driver = mem::take(&mut state.driver);
+        drop(state);
+        if let Driver::Runs(task) = driver {
+            task.abort();
         }
     }
 }

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -25,9 +25,13 @@ pub(super) struct Subscriber {
 struct Pending {
     /// A listing that is being told, what is left of it.
     listing: Option<Listing>,
-    /// The newest word on each worker, in the order in which the first unread one came.
-    changes: BTreeMap<WorkerRef, WorkerObservation>,
-    order: VecDeque<WorkerRef>,
+    /// The newest word on each worker, with its place in `order`.
+    changes: BTreeMap<WorkerRef, (u64, WorkerObservation)>,
+    /// The order in which the first unread word on each came.
+    order: BTreeMap<u64, WorkerRef>,
+    placed: u64,
+    /// The workers that this watcher takes to exist: nobody else need be told that one is gone.
+    told: BTreeSet<WorkerRef>,
     failed: Option<Error>,
     ended: bool,
 }
@@ -35,6 +39,41 @@ struct Pending {
 struct Listing {
     begun: bool,
     left: BTreeMap<WorkerRef, Arc<WorkerStatus>>,
+}
+
+impl Pending {
+    fn change(&mut self, worker: &WorkerRef, observation: WorkerObservation) {
+        let is_gone = matches!(observation, WorkerObservation::Gone(_));
+        // What has not been listed yet is listed as it is now, or not at all.
+        if let Some(listing) = &mut self.listing
+            && listing.left.contains_key(worker)
+        {
+            match observation {
+                WorkerObservation::Applied(status) => drop(listing.left.insert(worker.clone(), status)),
+                _ => drop(listing.left.remove(worker)),
+            }
+        } else if is_gone && !self.told.contains(worker) {
+            if let Some((place, _)) = self.changes.remove(worker) {
+                self.order.remove(&place);
+            }
+        } else if let Some((_, known)) = self.changes.get_mut(worker) {
+            *known = observation;
+        } else {
+            self.placed += 1;
+            self.order.insert(self.placed, worker.clone());
+            self.changes.insert(worker.clone(), (self.placed, observation));
+        }
+    }
+
+    fn next_change(&mut self) -> Option<WorkerObservation> {
+        let (_, worker) = self.order.pop_first()?;
+        let (_, change) = self.changes.remove(&worker)?;
+        match change {
+            WorkerObservation::Gone(_) => self.told.remove(&worker),
+            _ => self.told.insert(worker),
+        };
+        Some(change)
+    }
 }
 
 impl Subscriber {
@@ -47,11 +86,12 @@ impl Subscriber {
     }
 
     pub(super) fn resync(&self, all: &Known) {
-        let meant = all.iter().filter(|(_, status)| self.filter.matches_status(status));
-        let left = meant.map(|(worker, status)| (worker.clone(), Arc::clone(status))).collect();
+        let meant = all.iter().filter(|(_, known)| self.filter.matches_status(&known.status));
+        let left = meant.map(|(worker, known)| (worker.clone(), Arc::clone(&known.status))).collect();
         let mut pending = self.pending();
         pending.changes.clear();
         pending.order.clear();
+        pending.told.clear();
         pending.listing = Some(Listing { begun: false, left });
         drop(pending);
         self.wake.notify_one();
@@ -70,19 +110,7 @@ impl Subscriber {
     }
 
     fn change(&self, worker: &WorkerRef, observation: WorkerObservation) {
-        let mut pending = self.pending();
-        // What has not been listed yet is listed as it is now, or not at all.
-        if let Some(listing) = &mut pending.listing
-            && listing.left.contains_key(worker)
-        {
-            match observation {
-                WorkerObservation::Applied(status) => drop(listing.left.insert(worker.clone(), status)),
-                _ => drop(listing.left.remove(worker)),
-            }
-        } else if pending.changes.insert(worker.clone(), observation).is_none() {
-            pending.order.push_back(worker.clone());
-        }
-        drop(pending);
+        self.pending().change(worker, observation);
         self.wake.notify_one();
     }
 
@@ -102,19 +130,30 @@ impl Subscriber {
                 return Some(Some(Ok(WorkerObservation::Resync)));
             }
             return Some(Some(Ok(match listing.left.pop_first() {
-                Some((_, status)) => WorkerObservation::Listed(status),
+                Some((worker, status)) => {
+                    pending.told.insert(worker);
+                    WorkerObservation::Listed(status)
+                }
                 None => {
                     pending.listing = None;
                     WorkerObservation::Synced
                 }
             })));
         }
-        if let Some(worker) = pending.order.pop_front() {
-            return pending.changes.remove(&worker).map(|change| Some(Ok(change)));
+        if let Some(change) = pending.next_change() {
+            return Some(Some(Ok(change)));
         }
         let error = pending.failed.take()?;
         pending.ended = true;
         Some(Some(Err(error)))
+    }
+
+    /// How many changes have not been read yet.
+    #[cfg(test)]
+    pub(super) fn unread(&self) -> usize {
+        let pending = self.pending();
+        assert_eq!(pending.changes.len(), pending.order.len());
+        pending.changes.len()
     }
 
     async fn next(&self) -> Option<Result<WorkerObservation>> {

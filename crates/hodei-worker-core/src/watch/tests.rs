@@ -61,6 +61,26 @@ async fn p1_a_slow_watcher_gets_the_newest_of_each_worker() {
 }
 
 #[tokio::test]
+async fn p1_what_came_and_went_unread_leaves_nothing_behind() {
+    let (hub, mut stream, feed) = fed().await;
+    feed.resync([status("old", 1, Running, 1), status("unlisted", 1, Running, 1)]);
+    assert_eq!(stream.next().await.unwrap().unwrap(), WorkerObservation::Resync);
+    assert_eq!(stream.next().await.unwrap().unwrap().worker().unwrap().id.as_str(), "old");
+    feed.gone(gone("unlisted", 1, "unlisted-1"));
+    for n in 0..1000 {
+        feed.apply(status("job", n, Running, 1));
+        feed.gone(gone("job", n, ""));
+    }
+    feed.gone(gone("old", 1, "old-1"));
+    let unread = hub.0.state().subscribers[0].unread();
+    assert_eq!(unread, 1, "only what was told of");
+    feed.apply(status("new", 1, Running, 1));
+    assert_eq!(read(&mut stream), ["synced", "gone old#1", "applied new#1 running"]);
+    feed.gone(gone("new", 1, "new-1"));
+    assert_eq!(read(&mut stream), ["gone new#1"]);
+}
+
+#[tokio::test]
 async fn p1_a_gap_is_told_in_brackets_and_starts_them_again() {
     let (hub, mut stream, feed) = fed().await;
     feed.resync([status("a", 1, Created, 1), status("b", 1, Created, 1)]);
@@ -78,13 +98,39 @@ async fn p1_a_gap_is_told_in_brackets_and_starts_them_again() {
 #[tokio::test]
 async fn p1_a_late_word_on_an_older_one_buries_nothing() {
     let (_hub, mut stream, feed) = fed().await;
+    let earlier = feed.reading();
     feed.resync([status("a", 2, Running, 5)]);
     feed.gone(gone("a", 1, "a-1"));
     feed.gone(gone("a", 2, "an object that was replaced"));
-    feed.apply(status("a", 2, Created, 4));
+    feed.apply_as_of(earlier, status("a", 2, Created, 6));
     assert_eq!(read(&mut stream), ["resync", "listed a#2 running", "synced"]);
     feed.gone(gone("a", 2, "a-2"));
     assert_eq!(read(&mut stream), ["gone a#2"]);
+}
+
+#[tokio::test]
+async fn p1_a_clock_that_steps_back_drops_nothing() {
+    let (_hub, mut stream, feed) = fed().await;
+    feed.resync([status("a", 1, Created, 1_000)]);
+    assert_eq!(read(&mut stream).len(), 3);
+    feed.apply(status("a", 1, Running, 10));
+    assert_eq!(read(&mut stream), ["applied a#1 running"]);
+    feed.reconcile([status("a", 1, Exited, 5)], Timestamp::UNIX_EPOCH);
+    assert_eq!(read(&mut stream), ["applied a#1 exited"]);
+}
+
+#[tokio::test]
+async fn p1_of_reads_that_cross_the_one_that_began_later_counts() {
+    let (_hub, mut stream, feed) = fed().await;
+    feed.resync([status("a", 1, Running, 1)]);
+    assert_eq!(read(&mut stream).len(), 3);
+    let (first, second) = (feed.reading(), feed.reading());
+    // Nothing new, and yet the newest that is known.
+    feed.apply_as_of(second, status("a", 1, Running, 2));
+    feed.apply_as_of(first, status("a", 1, Created, 3));
+    assert!(read(&mut stream).is_empty());
+    feed.apply_as_of(second, status("a", 1, Exited, 1));
+    assert_eq!(read(&mut stream), ["applied a#1 exited"]);
 }
 
 #[tokio::test]
@@ -113,4 +159,57 @@ async fn p1_the_source_is_read_while_somebody_watches_and_its_error_ends_all() {
         hub.subscribe(WorkerFilter::all(), |_| async { Error::new(ErrorKind::Unavailable, "gone") });
     assert_eq!(second.next().await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
     assert!(second.next().await.is_none());
+}
+
+#[tokio::test]
+async fn p1_a_driver_that_panics_ends_all_watches_and_the_next_begins_anew() {
+    let hub = WatchHub::default();
+    let mut first = hub.subscribe(WorkerFilter::all(), |_| async { panic!("a bug of the provider") });
+    let mut second = hub.subscribe(WorkerFilter::all(), |_| async { unreachable!("one is there") });
+    for watch in [&mut first, &mut second] {
+        assert_eq!(watch.next().await.unwrap().unwrap_err().kind(), ErrorKind::Unexpected);
+        assert!(watch.next().await.is_none());
+    }
+    drop((first, second));
+    let mut third = hub.subscribe(WorkerFilter::all(), |feed| async move {
+        feed.resync([]);
+        std::future::pending().await
+    });
+    assert_eq!(third.next().await.unwrap().unwrap(), WorkerObservation::Resync);
+}
+
+#[test]
+fn p1_watches_end_with_the_runtime_of_their_driver() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let hub = WatchHub::default();
+    let ended = runtime();
+    let mut watch = ended.block_on(async { hub.subscribe(WorkerFilter::all(), |_| std::future::pending()) });
+    drop(ended);
+    runtime().block_on(async {
+        let error = watch.next().await.unwrap().unwrap_err();
+        assert!(error.to_string().contains("its runtime was shut down"), "{error}");
+        let mut anew =
+            hub.subscribe(WorkerFilter::all(), |_| async { Error::new(ErrorKind::Unavailable, "gone") });
+        assert_eq!(anew.next().await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
+    });
+}
+
+#[tokio::test]
+async fn p1_a_driver_is_made_outside_the_lock() {
+    let hub = WatchHub::default();
+    let other = hub.clone();
+    let watch = hub.subscribe(WorkerFilter::all(), move |_| {
+        assert_eq!(other.watches(), 1);
+        std::future::pending()
+    });
+    drop(watch);
+    let made = std::panic::AssertUnwindSafe(|| {
+        let made = |_| -> std::future::Pending<Error> { panic!("a bug of the provider") };
+        drop(hub.subscribe(WorkerFilter::all(), made));
+    });
+    assert!(std::panic::catch_unwind(made).is_err());
+    assert_eq!(hub.watches(), 0);
+    let mut anew =
+        hub.subscribe(WorkerFilter::all(), |_| async { Error::new(ErrorKind::Unavailable, "gone") });
+    assert_eq!(anew.next().await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
 }

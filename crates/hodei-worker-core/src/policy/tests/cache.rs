@@ -106,11 +106,52 @@ async fn p7_nobody_reads_an_older_status_than_a_watch_has_shown() {
     source.send(WorkerObservation::Applied(Arc::clone(&exited))).unwrap();
     watch.next().await.unwrap().unwrap();
     assert_eq!(phase(&provider, "a").await, WorkerPhase::Exited);
-    // An older listing that comes late changes nothing.
-    source.send(WorkerObservation::Listed(status(&worker("a"), WorkerPhase::Running, 9))).unwrap();
+    // An older listing that comes late says nothing.
+    script.set_phase(WorkerPhase::Exited);
+    source.send(WorkerObservation::Listed(status(&worker("a"), WorkerPhase::Exited, 9))).unwrap();
     watch.next().await.unwrap().unwrap();
     assert_eq!(phase(&provider, "a").await, WorkerPhase::Exited);
     assert_eq!(script.count(Operation::Status), 1);
+    // One that contradicts is not believed; the provider is asked.
+    source.send(WorkerObservation::Listed(status(&worker("a"), WorkerPhase::Running, 9))).unwrap();
+    watch.next().await.unwrap().unwrap();
+    assert_eq!(phase(&provider, "a").await, WorkerPhase::Exited);
+    assert_eq!(script.count(Operation::Status), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn p7_a_clock_that_steps_back_hides_no_change() {
+    let script = Script::new([]);
+    let provider = cache(&script);
+    let source = script.set_watch();
+    let mut watch = provider.watch_workers(&WatchOptions::default()).await.unwrap();
+    assert_eq!(phase(&provider, "a").await, WorkerPhase::Created);
+    source.send(WorkerObservation::Applied(status(&worker("a"), WorkerPhase::Running, 1_000))).unwrap();
+    watch.next().await.unwrap().unwrap();
+    assert_eq!(phase(&provider, "a").await, WorkerPhase::Running);
+
+    script.set_phase(WorkerPhase::Exited);
+    source.send(WorkerObservation::Applied(status(&worker("a"), WorkerPhase::Exited, 10))).unwrap();
+    watch.next().await.unwrap().unwrap();
+    assert_eq!(phase(&provider, "a").await, WorkerPhase::Exited);
+}
+
+#[tokio::test(start_paused = true)]
+async fn p7_of_reads_that_cross_the_later_one_is_remembered() {
+    let script = Script::new([]);
+    let provider = cache(&script);
+    let gate = Arc::new(Notify::new());
+    script.then(Step::Until(Arc::clone(&gate)));
+    let other = Arc::clone(&provider);
+    let early = tokio::spawn(async move { phase(&other, "a").await });
+    settle().await;
+    tokio::time::advance(Duration::from_millis(1)).await;
+    script.set_phase(WorkerPhase::Running);
+    assert_eq!(phase(&provider, "a").await, WorkerPhase::Running);
+    gate.notify_one();
+    assert_eq!(early.await.unwrap(), WorkerPhase::Created, "what was the case when it was asked");
+    assert_eq!(phase(&provider, "a").await, WorkerPhase::Running);
+    assert_eq!(script.count(Operation::Status), 2);
 }
 
 #[tokio::test(start_paused = true)]
