@@ -184,3 +184,8 @@ fn p5_a_problem_of_the_whole_is_told_beside_others() {
     .unwrap_err();
     assert_eq!(error.problems().unwrap().len(), 2, "{error}");
 }
+
+#[test]
+fn p5_a_list_is_not_an_object() {
+    assert_eq!(told::<Inner>(json!([1])), ["a list, expected struct Inner"]);
+}
