@@ -39,7 +39,17 @@ impl ContainerImage {
 impl FromStr for ContainerImage {
     type Err = QuantityError;
     fn from_str(text: &str) -> Result<Self, QuantityError> {
-        let wrong = |expected| QuantityError::new(text, expected);
+        // What stands before an `@` that no digest follows may be a password for the registry.
+        let shown = match text.split_once('@') {
+            Some((_, rest)) if rest.contains('/') => rest,
+            _ => text,
+        };
+        let wrong = |expected| QuantityError::new(shown, expected);
+        if shown.len() < text.len() {
+            return Err(wrong(
+                "an image: leave out user and password, they belong to the provider's settings",
+            ));
+        }
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => (rest, Some(digest)),
             None => (text, None),
