@@ -109,7 +109,7 @@ impl WorkerConfigBuilder {
     }
     /// What the manager does when it ends.
     pub fn restart_policy(mut self, policy: RestartPolicy) -> Self {
-        self.spec.restart_policy = policy;
+        self.spec.restart_policy = Some(policy);
         self
     }
     /// How many of its group there are.

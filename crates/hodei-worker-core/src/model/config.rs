@@ -7,12 +7,12 @@ use sha2::{Digest, Sha256};
 use super::{
     ContainerImage, HealthCheckConfig, Mount, Port, ResourceRequirements, RestartPolicy,
     ScalingConfiguration, SecretReference, ValidationRules, WorkerConfigBuilder, WorkerId, WorkerMetadata,
-    WorkerOptions,
+    WorkerOptions, validate::check_form,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     quantity::HumanDuration,
-    settings::{read, read_validated},
+    settings::{Problems, read_into},
 };
 
 /// The fields of a worker's configuration, not checked yet. [`WorkerConfig`] is the checked, immutable form.
@@ -52,9 +52,9 @@ pub struct WorkerSpec {
     /// How its health is found out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health_checks: Vec<HealthCheckConfig>,
-    /// What the manager does when it ends.
-    #[serde(default)]
-    pub restart_policy: RestartPolicy,
+    /// What the manager does when it ends. Default: the template's, or else nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart_policy: Option<RestartPolicy>,
     /// How many of its group there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaling: Option<ScalingConfiguration>,
@@ -84,7 +84,7 @@ impl WorkerSpec {
             mounts: Vec::new(),
             ports: Vec::new(),
             health_checks: Vec::new(),
-            restart_policy: RestartPolicy::default(),
+            restart_policy: None,
             scaling: None,
             stop_grace: None,
             metadata: WorkerMetadata::default(),
@@ -142,10 +142,29 @@ impl WorkerConfig {
     /// # Errors
     /// [`ErrorKind::Config`] with every problem and the path of its field.
     pub fn from_value(value: &Value) -> Result<Self> {
-        let spec = read_validated(value, |spec: &WorkerSpec, problems| {
-            problems.nest("", ValidationRules::default().check(spec));
-        })?;
-        Ok(Self(Arc::new(spec)))
+        Self::from_value_with(value, &ValidationRules::default())
+    }
+
+    /// Reads and checks a configuration by rules of the host's own. With
+    /// [`ValidationRules::with_options`] the providers' options are read and checked too.
+    ///
+    /// # Errors
+    /// As [`WorkerConfig::from_value`].
+    pub fn from_value_with(value: &Value, rules: &ValidationRules) -> Result<Self> {
+        let mut problems = Problems::new();
+        let spec = read_spec(value, &mut problems, |spec| rules.check_fields(spec));
+        // From the data, so that they are checked even where the rest cannot be read.
+        if let Some(Value::Object(options)) = value.get("options") {
+            rules.check_options(options, &mut problems);
+        }
+        Self::of(spec, problems)
+    }
+
+    fn of(spec: Option<WorkerSpec>, problems: Problems) -> Result<Self> {
+        match spec {
+            Some(spec) if problems.is_empty() => Ok(Self(Arc::new(spec))),
+            _ => Err(problems.into()),
+        }
     }
 
     /// The fields, to change some and check them again.
@@ -159,15 +178,16 @@ impl WorkerConfig {
     /// [`ErrorKind::Config`] when they do not fit the type.
     pub fn options<O: WorkerOptions>(&self) -> Result<Option<O>> {
         let Some(value) = self.0.options.get(O::PROVIDER) else { return Ok(None) };
-        let parsed = read::<O>(value);
-        let mut problems = crate::settings::Problems::new();
-        problems.nest(&format!("options.{}", O::PROVIDER), parsed.problems);
-        if let Some(options) = &parsed.value {
-            let mut wrong = crate::settings::Problems::new();
-            options.validate(&mut wrong);
-            problems.nest(&format!("options.{}", O::PROVIDER), wrong);
-        }
-        problems.into_result().map(|()| parsed.value)
+        let mut problems = Problems::new();
+        let options = read_into(value, &mut problems, O::validate);
+        let mut nested = Problems::new();
+        nested.nest(&format!("options.{}", O::PROVIDER), problems);
+        nested.into_result().map(|()| options)
+    }
+
+    /// What the manager does when it ends; nothing, if neither the worker nor its template says.
+    pub fn restart_policy(&self) -> RestartPolicy {
+        self.0.restart_policy.unwrap_or_default()
     }
 
     /// Program and arguments together, as a provider without images runs them.
@@ -187,6 +207,22 @@ impl WorkerConfig {
     }
 }
 
+fn read_spec(
+    value: &Value,
+    problems: &mut Problems,
+    check: impl FnOnce(&WorkerSpec) -> Problems,
+) -> Option<WorkerSpec> {
+    read_into(value, problems, |spec: &WorkerSpec, problems| {
+        let image_is_wrong = spec.image.is_none() && value.get("image").is_some_and(|image| !image.is_null());
+        for problem in check(spec).iter() {
+            // An image that cannot be read is told already; it is not missing.
+            if !(image_is_wrong && problem.path == "command") {
+                problems.add(problem.path.clone(), problem.message.clone());
+            }
+        }
+    })
+}
+
 impl Deref for WorkerConfig {
     type Target = WorkerSpec;
     fn deref(&self) -> &WorkerSpec {
@@ -200,10 +236,13 @@ impl Serialize for WorkerConfig {
     }
 }
 
+/// Stored configurations were made by rules that the reader does not know: only their form is checked.
 impl<'de> Deserialize<'de> for WorkerConfig {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
-        Self::from_value(&value).map_err(serde::de::Error::custom)
+        let mut problems = Problems::new();
+        let spec = read_spec(&value, &mut problems, check_form);
+        Self::of(spec, problems).map_err(serde::de::Error::custom)
     }
 }
 
@@ -220,9 +259,9 @@ impl WorkerSpec {
     /// # Errors
     /// [`ErrorKind::Config`] when a value is wrong.
     pub fn set_options<O: WorkerOptions>(&mut self, options: &O) -> Result<()> {
-        let mut problems = crate::settings::Problems::new();
+        let mut problems = Problems::new();
         options.validate(&mut problems);
-        let mut nested = crate::settings::Problems::new();
+        let mut nested = Problems::new();
         nested.nest(&format!("options.{}", O::PROVIDER), problems);
         nested.into_result()?;
         let value = serde_json::to_value(options).map_err(|error| {

@@ -38,8 +38,8 @@ pub struct WorkerTemplate {
     pub default_labels: Labels,
     /// Secrets in addition to the worker's own.
     pub default_secrets: Vec<SecretReference>,
-    /// The restart policy of a worker that leaves it at `never`.
-    pub default_restart_policy: RestartPolicy,
+    /// The restart policy of a worker that names none. One that names `never` keeps it.
+    pub default_restart_policy: Option<RestartPolicy>,
     /// Time between the request to stop and the kill.
     pub default_stop_grace: Option<HumanDuration>,
 }
@@ -63,9 +63,7 @@ impl WorkerTemplate {
                 spec.secrets.push(secret.clone());
             }
         }
-        if spec.restart_policy == RestartPolicy::Never {
-            spec.restart_policy = self.default_restart_policy;
-        }
+        spec.restart_policy = spec.restart_policy.or(self.default_restart_policy);
         spec.stop_grace = spec.stop_grace.or(self.default_stop_grace);
         spec
     }

@@ -30,17 +30,17 @@ impl ByteSize {
     pub const fn new(bytes: u64) -> Self {
         Self(bytes)
     }
-    /// That many kibibytes (1024 bytes each).
+    /// That many kibibytes (1024 bytes each), or the largest size when it is more.
     pub const fn kib(kib: u64) -> Self {
-        Self(kib << 10)
+        Self(kib.saturating_mul(1 << 10))
     }
-    /// That many mebibytes.
+    /// That many mebibytes, or the largest size.
     pub const fn mib(mib: u64) -> Self {
-        Self(mib << 20)
+        Self(mib.saturating_mul(1 << 20))
     }
-    /// That many gibibytes.
+    /// That many gibibytes, or the largest size.
     pub const fn gib(gib: u64) -> Self {
-        Self(gib << 30)
+        Self(gib.saturating_mul(1 << 30))
     }
     /// The number of bytes.
     pub const fn bytes(self) -> u64 {
@@ -61,6 +61,9 @@ impl FromStr for ByteSize {
             .iter()
             .find_map(|(suffix, unit)| text.strip_suffix(suffix).map(|number| (number, *unit)))
             .unwrap_or((text, 1));
+        if unit == 1 && number.contains('.') {
+            return Err(QuantityError::new(text, "a size: a fraction needs a unit, as in `1.5Gi`"));
+        }
         let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
         if fraction.len() > 3 {
             return Err(wrong());
@@ -105,8 +108,30 @@ mod tests {
 
     #[test]
     fn p1_sizes_refuse_what_is_none() {
-        for text in ["", "Mi", "-1", "512m", "1..5G", "1 Gi", "99999999Ti", "1.2345Gi", "G1", "1gi"] {
+        for text in [
+            "",
+            "Mi",
+            "-1",
+            "512m",
+            "1..5G",
+            "1 Gi",
+            "99999999Ti",
+            "1.2345Gi",
+            "G1",
+            "1gi",
+            "1.5",
+            "1.5B",
+            "2.0",
+        ] {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
         }
+        assert!("1.5".parse::<ByteSize>().unwrap_err().to_string().contains("needs a unit"));
+        assert!(serde_json::from_str::<ByteSize>("1.5").is_err());
+    }
+
+    #[test]
+    fn p1_sizes_do_not_wrap_around() {
+        let largest = ByteSize::new(u64::MAX);
+        assert_eq!([ByteSize::kib(u64::MAX), ByteSize::mib(1 << 44), ByteSize::gib(1 << 34)], [largest; 3]);
     }
 }

@@ -61,9 +61,6 @@ impl Problems {
     pub fn into_result(self) -> Result<(), Error> {
         if self.0.is_empty() { Ok(()) } else { Err(self.into()) }
     }
-    pub(crate) fn retain(&mut self, keep: impl FnMut(&Problem) -> bool) {
-        self.0.retain(keep);
-    }
 }
 
 impl Deref for Problems {

@@ -1,11 +1,12 @@
-use std::{collections::HashSet, rc::Rc};
+use std::collections::HashSet;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
     Problems,
-    node::{Fault, Node, Path, ReadError, Step},
+    locate::Reading,
+    node::{Fault, Path, ReadError},
     problem::nearest,
 };
 use crate::error::Result;
@@ -36,19 +37,8 @@ pub struct Parsed<T> {
 /// ```
 pub fn read<T: DeserializeOwned>(value: &Value) -> Parsed<T> {
     let mut problems = Problems::new();
-    let mut left_out = Rc::new(HashSet::new());
-    loop {
-        let node = Node { value, path: Path::default(), left_out: Rc::clone(&left_out) };
-        let error = match T::deserialize(node) {
-            Ok(value) => return Parsed { value: Some(value), problems },
-            Err(error) => error,
-        };
-        let place = note(error, &left_out, &mut problems);
-        let fresh = Rc::make_mut(&mut left_out).insert(place.clone());
-        if place.0.is_empty() || !fresh || problems.len() >= MOST_PROBLEMS {
-            return Parsed { value: None, problems };
-        }
-    }
+    let value = collect(&mut Reading::new(value), &mut problems);
+    Parsed { value, problems }
 }
 
 /// Reads a typed value, has it validated, and reports what is wrong in both respects together.
@@ -59,42 +49,74 @@ pub fn read_validated<T: DeserializeOwned>(
     value: &Value,
     validate: impl FnOnce(&T, &mut Problems),
 ) -> Result<T> {
-    let Parsed { value, mut problems } = read::<T>(value);
-    if let Some(value) = &value {
-        let mut more = Problems::new();
-        validate(value, &mut more);
-        // A place that was left out because it is wrong is not missing as well.
-        let known: Vec<String> = problems.iter().map(|problem| problem.path.clone()).collect();
-        more.retain(|problem| !known.iter().any(|path| !path.is_empty() && path.starts_with(&problem.path)));
-        problems.nest("", more);
-    }
-    match value {
+    let mut problems = Problems::new();
+    match read_into(value, &mut problems, validate) {
         Some(value) if problems.is_empty() => Ok(value),
         _ => Err(problems.into()),
     }
 }
 
-/// Records the problem, unless it follows from one that is known, and says which place to leave out next time.
-fn note(error: ReadError, left_out: &HashSet<Path>, problems: &mut Problems) -> Path {
-    let mut path = error.path.unwrap_or_default();
-    match error.fault {
-        Fault::Unknown { name, expected } => {
-            if path.0.last() != Some(&Step::Key(name.clone())) {
-                path = path.key(&name);
+/// Reads a typed value and has it validated, and adds what is wrong in both respects.
+pub(crate) fn read_into<T: DeserializeOwned>(
+    value: &Value,
+    problems: &mut Problems,
+    validate: impl FnOnce(&T, &mut Problems),
+) -> Option<T> {
+    let mut reading = Reading::new(value);
+    let typed = collect(&mut reading, problems);
+    if let Some(typed) = &typed {
+        let mut more = Problems::new();
+        validate(typed, &mut more);
+        for problem in more.iter() {
+            let place = reading.resolve(&problem.path);
+            // A place that was left out because it is wrong is not missing as well.
+            if !reading.explains(&place) {
+                problems.add(place.to_string(), problem.message.clone());
             }
-            problems.add(path.to_string(), format!("unknown field `{name}`; {}", choose(&name, expected)));
         }
-        Fault::UnknownVariant { name, expected } => {
-            problems.add(path.to_string(), format!("unknown value `{name}`; {}", choose(&name, expected)));
-        }
-        Fault::Missing(field) => {
-            if !left_out.contains(&path.key(field)) {
-                problems.add(path.key(field).to_string(), "is required");
-            }
-        }
-        Fault::Other(message) => problems.add(path.to_string(), message),
     }
-    path
+    typed
+}
+
+/// Reads again and again, each time without the place that was wrong.
+fn collect<T: DeserializeOwned>(reading: &mut Reading<'_>, problems: &mut Problems) -> Option<T> {
+    let start = problems.len();
+    loop {
+        let error = match reading.attempt() {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        let mut place = reading.locate::<T>(&error);
+        note(error, &place, &reading.left_out, problems);
+        // What is not there, or left out already, cannot be left out: then what holds it is.
+        while place.find(reading.value).is_none() || reading.left_out.contains(&place) {
+            place = place.parent()?;
+        }
+        if place.0.is_empty() || problems.len() - start >= MOST_PROBLEMS {
+            return None;
+        }
+        reading.left_out.insert(place);
+    }
+}
+
+/// Records the problem, unless it is known or follows from one that is.
+fn note(error: ReadError, path: &Path, left_out: &HashSet<Path>, problems: &mut Problems) {
+    let (path, message) = match error.fault {
+        Fault::Unknown { name, expected } => {
+            (path.to_string(), format!("unknown field `{name}`; {}", choose(&name, expected)))
+        }
+        // Repeated only where it is nearly a known word: anything else may be a secret in the wrong place.
+        Fault::UnknownVariant { name, expected } => match nearest(&name, expected.iter().copied()) {
+            Some(near) => (path.to_string(), format!("unknown value `{name}`; did you mean `{near}`?")),
+            None => (path.to_string(), format!("unknown value; {}", choose(&name, expected))),
+        },
+        Fault::Missing(field) if left_out.contains(&path.key(field)) => return,
+        Fault::Missing(field) => (path.key(field).to_string(), "is required".to_owned()),
+        Fault::Other(message) => (path.to_string(), message),
+    };
+    if !problems.iter().any(|known| known.path == path && known.message == message) {
+        problems.add(path, message);
+    }
 }
 
 fn choose(name: &str, expected: &[&'static str]) -> String {

@@ -1,83 +1,65 @@
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
-use super::{HealthCheckConfig, MountSource, Probe, SecretTarget, WorkerSpec, labels};
-use crate::{quantity::Cpu, settings::Problems};
+use crate::{
+    model::{HealthCheckConfig, MountSource, Probe, SecretTarget, WorkerSpec, labels},
+    settings::Problems,
+};
 
-/// What a configuration must obey beyond its form.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct ValidationRules {
-    /// The least CPU that may be asked for. Default: 0.1 cores.
-    pub min_cpu: Cpu,
+/// What is wrong whatever the rules: values that contradict each other or cannot be meant.
+pub(in crate::model) fn check_form(spec: &WorkerSpec) -> Problems {
+    let mut problems = Problems::new();
+    command(spec, &mut problems);
+    resources(spec, &mut problems);
+    environment(spec, &mut problems);
+    mounts(spec, &mut problems);
+    ports(spec, &mut problems);
+    for (n, check) in spec.health_checks.iter().enumerate() {
+        health_check(check, &format!("health_checks[{n}]"), &mut problems);
+    }
+    if let Some(scaling) = &spec.scaling {
+        problems.require(
+            scaling.max >= scaling.min.max(1),
+            "scaling.max",
+            format!("must be at least 1 and at least `min` ({})", scaling.min),
+        );
+    }
+    metadata(spec, &mut problems);
+    problems
 }
 
-impl Default for ValidationRules {
-    fn default() -> Self {
-        Self { min_cpu: Cpu::from_millis(100) }
+fn resources(spec: &WorkerSpec, problems: &mut Problems) {
+    let resources = &spec.resources;
+    if let (Some(request), Some(limit)) = (resources.cpu_request, resources.cpu_limit) {
+        problems.require(
+            request <= limit,
+            "resources.cpu_request",
+            format!("{request} exceeds the limit of {limit}"),
+        );
     }
-}
-
-impl ValidationRules {
-    /// The default rules with another least CPU.
-    #[must_use]
-    pub fn with_min_cpu(mut self, min_cpu: Cpu) -> Self {
-        self.min_cpu = min_cpu;
-        self
+    if let (Some(request), Some(limit)) = (resources.memory_request, resources.memory_limit) {
+        problems.require(
+            request <= limit,
+            "resources.memory_request",
+            format!("{request} exceeds the limit of {limit}"),
+        );
     }
-
-    /// All that is wrong with the fields.
-    pub fn check(&self, spec: &WorkerSpec) -> Problems {
-        let mut problems = Problems::new();
-        command(spec, &mut problems);
-        self.resources(spec, &mut problems);
-        environment(spec, &mut problems);
-        mounts(spec, &mut problems);
-        ports(spec, &mut problems);
-        for (n, check) in spec.health_checks.iter().enumerate() {
-            health_check(check, &format!("health_checks[{n}]"), &mut problems);
-        }
-        if let Some(scaling) = &spec.scaling {
-            problems.require(
-                scaling.max >= scaling.min.max(1),
-                "scaling.max",
-                format!("must be at least 1 and at least `min` ({})", scaling.min),
-            );
-        }
-        metadata(spec, &mut problems);
-        problems
+    for (path, cpu) in [("cpu_request", resources.cpu_request), ("cpu_limit", resources.cpu_limit)] {
+        problems.require(
+            cpu.is_none_or(|cpu| cpu.millis() > 0),
+            format!("resources.{path}"),
+            "must not be 0; leave it out for none",
+        );
     }
-
-    fn resources(&self, spec: &WorkerSpec, problems: &mut Problems) {
-        let resources = &spec.resources;
-        for (path, cpu) in [("cpu_request", resources.cpu_request), ("cpu_limit", resources.cpu_limit)] {
-            if let Some(cpu) = cpu.filter(|cpu| *cpu < self.min_cpu) {
-                problems.add(
-                    format!("resources.{path}"),
-                    format!("{cpu} is below the minimum of {}", self.min_cpu),
-                );
-            }
-        }
-        if let (Some(request), Some(limit)) = (resources.cpu_request, resources.cpu_limit) {
-            problems.require(
-                request <= limit,
-                "resources.cpu_request",
-                format!("{request} exceeds the limit of {limit}"),
-            );
-        }
-        if let (Some(request), Some(limit)) = (resources.memory_request, resources.memory_limit) {
-            problems.require(
-                request <= limit,
-                "resources.memory_request",
-                format!("{request} exceeds the limit of {limit}"),
-            );
-        }
-        let zero = [resources.memory_request, resources.memory_limit]
-            .into_iter()
-            .flatten()
-            .any(|size| size.bytes() == 0);
-        problems.require(!zero, "resources", "memory must not be 0; leave it out for no limit");
-        problems.require(resources.pids_limit != Some(0), "resources.pids_limit", "must be at least 1");
+    for (path, size) in
+        [("memory_request", resources.memory_request), ("memory_limit", resources.memory_limit)]
+    {
+        problems.require(
+            size.is_none_or(|size| size.bytes() > 0),
+            format!("resources.{path}"),
+            "must not be 0; leave it out for none",
+        );
     }
+    problems.require(resources.pids_limit != Some(0), "resources.pids_limit", "must be at least 1");
 }
 
 fn command(spec: &WorkerSpec, problems: &mut Problems) {
@@ -120,14 +102,15 @@ fn environment(spec: &WorkerSpec, problems: &mut Problems) {
                 problems.require(
                     name_is_good(name),
                     format!("{path}.target"),
-                    format!("`{name}` cannot be a variable's name"),
+                    // Not `NAME=…` as a whole: what follows may be the secret itself.
+                    format!("`{}` cannot be a variable's name", named(name)),
                 );
                 problems.require(
                     !spec.environment.contains_key(name),
                     format!("{path}.target"),
                     format!("the variable `{name}` stands in `environment` too"),
                 );
-                name
+                name.clone()
             }
             SecretTarget::File { path: file } => {
                 let climbs = file.split('/').any(|part| part == "..");
@@ -136,15 +119,28 @@ fn environment(spec: &WorkerSpec, problems: &mut Problems) {
                     format!("{path}.target"),
                     format!("`{file}` is not a usable path"),
                 );
-                file
+                plain(file)
             }
         };
+        let message = format!("`{}` is the target of two secrets", named(&target));
         problems.require(
-            targets.insert(target),
+            targets.insert((matches!(secret.target, SecretTarget::File { .. }), target)),
             format!("{path}.target"),
-            format!("`{target}` is the target of two secrets"),
+            message,
         );
     }
+}
+
+/// The part of a variable's name that may be repeated in a message.
+fn named(name: &str) -> String {
+    name.split_once('=').map_or_else(|| name.to_owned(), |(name, _)| format!("{name}=…"))
+}
+
+/// A path without the slashes and dots that make no difference.
+fn plain(path: &str) -> String {
+    let root = if path.starts_with('/') { "/" } else { "" };
+    let parts: Vec<_> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    format!("{root}{}", parts.join("/"))
 }
 
 fn mounts(spec: &WorkerSpec, problems: &mut Problems) {
@@ -153,7 +149,7 @@ fn mounts(spec: &WorkerSpec, problems: &mut Problems) {
         let path = format!("mounts[{n}]");
         absolute(&format!("{path}.target"), &mount.target, problems);
         problems.require(
-            targets.insert(&mount.target),
+            targets.insert(plain(&mount.target)),
             format!("{path}.target"),
             format!("`{}` is mounted on twice", mount.target),
         );
@@ -174,7 +170,7 @@ fn mounts(spec: &WorkerSpec, problems: &mut Problems) {
 }
 
 fn ports(spec: &WorkerSpec, problems: &mut Problems) {
-    let (mut inside, mut outside, mut names) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let (mut inside, mut names) = (BTreeSet::new(), BTreeSet::new());
     for (n, port) in spec.ports.iter().enumerate() {
         let path = format!("ports[{n}]");
         problems.require(port.port != 0, format!("{path}.port"), "must lie between 1 and 65535");
@@ -188,11 +184,18 @@ fn ports(spec: &WorkerSpec, problems: &mut Problems) {
             format!("{path}.port"),
             format!("{}/{} is used twice", port.port, port.protocol),
         );
-        if let Some(host_port) = port.host_port {
-            problems.require(
-                outside.insert((host_port, port.protocol, port.host_address)),
+        let other = spec.ports[..n].iter().position(|other| {
+            other.host_port.is_some()
+                && (other.host_port, other.protocol) == (port.host_port, port.protocol)
+                && overlap(other.host_address, port.host_address)
+        });
+        if let (Some(host_port), Some(other)) = (port.host_port, other) {
+            problems.add(
                 format!("{path}.host_port"),
-                format!("{host_port}/{} is used twice", port.protocol),
+                format!(
+                    "{host_port}/{} is used twice: by `ports[{other}]` on the same address",
+                    port.protocol
+                ),
             );
         }
         if let Some(name) = &port.name {
@@ -203,6 +206,13 @@ fn ports(spec: &WorkerSpec, problems: &mut Problems) {
             );
         }
     }
+}
+
+/// Whether two ports of the same number cannot both be listened on. The provider's default may be any address.
+fn overlap(one: Option<IpAddr>, other: Option<IpAddr>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else { return true };
+    let (one, other) = (one.to_canonical(), other.to_canonical());
+    one == other || (one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified()))
 }
 
 fn health_check(check: &HealthCheckConfig, path: &str, problems: &mut Problems) {
@@ -232,11 +242,19 @@ fn health_check(check: &HealthCheckConfig, path: &str, problems: &mut Problems) 
 }
 
 fn metadata(spec: &WorkerSpec, problems: &mut Problems) {
-    for name in spec.metadata.labels.keys() {
-        problems.require(!name.is_empty(), "metadata.labels", "a label needs a name");
+    for (name, value) in &spec.metadata.labels {
+        if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            let message = format!(
+                "{name:?} cannot be a label's name: it is empty or holds spaces or control characters"
+            );
+            problems.add("metadata.labels", message);
+            continue;
+        }
+        let path = format!("metadata.labels.{name}");
+        problems.require(!value.contains(char::is_control), &path, "holds a control character");
         problems.require(
             !name.starts_with(labels::PREFIX),
-            format!("metadata.labels.{name}"),
+            path,
             format!("names that begin with `{}` are the library's own", labels::PREFIX),
         );
     }
