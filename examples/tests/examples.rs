@@ -1,5 +1,7 @@
 //! The examples are run, not only built: each ends well and says what its documentation promises.
 
+#![allow(clippy::unwrap_used)] // A test, its helpers too.
+
 use std::{path::PathBuf, process::Command};
 
 /// The example's binary, which `cargo test` has built beside this test.

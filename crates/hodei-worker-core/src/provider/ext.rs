@@ -77,15 +77,17 @@ pub trait WorkerProviderExt: WorkerProvider {
         }
         let mut listed = false;
         while let Some(change) = changes.next().await {
-            let missing = match change? {
+            let doubtful = match change? {
                 WorkerObservation::Listed(status) | WorkerObservation::Applied(status)
                     if status.worker == *worker =>
                 {
                     listed = true;
-                    if status.as_of >= begun.as_of && condition(&status) {
+                    let fits = condition(&status);
+                    if fits && status.as_of > begun.as_of {
                         return Ok(status);
                     }
-                    false
+                    // Told before we asked, or about then: it may be what was, and it may be what is.
+                    fits
                 }
                 WorkerObservation::Resync => {
                     listed = false;
@@ -95,7 +97,7 @@ pub trait WorkerProviderExt: WorkerProvider {
                 WorkerObservation::Gone(gone) => gone.worker == *worker,
                 _ => false,
             };
-            if missing {
+            if doubtful {
                 let status = self.get_worker_status(worker).await?;
                 if settled(&status) {
                     return Ok(status);

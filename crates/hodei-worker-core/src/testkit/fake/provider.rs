@@ -268,8 +268,8 @@ impl FakeProvider {
 }
 
 fn statuses(platform: &FakePlatform, context: &ConnectContext) -> Vec<Arc<WorkerStatus>> {
-    let now = context.clock.now();
     let state = platform.state();
+    let now = context.clock.now();
     let ours = state.objects.iter().filter(|((installation, _), _)| *installation == context.installation);
     ours.map(|((_, worker), object)| object.status(worker, now)).collect()
 }
@@ -308,8 +308,8 @@ impl WorkerProvider for FakeProvider {
 
     async fn get_worker_status(&self, worker: &WorkerRef) -> Result<Arc<WorkerStatus>> {
         self.call(Operation::Status, async {
-            let now = self.context.clock.now();
             let state = self.platform.state();
+            let now = self.context.clock.now();
             let found = state.objects.get(&self.key(worker)).map(|object| object.status(worker, now));
             Ok(found.unwrap_or_else(|| WorkerStatus::absent(worker, now)))
         })
