@@ -8,7 +8,7 @@ use std::fs;
 use common::{Bed, create_and_start, end, phase, pids, record, script, start, status, text};
 use hodei_worker_core::{
     Capability, ErrorKind, WorkerConfig, WorkerObservation, WorkerPhase, WorkerProvider as _, WorkerRef,
-    model::{Mount, Port, SecretReference},
+    model::{Mount, SecretReference},
     provider::{CreateOptions, DeleteOptions, StartOptions, StopOptions, WatchOptions, WorkerFilter},
     status::{ExitStatus, FailureClass},
 };
@@ -96,16 +96,14 @@ async fn p1_what_does_not_fit_is_refused_before_anything_is_created() {
     let create = async |config: WorkerConfig| {
         provider.create_worker(&config, &CreateOptions::default()).await.unwrap_err()
     };
-    let several = script("a", "true")
-        .working_dir("/no/such/folder")
-        .port(Port::tcp(80).on_host_port(8080))
-        .secret(SecretReference::file("key", "/etc/key"));
+    let several =
+        script("a", "true").working_dir("/no/such/folder").secret(SecretReference::file("key", "/etc/key"));
     let mut options = ProcessOptions::default();
     options.user = Some("no-such-user".into());
     let error = create(several.options(&options).build().unwrap()).await;
     assert_eq!(error.kind(), ErrorKind::Config);
     let problems: Vec<_> = error.problems().unwrap().iter().map(|problem| problem.path.as_str()).collect();
-    let expected = ["working_dir", "ports[0].host_port", "secrets[0].target", "options.process.user"];
+    let expected = ["working_dir", "secrets[0].target", "options.process.user"];
     assert_eq!(problems, expected, "{error}");
 
     let image = WorkerConfig::builder("a").image("app:1").build().unwrap();
@@ -114,7 +112,7 @@ async fn p1_what_does_not_fit_is_refused_before_anything_is_created() {
     assert!(error.to_string().contains("`images`"), "{error}");
     let mount = script("a", "true").mount(Mount::bind("/tmp", "/data")).build().unwrap();
     let error = create(mount).await;
-    assert!(error.kind() == ErrorKind::Unsupported && error.to_string().contains("`volumes`"), "{error}");
+    assert!(error.kind() == ErrorKind::Unsupported && error.to_string().contains("`host_paths`"), "{error}");
     assert!(provider.list_workers(&WorkerFilter::all()).await.unwrap().workers.is_empty());
     bed.clean().await;
 }

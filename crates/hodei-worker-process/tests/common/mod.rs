@@ -151,7 +151,10 @@ pub(crate) async fn create_and_start(
 
 /// The status once the worker has ended.
 pub(crate) async fn end(provider: &ProcessProvider, worker: &WorkerRef) -> Arc<WorkerStatus> {
-    tokio::time::timeout(PATIENCE, provider.wait_for_exit(worker)).await.expect("it does not end").unwrap()
+    match tokio::time::timeout(PATIENCE, provider.wait_for_exit(worker)).await {
+        Ok(ended) => ended.unwrap(),
+        Err(_) => panic!("it does not end: {:?}", status(provider, worker).await),
+    }
 }
 
 pub(crate) async fn status(provider: &ProcessProvider, worker: &WorkerRef) -> Arc<WorkerStatus> {
