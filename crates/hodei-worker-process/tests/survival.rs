@@ -11,7 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Bed, PATIENCE, end, kill, marked, phase, pids, script, start, status, until};
+use common::{
+    Bed, PATIENCE, end, kill, marked, not_root, phase, pids, runtime, script, start, status, trials, until,
+};
 use futures::StreamExt as _;
 use hodei_worker_core::{
     Capability, WorkerObservation, WorkerPhase, WorkerProvider as _, WorkerRef,
@@ -21,7 +23,7 @@ use hodei_worker_core::{
     },
     status::{ExitStatus, FailureClass},
 };
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Completion};
 
 fn main() -> ExitCode {
     hodei_worker_process::init();
@@ -33,15 +35,11 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Rounds of killing are timed; others beside them would only make them slower.
     arguments.test_threads.get_or_insert(2);
-    macro_rules! trials {
-        ($($name:ident),+ $(,)?) => {
-            vec![$(Trial::test(stringify!($name), || { runtime().block_on($name()); Ok(()) })),+]
-        };
-    }
     let trials = trials![
         l6_workers_survive_a_killed_host_and_their_ends_are_exact,
         l6_an_unprivileged_host_does_the_same,
         l6_an_escapee_dies_with_its_worker,
+        l6_an_escapee_dies_with_its_unprivileged_worker,
         l6_a_worker_without_a_supervisor_is_found_and_ended,
         l6_an_end_that_nobody_saw_is_no_success,
         l6_a_supervisor_obeys_the_system,
@@ -51,10 +49,6 @@ fn main() -> ExitCode {
         l6_attached_workers_of_a_dead_host_are_found,
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
 /// Another host of the installation, which does what it is told and then waits to be killed.
@@ -121,12 +115,12 @@ async fn l6_workers_survive_a_killed_host_and_their_ends_are_exact() {
     survive(None).await;
 }
 
-async fn l6_an_unprivileged_host_does_the_same() {
-    if rustix::process::geteuid().is_root() {
-        survive(Some(65534)).await;
-    } else {
-        eprintln!("the other case was unprivileged already");
+async fn l6_an_unprivileged_host_does_the_same() -> Completion {
+    if let Some(ignored) = not_root() {
+        return ignored;
     }
+    survive(Some(65534)).await;
+    Completion::Completed
 }
 
 async fn survive(uid: Option<u32>) {
@@ -189,19 +183,22 @@ async fn l6_an_escapee_dies_with_its_worker() {
     provider.stop_worker(&worker, &StopOptions::kill()).await.unwrap();
     assert_eq!(marked(bed.installation.as_str()), Vec::<i32>::new());
     bed.clean().await;
+}
 
-    // Without control groups, as whoever is not root has it.
-    if rustix::process::geteuid().is_root() {
-        let bed = hooked();
-        fs::create_dir_all(&bed.folder).unwrap();
-        chown(&bed.folder, Some(65534), Some(65534)).unwrap();
-        let host = Host::spawn(&bed, "start", "a", &format!("{ESCAPE} exit 3"), Some(65534));
-        let worker = WorkerRef::first("a".parse().unwrap());
-        until(|| bed.state().join("exits").exists() && common::record(&bed, "exits", &worker).is_some())
-            .await;
-        assert_eq!(marked(bed.installation.as_str()), Vec::<i32>::new());
-        host.kill();
+/// Without control groups, as whoever is not root has it.
+async fn l6_an_escapee_dies_with_its_unprivileged_worker() -> Completion {
+    if let Some(ignored) = not_root() {
+        return ignored;
     }
+    let bed = hooked();
+    fs::create_dir_all(&bed.folder).unwrap();
+    chown(&bed.folder, Some(65534), Some(65534)).unwrap();
+    let host = Host::spawn(&bed, "start", "a", &format!("{ESCAPE} exit 3"), Some(65534));
+    let worker = WorkerRef::first("a".parse().unwrap());
+    until(|| bed.state().join("exits").exists() && common::record(&bed, "exits", &worker).is_some()).await;
+    assert_eq!(marked(bed.installation.as_str()), Vec::<i32>::new());
+    host.kill();
+    Completion::Completed
 }
 
 async fn l6_a_worker_without_a_supervisor_is_found_and_ended() {

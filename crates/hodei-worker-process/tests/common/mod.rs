@@ -1,6 +1,6 @@
 //! What the tests of real processes share: an installation of their own, which is gone afterwards.
 // Each test file uses a part, and a test may panic.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
+#![allow(dead_code, unused_imports, unused_macros, clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
     fs,
@@ -17,6 +17,7 @@ use hodei_worker_core::{
     provider::{CreateOptions, DeleteOptions, StartOptions, WorkerFilter},
 };
 use hodei_worker_process::{ProcessProvider, ProcessSettings, Survival};
+use libtest_mimic::Completion;
 
 /// An installation with folders of its own.
 pub(crate) struct Bed {
@@ -150,7 +151,10 @@ pub(crate) async fn create_and_start(
 
 /// The status once the worker has ended.
 pub(crate) async fn end(provider: &ProcessProvider, worker: &WorkerRef) -> Arc<WorkerStatus> {
-    tokio::time::timeout(PATIENCE, provider.wait_for_exit(worker)).await.expect("it does not end").unwrap()
+    match tokio::time::timeout(PATIENCE, provider.wait_for_exit(worker)).await {
+        Ok(ended) => ended.unwrap(),
+        Err(_) => panic!("it does not end: {:?}", status(provider, worker).await),
+    }
 }
 
 pub(crate) async fn status(provider: &ProcessProvider, worker: &WorkerRef) -> Arc<WorkerStatus> {
@@ -194,4 +198,45 @@ pub(crate) async fn until(condition: impl Fn() -> bool) {
 pub(crate) async fn text(provider: &ProcessProvider, worker: &WorkerRef) -> String {
     let all = hodei_worker_core::provider::LogOptions::all();
     String::from_utf8_lossy(&provider.collect_logs(worker, &all).await.unwrap()).into_owned()
+}
+
+/// A list of trials, one for each of these async functions.
+macro_rules! trials {
+    ($($name:ident),+ $(,)?) => { vec![$(crate::common::trial(stringify!($name), $name)),+] };
+}
+pub(crate) use trials;
+
+/// A trial on a runtime of its own.
+pub(crate) fn trial<T: Outcome>(
+    name: &str,
+    test: impl AsyncFnOnce() -> T + Send + 'static,
+) -> libtest_mimic::Trial {
+    libtest_mimic::Trial::ignorable_test(name, || Ok(runtime().block_on(test()).completion()))
+}
+
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// What a test of a trial returns: nothing, or whether it could be shown here.
+pub(crate) trait Outcome {
+    fn completion(self) -> Completion;
+}
+
+impl Outcome for () {
+    fn completion(self) -> Completion {
+        Completion::Completed
+    }
+}
+
+impl Outcome for Completion {
+    fn completion(self) -> Completion {
+        self
+    }
+}
+
+/// The report of a test that needs root where there is none.
+pub(crate) fn not_root() -> Option<Completion> {
+    let ignored = || Completion::ignored_with("only root can act as another user");
+    (!rustix::process::geteuid().is_root()).then(ignored)
 }
