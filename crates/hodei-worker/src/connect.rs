@@ -3,6 +3,7 @@ use std::sync::Arc;
 use hodei_worker_core::{
     ConnectContext, ProviderConfig, ProviderFactory, ProviderSettings, Result, WorkerProvider,
     error::Error,
+    model::ValidationRules,
     policy::{PolicySettings, Stack},
     settings::Problems,
 };
@@ -21,6 +22,33 @@ pub fn factory() -> ProviderFactory {
     #[cfg(feature = "docker")]
     let factory = factory.with::<hodei_worker_docker::DockerSettings>();
     factory
+}
+
+/// Rules of validation that know the typed options of every provider of this build: with them a configuration that is
+/// read from data has its options checked with everything else, and a misspelt provider is refused.
+///
+/// # Examples
+/// ```
+/// # #[cfg(feature = "process")]
+/// # fn example() -> hodei_worker::Result<()> {
+/// use hodei_worker::WorkerConfig;
+/// let data = serde_json::json!({
+///     "worker_id": "a",
+///     "command": ["true"],
+///     "options": {"proces": {}},
+/// });
+/// let error = WorkerConfig::from_value_with(&data, &hodei_worker::rules()).unwrap_err();
+/// assert!(error.to_string().contains("did you mean `process`?"));
+/// # Ok(()) }
+/// # #[cfg(feature = "process")] example().unwrap();
+/// ```
+pub fn rules() -> ValidationRules {
+    let rules = ValidationRules::default();
+    #[cfg(feature = "process")]
+    let rules = rules.with_options::<hodei_worker_process::ProcessOptions>();
+    #[cfg(feature = "docker")]
+    let rules = rules.with_options::<hodei_worker_docker::DockerOptions>();
+    rules
 }
 
 /// Connects to a provider of a known type, and puts the standard policies around it.

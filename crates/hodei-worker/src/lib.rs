@@ -13,7 +13,7 @@ mod connect;
 
 pub use hodei_worker_core::*;
 
-pub use connect::{connect, connect_with, factory, open};
+pub use connect::{connect, connect_with, factory, open, rules};
 
 /// Workers as local processes.
 #[cfg(feature = "process")]
