@@ -1,6 +1,6 @@
-use super::{CaseContext, CaseResult, Program, cases, check, check_eq};
+use super::{CaseContext, CaseResult, PATIENCE, Program, cases, check, check_eq};
 use crate::{
-    provider::{StartOptions, StopOptions, WorkerFilter},
+    provider::{CreateOptions, DeleteOptions, StartOptions, StopOptions, WorkerFilter},
     status::{ExitStatus, WorkerPhase},
 };
 
@@ -9,6 +9,8 @@ cases! {
     l6_workers_outlive_the_provider_that_started_them [Logs, SurvivesHost];
     l6_an_exit_is_known_to_a_host_that_came_later [Logs, SurvivesHost, KeepsStopped];
     l6_two_hosts_start_it_once [Logs, SurvivesHost];
+    l6_a_job_that_another_host_ran_is_not_run_again [Logs, KeepsStopped, DeferredStart];
+    l6_a_worker_that_another_host_made_anew_is_found [Logs, KeepsStopped, DeferredStart];
 }
 
 async fn l6_another_host_of_the_installation_sees_the_same(cx: CaseContext) -> CaseResult {
@@ -56,5 +58,30 @@ async fn l6_two_hosts_start_it_once(cx: CaseContext) -> CaseResult {
     second?;
     cx.says(&worker, "ready").await?;
     check_eq!(cx.count(&worker, "ready").await?, 1);
+    Ok(())
+}
+
+async fn l6_a_job_that_another_host_ran_is_not_run_again(cx: CaseContext) -> CaseResult {
+    let worker = cx.create("a", &Program::Exit(0)).await?;
+    cx.another_host().await?.start_worker(&worker, &StartOptions::default()).await?;
+    let before = cx.ended(&worker).await?;
+    // This host made it and has never seen it start.
+    cx.start(&worker).await?;
+    check_eq!(cx.ended(&worker).await?.run, before.run);
+    check_eq!(cx.count(&worker, "run").await?, 1);
+    Ok(())
+}
+
+async fn l6_a_worker_that_another_host_made_anew_is_found(cx: CaseContext) -> CaseResult {
+    let worker = cx.run_ready("a", &Program::ObeyTerm(1)).await?;
+    let host = cx.another_host().await?;
+    host.delete_worker(&worker, &DeleteOptions::default()).await?;
+    let config = cx.builder("a", &Program::ObeyTerm(2)).build()?;
+    host.create_worker(&config, &CreateOptions::default()).await?;
+    host.start_worker(&worker, &StartOptions::default()).await?;
+    // What this host remembers of it is of an object that is gone.
+    cx.says(&worker, "ready").await?;
+    cx.provider().stop_worker(&worker, &StopOptions::within(PATIENCE)).await?;
+    check_eq!(host.get_worker_status(&worker).await?.exit, Some(ExitStatus::Code(2)));
     Ok(())
 }

@@ -13,6 +13,7 @@ cases! {
     p1_start_at_once_many_times_runs_it_once [Logs, KeepsStopped];
     p1_restart_after_the_last_run_runs_it_once_more [Logs, RestartInPlace, KeepsStopped];
     p1_restart_with_an_old_token_runs_nothing [Logs, RestartInPlace, KeepsStopped];
+    p1_restart_while_it_runs_is_a_conflict [Logs, RestartInPlace];
     p1_restart_of_a_running_worker [Logs, RestartInPlace];
     p1_start_of_what_is_missing_is_not_found [];
     p1_start_reports_its_times [KeepsStopped];
@@ -83,6 +84,17 @@ async fn p1_restart_with_an_old_token_runs_nothing(cx: CaseContext) -> CaseResul
     let last = cx.ended(&worker).await?;
     check_eq!(last.run, second.run);
     check_eq!(cx.count(&worker, "run").await?, 2);
+    Ok(())
+}
+
+async fn p1_restart_while_it_runs_is_a_conflict(cx: CaseContext) -> CaseResult {
+    let worker = cx.run_ready("a", &Program::ObeyTerm(0)).await?;
+    let run = cx.until(&worker, "running", |status| status.phase == WorkerPhase::Running).await?.run.clone();
+    let result = cx.provider().start_worker(&worker, &StartOptions::after(run.clone())).await;
+    fails_with(ErrorKind::Conflict, result)?;
+    let status = cx.provider().get_worker_status(&worker).await?;
+    check_eq!((status.phase, &status.run), (WorkerPhase::Running, &run));
+    check_eq!(cx.count(&worker, "ready").await?, 1);
     Ok(())
 }
 
