@@ -40,16 +40,17 @@ impl Shared {
         filter: &WorkerFilter,
     ) -> Result<BoxStream<'static, Result<WorkerObservation>>> {
         // Opened here, so that an engine that cannot be reached is an error of this call.
-        let source = if self.hub.watches() == 0 { Some(self.open_events(None).await?) } else { None };
+        let source =
+            if self.hub.watches() == 0 { Some(self.open_events(None, &EVENTS).await?) } else { None };
         let shared = Arc::clone(self);
         Ok(self.hub.subscribe(filter.clone(), move |feed| drive(shared, feed, source)))
     }
 
-    async fn open_events(&self, since: Option<Timestamp>) -> Result<Events> {
+    pub(crate) async fn open_events(&self, since: Option<Timestamp>, actions: &[&str]) -> Result<Events> {
         let since = since.unwrap_or_else(|| self.context.clock.now() - OVERLAP);
         let filters = serde_json::json!({
             "type": ["container"],
-            "event": EVENTS,
+            "event": actions,
             "label": names::label_filter(self.installation(), []),
         });
         let since = format!("{}.{:09}", since.as_second(), since.subsec_nanosecond());
@@ -64,7 +65,7 @@ impl Shared {
 }
 
 /// The engine's event stream.
-struct Events {
+pub(crate) struct Events {
     body: Incoming,
     buffer: BytesMut,
     /// When it was opened, by the engine's clock, in whole seconds.
@@ -73,7 +74,7 @@ struct Events {
 
 impl Events {
     /// The next event. Its end is an error: an engine ends it only when it stops. May be dropped at any time.
-    async fn next(&mut self) -> Result<EventMessage> {
+    pub(crate) async fn next(&mut self) -> Result<EventMessage> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line = self.buffer.split_to(end);
@@ -113,7 +114,7 @@ async fn drive(shared: Arc<Shared>, feed: WatchFeed, mut source: Option<Events>)
     loop {
         let events = match source.take() {
             Some(events) => Ok(events),
-            None => shared.open_events(None).await,
+            None => shared.open_events(None, &EVENTS).await,
         };
         let error = match events {
             Ok(events) => Box::pin(Pump::new(&shared, &feed, events).run(&mut synced, &mut backoff)).await,
@@ -246,7 +247,7 @@ impl<'a> Pump<'a> {
         let (shared, since) = (Arc::clone(self.shared), self.heard);
         async move {
             shared.engine.reconnect()?;
-            let opened = tokio::time::timeout(within.max(SHORTEST), shared.open_events(Some(since)));
+            let opened = tokio::time::timeout(within.max(SHORTEST), shared.open_events(Some(since), &EVENTS));
             opened.await.unwrap_or_else(|_| {
                 Err(Error::new(ErrorKind::Timeout, "the engine does not answer any more"))
             })

@@ -18,7 +18,7 @@ use hodei_worker_core::{
 use crate::{
     DockerSettings, capabilities,
     client::{Engine, SharedEngine},
-    context, image,
+    context, image, kills,
     memory::Memory,
     secret::SecretStore,
     status::Viewpoint,
@@ -42,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) secrets: SecretStore,
     pub(crate) hub: WatchHub,
     pub(crate) pulls: image::Pulls,
+    pub(crate) kills: kills::Kills,
     capabilities: RwLock<Arc<ProviderCapabilities>>,
 }
 
@@ -99,6 +100,7 @@ impl DockerProvider {
             secrets,
             hub: WatchHub::default(),
             pulls: image::Pulls::default(),
+            kills: kills::Kills::default(),
             capabilities: RwLock::new(Arc::new(capabilities)),
         })))
     }

@@ -1,11 +1,15 @@
 //! Named volumes: those that are ours go with the last worker that uses them, others' never.
 
-use std::collections::HashMap;
-
-use bollard::query_parameters::{ListVolumesOptionsBuilder, RemoveVolumeOptions};
+use bollard::models::{Volume, VolumeListResponse};
 use hodei_worker_core::Result;
+use http::Method;
 
-use crate::{error::status, names, provider::Shared};
+use crate::{
+    client::query,
+    error::{EngineResult, status},
+    names,
+    provider::Shared,
+};
 
 impl Shared {
     /// The names of this installation's volumes with these labels.
@@ -13,17 +17,17 @@ impl Shared {
         &self,
         wanted: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Vec<String>> {
-        let filters = HashMap::from([("label", names::label_filter(self.installation(), wanted))]);
-        let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
-        let listed = self.engine.docker().list_volumes(Some(options)).await;
+        let filters = serde_json::json!({"label": names::label_filter(self.installation(), wanted)});
+        let query = query(&[("filters", &filters.to_string())]);
+        let listed: EngineResult<VolumeListResponse> = self.engine.get("/volumes", &query).await;
         let volumes = listed.map_err(|error| self.engine.error(error))?.volumes.unwrap_or_default();
         Ok(volumes.into_iter().map(|volume| volume.name).collect())
     }
 
     /// Removes a volume if it is ours and nobody uses it.
     pub(crate) async fn remove_volume(&self, name: &str) -> Result<()> {
-        let docker = self.engine.docker();
-        let volume = match docker.inspect_volume(name).await {
+        let path = format!("/volumes/{name}");
+        let volume: Volume = match self.engine.get(&path, "").await {
             Ok(volume) => volume,
             Err(error) if status(&error) == Some(404) => return Ok(()),
             Err(error) => return Err(self.engine.error(error)),
@@ -31,7 +35,7 @@ impl Shared {
         if names::ownership(self.installation(), Some(&volume.labels)).is_none() {
             return Ok(());
         }
-        match docker.remove_volume(name, None::<RemoveVolumeOptions>).await {
+        match self.engine.command(Method::DELETE, &path, "").await {
             // 409: another container uses it.
             Err(error) if !matches!(status(&error), Some(404 | 409)) => Err(self.engine.error(error)),
             _ => Ok(()),

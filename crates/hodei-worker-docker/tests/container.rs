@@ -423,7 +423,7 @@ async fn d7_a_missing_secret_or_an_open_variable_is_refused_before_anything_exis
     on_engine("nosecret", |bench| async move {
         let missing = SecretReference::file("no/such", "/run/secrets/db");
         let open = SecretReference::variable("db/password", "PASSWORD");
-        for (secret, kind) in [(missing, ErrorKind::NotFound), (open.clone(), ErrorKind::Config)] {
+        for (secret, kind) in [(missing, ErrorKind::Config), (open.clone(), ErrorKind::Config)] {
             let config = bench.script("a", "true").secret(secret).build().unwrap();
             let error = bench.provider.create_worker(&config, &CreateOptions::default()).await.unwrap_err();
             assert_eq!(error.kind(), kind, "{error}");

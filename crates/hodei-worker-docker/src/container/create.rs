@@ -64,7 +64,7 @@ impl Shared {
                     id: Some(Arc::clone(&id)),
                     state: if fresh { Known::NeverRun } else { Known::Nothing },
                     made: Some(Arc::new(spec::made(config, &self.settings, &typed))),
-                    asked: None,
+                    ..Facts::default()
                 };
                 self.memory.of(worker).know(facts);
                 Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), &*id))
@@ -155,10 +155,8 @@ impl Shared {
     /// Not by bollard, which logs the body, secret variables included.
     async fn post(&self, name: &str, body: &[u8]) -> Result<Arc<str>, EngineError> {
         let path = query(&[("name", name)]);
-        let answer =
-            self.engine.request(Method::POST, "/containers/create", &path, Some(body.to_vec())).await?;
-        let bytes = http_body_util::BodyExt::collect(answer.into_body()).await?.to_bytes();
-        let created: ContainerCreateResponse = serde_json::from_slice(&bytes)?;
+        let answer = self.engine.call(Method::POST, "/containers/create", &path, Some(body.to_vec())).await?;
+        let created: ContainerCreateResponse = answer.value;
         for warning in &created.warnings {
             tracing::warn!(container = name, warning, "the engine warns about a creation");
         }
