@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -19,6 +19,7 @@ use hodei_worker_core::{
 use http::Method;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{backoff::Backoff, client::query, names, provider::Shared};
 
@@ -131,6 +132,31 @@ async fn drive(shared: Arc<Shared>, feed: WatchFeed, mut source: Option<Events>)
     }
 }
 
+/// Containers that an open watch is to look at although the engine sends no event of them.
+#[derive(Debug, Default)]
+pub(crate) struct Nudges(Mutex<Option<UnboundedSender<String>>>);
+
+impl Nudges {
+    /// From now on to this watch.
+    fn open(&self) -> UnboundedReceiver<String> {
+        let (send, receive) = unbounded_channel();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(send);
+        receive
+    }
+}
+
+impl Shared {
+    /// Has an open watch look at a container: an engine sends no event of a start that failed before there was a
+    /// process.
+    pub(crate) fn look_again(&self, id: &str) {
+        let nudges = self.nudges.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(watch) = &*nudges {
+            // Without a watch there is nobody to tell.
+            watch.send(id.to_owned()).ok();
+        }
+    }
+}
+
 type Inspection = (String, Result<Option<Arc<WorkerStatus>>>);
 
 /// One connection's worth of events.
@@ -138,6 +164,7 @@ struct Pump<'a> {
     shared: &'a Arc<Shared>,
     feed: &'a WatchFeed,
     events: Events,
+    nudges: UnboundedReceiver<String>,
     /// The time of the newest event, or of the opening.
     heard: Timestamp,
     /// Up to this time, all has been heard over an earlier connection.
@@ -158,6 +185,7 @@ impl<'a> Pump<'a> {
             feed,
             heard: events.opened,
             known: None,
+            nudges: shared.nudges.open(),
             events,
             waiting: VecDeque::new(),
             looking: HashMap::new(),
@@ -213,6 +241,7 @@ impl<'a> Pump<'a> {
                     }
                     silence.as_mut().reset(tokio::time::Instant::now() + interval);
                 }
+                Some(id) = self.nudges.recv() => self.wait_for(id),
                 Some((id, seen)) = self.inspections.next() => {
                     if let Err(error) = self.seen(id, seen) {
                         return error;
@@ -280,12 +309,17 @@ impl<'a> Pump<'a> {
             }
             return Some(Gone::new(ownership.worker, id, self.shared.context.clock.now()));
         }
+        self.wait_for(id);
+        None
+    }
+
+    /// Has a container looked at, after what is being looked at now.
+    fn wait_for(&mut self, id: String) {
         if let Some(again) = self.looking.get_mut(&id) {
             *again = true;
         } else if !self.waiting.contains(&id) {
             self.waiting.push_back(id);
         }
-        None
     }
 
     fn look(&mut self) {

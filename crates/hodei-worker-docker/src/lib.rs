@@ -22,6 +22,8 @@
 //!   session is dropped: the engine has no request to end it.
 //! - Secrets are files in memory on an engine of this machine. An engine in the network sees none of our files, so that
 //!   the capability is missing there.
+//! - An engine sends no event of a start that fails before there is a process. The watch of the host that made it
+//!   tells it all the same; other hosts see it when they look.
 //! - Nothing is retried, save a request that an idle connection turned out not to have sent.
 //!
 //! # Examples

@@ -18,7 +18,9 @@ use hodei_worker_core::{
 use crate::{
     DockerSettings, capabilities,
     client::{Engine, SharedEngine},
-    context, image, kills,
+    context,
+    events::Nudges,
+    image, kills,
     memory::Memory,
     secret::SecretStore,
     status::Viewpoint,
@@ -43,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) hub: WatchHub,
     pub(crate) pulls: image::Pulls,
     pub(crate) kills: kills::Kills,
+    pub(crate) nudges: Nudges,
     capabilities: RwLock<Arc<ProviderCapabilities>>,
 }
 
@@ -101,6 +104,7 @@ impl DockerProvider {
             hub: WatchHub::default(),
             pulls: image::Pulls::default(),
             kills: kills::Kills::default(),
+            nudges: Nudges::default(),
             capabilities: RwLock::new(Arc::new(capabilities)),
         })))
     }

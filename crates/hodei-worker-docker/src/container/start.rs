@@ -108,7 +108,9 @@ impl Shared {
 
     /// Why the engine did not start it: gone, or the engine's own record of the attempt, by its code.
     async fn not_started(&self, worker: &WorkerRef, id: &str, error: EngineError) -> Error {
-        let Some(status) = error::status(&error) else { return self.engine.error(error) };
+        if error::status(&error).is_none() {
+            return self.engine.error(error);
+        }
         let inspected = match self.inspect(id).await {
             Ok(Some(inspected)) => inspected,
             Ok(None) => {
@@ -117,6 +119,8 @@ impl Shared {
             }
             Err(unreachable) => return unreachable,
         };
+        // The engine sends no event of a start that fails before there is a process.
+        self.look_again(id);
         let state = inspected.state.clone().unwrap_or_default();
         if !status::start_failed(&state) {
             return self.engine.error(error);
@@ -128,11 +132,8 @@ impl Shared {
                 Error::config("command", format!("the command `{command}` {why} in the container"))
                     .with_context("engine", words(&error))
             }
-            _ => Error::new(
-                ErrorKind::Config,
-                format!("the engine cannot start the container: {}", words(&error)),
-            )
-            .with_context("status", status),
+            // A port that is taken, a device that is busy: the same start may work later. The run did not begin.
+            _ => self.engine.error(error),
         }
     }
 }
