@@ -1,7 +1,7 @@
 //! Named volumes: those that are ours go with the last worker that uses them, others' never.
 
 use bollard::models::{Volume, VolumeListResponse};
-use hodei_worker_core::Result;
+use hodei_worker_core::{Result, Timestamp, WorkerRef, model::Ownership};
 use http::Method;
 
 use crate::{
@@ -26,14 +26,38 @@ impl Shared {
 
     /// Removes a volume if it is ours and nobody uses it.
     pub(crate) async fn remove_volume(&self, name: &str) -> Result<()> {
+        self.remove_volume_if(name, |_, _| true).await
+    }
+
+    /// Removes a volume that was made for this worker since then: an older one was kept on purpose.
+    pub(crate) async fn remove_new_volume(
+        &self,
+        name: &str,
+        worker: &WorkerRef,
+        since: Timestamp,
+    ) -> Result<()> {
+        self.remove_volume_if(name, |volume, ownership| {
+            let made = volume.created_at.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
+            // The engine tells whole seconds.
+            ownership.worker == *worker && made.is_some_and(|made| made.as_second() >= since.as_second())
+        })
+        .await
+    }
+
+    async fn remove_volume_if(
+        &self,
+        name: &str,
+        is_it: impl FnOnce(&Volume, &Ownership) -> bool,
+    ) -> Result<()> {
         let path = format!("/volumes/{name}");
         let volume: Volume = match self.engine.get(&path, "").await {
             Ok(volume) => volume,
             Err(error) if status(&error) == Some(404) => return Ok(()),
             Err(error) => return Err(self.engine.error(error)),
         };
-        if names::ownership(self.installation(), Some(&volume.labels)).is_none() {
-            return Ok(());
+        match names::ownership(self.installation(), Some(&volume.labels)) {
+            Some(ownership) if is_it(&volume, &ownership) => {}
+            _ => return Ok(()),
         }
         match self.engine.command(Method::DELETE, &path, "").await {
             // 409: another container uses it.
