@@ -14,7 +14,7 @@ pub(crate) async fn detect(
     secrets: &SecretStore,
     settings: &DockerSettings,
 ) -> Result<ProviderCapabilities> {
-    let info = engine.docker().info().await.map_err(|error| engine.error(error))?;
+    let info: SystemInfo = engine.get("/info", "").await.map_err(|error| engine.error(error))?;
     secrets.set_remapped(has_option(&info, "userns"));
     let mut all = describe(&info, version, secrets.available(), settings);
     if engine.forgets_line_feeds(&settings.log_driver) {

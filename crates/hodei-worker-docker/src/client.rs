@@ -8,11 +8,12 @@ use std::{
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, ClientVersion, Docker, body_full, models::SystemVersion};
 use bytes::Bytes;
-use hodei_worker_core::{Error, ErrorKind, Result};
+use hodei_worker_core::{Error, ErrorKind, Result, Timestamp};
 use http::{Method, Request, Response};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use rustls::ClientConfig;
+use serde::de::DeserializeOwned;
 
 use crate::{
     DockerSettings,
@@ -27,6 +28,27 @@ const OLDEST: (usize, usize) = (1, 40);
 const KEEPS_LINE_FEEDS: (usize, usize) = (1, 42);
 /// For calls that take as long as a pull or a worker's end; whoever waits sets the deadline.
 const LONG: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// No answer that is read whole is longer: a list of some ten thousand containers.
+const LARGEST: usize = 64 << 20;
+
+/// What the engine answered.
+pub(crate) struct Answer<T> {
+    pub(crate) value: T,
+    /// The engine's clock, in whole seconds.
+    pub(crate) date: Option<Timestamp>,
+}
+
+/// The whole of an answer.
+async fn whole(answer: Response<Incoming>) -> EngineResult<Bytes> {
+    match Limited::new(answer.into_body(), LARGEST).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) => Err(match error.downcast::<hyper::Error>() {
+            Ok(broken) => (*broken).into(),
+            Err(endless) => <serde_json::Error as serde::de::Error>::custom(endless).into(),
+        }),
+    }
+}
 
 /// A connection to one engine, with its pool.
 pub(crate) struct Engine {
@@ -60,7 +82,8 @@ impl Engine {
     /// Agrees on an API version: the newest that both sides speak. Old engines refuse what is too new for them, new
     /// ones what is too old.
     pub(crate) async fn negotiate(&self) -> Result<SystemVersion> {
-        let answer = self.send(Method::GET, "/version".to_owned(), None).await.map_err(|error| {
+        let asked = async { whole(self.send(Method::GET, "/version".to_owned(), None).await?).await };
+        let answer = self.in_time(asked).await.map_err(|error| {
             let status = crate::error::status(&error);
             let error = self.error(error);
             match status {
@@ -72,7 +95,8 @@ impl Engine {
                 None => error,
             }
         })?;
-        let version: SystemVersion = self.decode(answer).await?;
+        let version: SystemVersion =
+            serde_json::from_slice(&answer).map_err(|error| self.error(error.into()))?;
         let theirs = version.api_version.as_deref().and_then(parse_version);
         let Some(theirs) = theirs else {
             return Err(Error::new(ErrorKind::Unexpected, "what answers there names no API version")
@@ -154,33 +178,61 @@ impl Engine {
             request = request.header(http::header::CONTENT_TYPE, "application/json");
         }
         let request = request.body(body_full(Bytes::from(body.unwrap_or_default())))?;
-        let answer = tokio::time::timeout(self.timeout, self.http().request(request));
-        let answer = answer.await.map_err(|_| EngineError::RequestTimeoutError)??;
-        let status = answer.status();
-        if status.is_success() {
-            return Ok(answer);
-        }
-        let bytes = answer.into_body().collect().await?.to_bytes();
-        #[derive(serde::Deserialize)]
-        struct Refusal {
-            message: String,
-        }
-        let message = serde_json::from_slice::<Refusal>(&bytes)
-            .map_or_else(|_| String::from_utf8_lossy(&bytes).into_owned(), |refusal| refusal.message);
-        Err(EngineError::DockerResponseServerError { status_code: status.as_u16(), message })
+        let answer = async {
+            let answer = self.http().request(request).await?;
+            let status = answer.status();
+            if status.is_success() {
+                return Ok(answer);
+            }
+            let bytes = whole(answer).await?;
+            #[derive(serde::Deserialize)]
+            struct Refusal {
+                message: String,
+            }
+            let message = serde_json::from_slice::<Refusal>(&bytes)
+                .map_or_else(|_| String::from_utf8_lossy(&bytes).into_owned(), |refusal| refusal.message);
+            Err(EngineError::DockerResponseServerError { status_code: status.as_u16(), message })
+        };
+        self.in_time(answer).await
     }
 
-    /// Reads an answer as JSON.
-    pub(crate) async fn decode<T: serde::de::DeserializeOwned>(
+    /// Gives up on the engine after the time that it has for an answer.
+    async fn in_time<T>(&self, answer: impl Future<Output = EngineResult<T>>) -> EngineResult<T> {
+        tokio::time::timeout(self.timeout, answer).await.unwrap_or(Err(EngineError::RequestTimeoutError))
+    }
+
+    /// A request with its whole answer, which has a limit of time and of size. Unlike bollard, it logs no body: an
+    /// inspected container shows its environment.
+    pub(crate) async fn call<T: DeserializeOwned>(
         &self,
-        answer: Response<Incoming>,
-    ) -> Result<T> {
-        let bytes = answer.into_body().collect().await.map_err(|error| self.error(error.into()))?.to_bytes();
-        serde_json::from_slice(&bytes).map_err(|error| {
-            Error::new(ErrorKind::Unexpected, "the engine's answer makes no sense")
-                .with_context("endpoint", &self.endpoint)
-                .with_source(error)
+        method: Method,
+        path: &str,
+        query: &str,
+        body: Option<Vec<u8>>,
+    ) -> EngineResult<Answer<T>> {
+        self.in_time(async {
+            let answer = self.request(method, path, query, body).await?;
+            let date = answer.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
+            let date = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+            let bytes = whole(answer).await?;
+            Ok(Answer { value: serde_json::from_slice(&bytes)?, date: date.map(|date| date.timestamp()) })
         })
+        .await
+    }
+
+    /// Asks for an object.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, query: &str) -> EngineResult<T> {
+        Ok(self.call(Method::GET, path, query, None).await?.value)
+    }
+
+    /// A request whose answer says no more than that it was carried out.
+    pub(crate) async fn command(&self, method: Method, path: &str, query: &str) -> EngineResult<()> {
+        self.in_time(async { whole(self.request(method, path, query, None).await?).await.map(drop) }).await
+    }
+
+    /// The time that the engine has for an answer.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// What failed, as the library's error.

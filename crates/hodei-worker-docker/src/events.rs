@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -19,6 +19,7 @@ use hodei_worker_core::{
 use http::Method;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{backoff::Backoff, client::query, names, provider::Shared};
 
@@ -40,16 +41,17 @@ impl Shared {
         filter: &WorkerFilter,
     ) -> Result<BoxStream<'static, Result<WorkerObservation>>> {
         // Opened here, so that an engine that cannot be reached is an error of this call.
-        let source = if self.hub.watches() == 0 { Some(self.open_events(None).await?) } else { None };
+        let source =
+            if self.hub.watches() == 0 { Some(self.open_events(None, &EVENTS).await?) } else { None };
         let shared = Arc::clone(self);
         Ok(self.hub.subscribe(filter.clone(), move |feed| drive(shared, feed, source)))
     }
 
-    async fn open_events(&self, since: Option<Timestamp>) -> Result<Events> {
+    pub(crate) async fn open_events(&self, since: Option<Timestamp>, actions: &[&str]) -> Result<Events> {
         let since = since.unwrap_or_else(|| self.context.clock.now() - OVERLAP);
         let filters = serde_json::json!({
             "type": ["container"],
-            "event": EVENTS,
+            "event": actions,
             "label": names::label_filter(self.installation(), []),
         });
         let since = format!("{}.{:09}", since.as_second(), since.subsec_nanosecond());
@@ -64,7 +66,7 @@ impl Shared {
 }
 
 /// The engine's event stream.
-struct Events {
+pub(crate) struct Events {
     body: Incoming,
     buffer: BytesMut,
     /// When it was opened, by the engine's clock, in whole seconds.
@@ -73,7 +75,7 @@ struct Events {
 
 impl Events {
     /// The next event. Its end is an error: an engine ends it only when it stops. May be dropped at any time.
-    async fn next(&mut self) -> Result<EventMessage> {
+    pub(crate) async fn next(&mut self) -> Result<EventMessage> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line = self.buffer.split_to(end);
@@ -113,7 +115,7 @@ async fn drive(shared: Arc<Shared>, feed: WatchFeed, mut source: Option<Events>)
     loop {
         let events = match source.take() {
             Some(events) => Ok(events),
-            None => shared.open_events(None).await,
+            None => shared.open_events(None, &EVENTS).await,
         };
         let error = match events {
             Ok(events) => Box::pin(Pump::new(&shared, &feed, events).run(&mut synced, &mut backoff)).await,
@@ -130,6 +132,31 @@ async fn drive(shared: Arc<Shared>, feed: WatchFeed, mut source: Option<Events>)
     }
 }
 
+/// Containers that an open watch is to look at although the engine sends no event of them.
+#[derive(Debug, Default)]
+pub(crate) struct Nudges(Mutex<Option<UnboundedSender<String>>>);
+
+impl Nudges {
+    /// From now on to this watch.
+    fn open(&self) -> UnboundedReceiver<String> {
+        let (send, receive) = unbounded_channel();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(send);
+        receive
+    }
+}
+
+impl Shared {
+    /// Has an open watch look at a container: an engine sends no event of a start that failed before there was a
+    /// process.
+    pub(crate) fn look_again(&self, id: &str) {
+        let nudges = self.nudges.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(watch) = &*nudges {
+            // Without a watch there is nobody to tell.
+            watch.send(id.to_owned()).ok();
+        }
+    }
+}
+
 type Inspection = (String, Reading, Result<Option<Arc<WorkerStatus>>>);
 
 /// One connection's worth of events.
@@ -137,6 +164,7 @@ struct Pump<'a> {
     shared: &'a Arc<Shared>,
     feed: &'a WatchFeed,
     events: Events,
+    nudges: UnboundedReceiver<String>,
     /// The time of the newest event, or of the opening.
     heard: Timestamp,
     /// Up to this time, all has been heard over an earlier connection.
@@ -157,6 +185,7 @@ impl<'a> Pump<'a> {
             feed,
             heard: events.opened,
             known: None,
+            nudges: shared.nudges.open(),
             events,
             waiting: VecDeque::new(),
             looking: HashMap::new(),
@@ -212,6 +241,7 @@ impl<'a> Pump<'a> {
                     }
                     silence.as_mut().reset(tokio::time::Instant::now() + interval);
                 }
+                Some(id) = self.nudges.recv() => self.wait_for(id),
                 Some((id, reading, seen)) = self.inspections.next() => {
                     if let Err(error) = self.seen(id, reading, seen) {
                         return error;
@@ -246,7 +276,7 @@ impl<'a> Pump<'a> {
         let (shared, since) = (Arc::clone(self.shared), self.heard);
         async move {
             shared.engine.reconnect()?;
-            let opened = tokio::time::timeout(within.max(SHORTEST), shared.open_events(Some(since)));
+            let opened = tokio::time::timeout(within.max(SHORTEST), shared.open_events(Some(since), &EVENTS));
             opened.await.unwrap_or_else(|_| {
                 Err(Error::new(ErrorKind::Timeout, "the engine does not answer any more"))
             })
@@ -279,12 +309,17 @@ impl<'a> Pump<'a> {
             }
             return Some(Gone::new(ownership.worker, id, self.shared.context.clock.now()));
         }
+        self.wait_for(id);
+        None
+    }
+
+    /// Has a container looked at, after what is being looked at now.
+    fn wait_for(&mut self, id: String) {
         if let Some(again) = self.looking.get_mut(&id) {
             *again = true;
         } else if !self.waiting.contains(&id) {
             self.waiting.push_back(id);
         }
-        None
     }
 
     fn look(&mut self) {

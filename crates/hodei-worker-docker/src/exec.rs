@@ -3,7 +3,7 @@
 use bollard::{
     container::LogOutput,
     exec::{StartExecOptions, StartExecResults},
-    models::ExecConfig,
+    models::{ExecConfig, ExecInspectResponse, IdResponse},
 };
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
@@ -12,6 +12,7 @@ use hodei_worker_core::{
     provider::{ExecOptions, ExecSession, LogStream},
     status::ExitStatus,
 };
+use http::Method;
 use std::pin::Pin;
 use tokio::io::AsyncWriteExt as _;
 
@@ -32,8 +33,6 @@ impl Shared {
         if program.is_empty() {
             return Err(Error::config("command", "a program is required"));
         }
-        let id = self.id_of(worker).await?;
-        let docker = self.engine.docker();
         let config = ExecConfig {
             attach_stdin: Some(options.stdin),
             attach_stdout: Some(true),
@@ -43,16 +42,8 @@ impl Shared {
             working_dir: options.working_dir.clone(),
             ..ExecConfig::default()
         };
-        let created = docker.create_exec(&id, config).await.map_err(|error| match status(&error) {
-            Some(404) => {
-                self.memory.forget(worker);
-                Error::worker_not_found(worker)
-            }
-            Some(409) => {
-                Error::new(ErrorKind::Conflict, format!("the worker does not run: {}", words(&error)))
-            }
-            _ => self.engine.error(error),
-        })?;
+        let created = self.create_exec(worker, &config).await?;
+        let docker = self.engine.docker();
         let start = StartExecOptions { detach: false, tty: false, output_capacity: Some(INPUT) };
         let started = docker.start_exec(&created.id, Some(start)).await;
         let started = match started {
@@ -98,6 +89,32 @@ impl Shared {
         };
         let stdin = options.stdin.then(|| pipe(input));
         Ok(ExecSession::new(stdin, output.boxed(), exit))
+    }
+
+    async fn create_exec(&self, worker: &WorkerRef, config: &ExecConfig) -> Result<IdResponse> {
+        let body = serde_json::to_vec(config)
+            .map_err(|error| Error::config("command", "the command cannot be sent").with_source(error))?;
+        let mut id = self.id_of(worker).await?;
+        let mut again = true;
+        loop {
+            let path = format!("/containers/{id}/exec");
+            return match self.engine.call(Method::POST, &path, "", Some(body.clone())).await {
+                Ok(created) => Ok(created.value),
+                Err(error) => Err(match status(&error) {
+                    Some(404) => {
+                        id = self.successor_of(worker, &id).await?;
+                        if std::mem::replace(&mut again, false) {
+                            continue;
+                        }
+                        Error::worker_not_found(worker)
+                    }
+                    Some(409) => {
+                        Error::new(ErrorKind::Conflict, format!("the worker does not run: {}", words(&error)))
+                    }
+                    _ => self.engine.error(error),
+                }),
+            };
+        }
     }
 }
 
@@ -146,7 +163,8 @@ struct Exec {
 
 impl Exec {
     async fn look(engine: &SharedEngine, exec: &str) -> Result<Self> {
-        let inspected = engine.docker().inspect_exec(exec).await.map_err(|error| engine.error(error))?;
+        let inspected = engine.get::<ExecInspectResponse>(&format!("/exec/{exec}/json"), "").await;
+        let inspected = inspected.map_err(|error| engine.error(error))?;
         Ok(Self {
             running: inspected.running == Some(true),
             code: inspected.exit_code.and_then(|code| i32::try_from(code).ok()),

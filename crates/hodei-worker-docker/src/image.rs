@@ -112,7 +112,7 @@ impl Shared {
             EngineError::DockerResponseServerError { .. } => words(&error),
             _ => return about(self.engine.error(error)),
         };
-        let looked = self.engine.docker().inspect_registry_image(&image.to_string(), None).await;
+        let looked = self.engine.get::<serde_json::Value>(&format!("/distribution/{image}/json"), "").await;
         let code = looked.err().as_ref().and_then(status);
         let own = status(&error);
         about(match (code, own) {

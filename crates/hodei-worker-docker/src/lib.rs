@@ -5,8 +5,10 @@
 //! TLS, at the newest API version that both sides know.
 //!
 //! # What it costs
-//! A worker's life is four requests: create, start, stop, delete. A kill after a grace period that was not enough is a
-//! fifth, a missing image's pull two more, a worker that this instance did not create one to find it. A list is one
+//! A worker's life is five requests: create, a look at it, start, stop, delete; the look is saved while a watch shows
+//! that nobody has started it. A grace that is no number of whole seconds and was not enough costs a sixth, as does over
+//! TCP a look whether somebody else has asked the worker to stop; on a Unix socket one stream per provider tells this. A
+//! missing image's pull costs two more, a worker that this instance did not create one to find it. A list is one
 //! request and one for each worker in it, since the engine's list holds neither exit codes nor the times of runs. A
 //! watch is one connection for all watchers, a list when it begins and after each gap, and one request for each change;
 //! while nothing changes it costs nothing on a Unix socket, and on TCP one request each
@@ -20,6 +22,8 @@
 //!   session is dropped: the engine has no request to end it.
 //! - Secrets are files in memory on an engine of this machine. An engine in the network sees none of our files, so that
 //!   the capability is missing there.
+//! - An engine sends no event of a start that fails before there is a process. The watch of the host that made it
+//!   tells it all the same; other hosts see it when they look.
 //! - Nothing is retried, save a request that an idle connection turned out not to have sent.
 //!
 //! # Examples
@@ -49,6 +53,7 @@ mod error;
 mod events;
 mod exec;
 mod image;
+mod kills;
 mod logs;
 mod memory;
 mod names;

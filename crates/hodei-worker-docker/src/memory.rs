@@ -3,10 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -16,6 +13,9 @@ use hodei_worker_core::{
     WorkerRef,
     model::{RunId, SecretReference},
 };
+
+/// From so many workers on, those that were forgotten are looked for.
+const LEAST: usize = 64;
 
 /// The remembered workers.
 #[derive(Debug, Default)]
@@ -27,8 +27,8 @@ pub(crate) struct Remembered {
     /// Held by the request that creates, starts or removes it, until the engine has answered.
     turn: Arc<tokio::sync::Mutex<()>>,
     facts: Mutex<Facts>,
-    /// Whether a request of ours to stop it is on its way.
-    stop_in_flight: AtomicBool,
+    /// Held by the request that asks it to stop, until the engine has answered.
+    stopping: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What is known of a worker.
@@ -41,6 +41,8 @@ pub(crate) struct Facts {
     pub(crate) made: Option<Arc<Made>>,
     /// The run that was asked to stop.
     pub(crate) asked: Option<Asked>,
+    /// The stream over which stops were heard of when we started it.
+    pub(crate) heard: Option<u64>,
 }
 
 /// How far its state is known without asking.
@@ -58,7 +60,7 @@ pub(crate) enum Known {
 /// Which run was asked to stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// The present one perhaps: a call was made, and may have been dropped before it was sent.
+    /// The present one perhaps: a request was made that has not been answered, or some signal was heard of.
     Maybe,
     /// This one, for sure.
     Run(RunId),
@@ -85,15 +87,29 @@ impl Memory {
     }
     /// The worker, remembered from now on.
     pub(crate) fn of(&self, worker: &WorkerRef) -> Arc<Remembered> {
-        Arc::clone(self.all().entry(worker.clone()).or_default())
+        let mut all = self.all();
+        if let Some(known) = all.get(worker) {
+            return Arc::clone(known);
+        }
+        // What was forgotten while somebody held it goes now, once for each doubling.
+        if all.len() >= LEAST && all.len().is_power_of_two() {
+            all.retain(|_, remembered| !remembered.is_idle());
+        }
+        Arc::clone(all.entry(worker.clone()).or_default())
     }
     /// What is known of it, if anything.
     pub(crate) fn known(&self, worker: &WorkerRef) -> Option<Facts> {
         self.all().get(worker).map(|remembered| remembered.facts().clone())
     }
-    /// It is gone.
+    /// Nothing is known of it any more. Whoever holds it, or has its turn, goes on to do so: a creation that its caller
+    /// has dropped is still waited for.
     pub(crate) fn forget(&self, worker: &WorkerRef) {
-        self.all().remove(worker);
+        let mut all = self.all();
+        let Some(remembered) = all.get(worker) else { return };
+        remembered.know(Facts::default());
+        if remembered.is_idle() {
+            all.remove(worker);
+        }
     }
 }
 
@@ -115,17 +131,20 @@ impl Remembered {
     pub(crate) fn know(&self, facts: Facts) {
         *self.facts() = facts;
     }
-    /// Marks a request to stop as on its way; `false` if one is.
-    pub(crate) fn begin_stop(&self) -> bool {
-        !self.stop_in_flight.swap(true, Ordering::AcqRel)
+    /// The right to ask it to stop; `None` while a request of ours is on its way.
+    pub(crate) fn try_stop_turn(&self) -> Option<OwnedMutexGuard<()>> {
+        Arc::clone(&self.stopping).try_lock_owned().ok()
     }
-    /// The request has been answered, or was given up.
-    pub(crate) fn end_stop(&self) {
-        self.stop_in_flight.store(false, Ordering::Release);
+    /// Waits until no request to stop it is on its way.
+    pub(crate) async fn no_stop_in_flight(&self) {
+        drop(self.stopping.lock().await);
     }
-    /// Whether a request to stop is on its way.
-    pub(crate) fn is_stop_in_flight(&self) -> bool {
-        self.stop_in_flight.load(Ordering::Acquire)
+    /// Whether nobody holds it or has a turn, and nothing is known of it. To be asked with the map locked.
+    fn is_idle(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) == 1
+            && self.turn.try_lock().is_ok()
+            && self.stopping.try_lock().is_ok()
+            && self.facts().id.is_none()
     }
     /// Takes note of a container that was found; what was known of another one is void.
     pub(crate) fn found(&self, id: &str, made: Arc<Made>) {
@@ -134,5 +153,39 @@ impl Remembered {
             *facts = Facts { id: Some(id.into()), ..Facts::default() };
         }
         facts.made = Some(made);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    fn worker(n: usize) -> WorkerRef {
+        WorkerRef::first(format!("a-{n}").parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn p1_a_turn_outlives_that_its_worker_is_forgotten() {
+        let memory = Memory::default();
+        let turn = memory.of(&worker(1)).turn().await;
+        memory.forget(&worker(1));
+        assert!(memory.of(&worker(1)).turn().now_or_never().is_none(), "two have the turn");
+        drop(turn);
+        assert!(memory.of(&worker(1)).turn().now_or_never().is_some());
+        memory.forget(&worker(1));
+        assert!(memory.all().is_empty());
+    }
+
+    #[test]
+    fn p7_forgotten_workers_take_no_room() {
+        let memory = Memory::default();
+        for n in 0..10_000 {
+            let held = memory.of(&worker(n));
+            memory.forget(&worker(n));
+            drop(held);
+        }
+        assert!(memory.all().len() <= LEAST, "{}", memory.all().len());
     }
 }

@@ -18,7 +18,9 @@ use hodei_worker_core::{
 use crate::{
     DockerSettings, capabilities,
     client::{Engine, SharedEngine},
-    context, image,
+    context,
+    events::Nudges,
+    image, kills,
     memory::Memory,
     secret::SecretStore,
     status::Viewpoint,
@@ -42,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) secrets: SecretStore,
     pub(crate) hub: WatchHub,
     pub(crate) pulls: image::Pulls,
+    pub(crate) kills: kills::Kills,
+    pub(crate) nudges: Nudges,
     capabilities: RwLock<Arc<ProviderCapabilities>>,
 }
 
@@ -99,6 +103,8 @@ impl DockerProvider {
             secrets,
             hub: WatchHub::default(),
             pulls: image::Pulls::default(),
+            kills: kills::Kills::default(),
+            nudges: Nudges::default(),
             capabilities: RwLock::new(Arc::new(capabilities)),
         })))
     }

@@ -2,6 +2,7 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
+    time::Duration,
 };
 
 use hodei_worker_core::{
@@ -13,6 +14,9 @@ use hodei_worker_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::{DockerProvider, context, endpoint::Address};
+
+/// No engine is waited for longer.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// Where the engine is and how it is used.
 ///
@@ -153,6 +157,7 @@ impl ProviderSettings for DockerSettings {
             ("silence_limit", self.silence_limit),
         ] {
             problems.require(!value.is_zero(), path, "must be longer than 0");
+            problems.require(value.get() <= LONGEST, path, "must not be longer than a day");
         }
         problems.require(
             self.request_timeout.subsec_nanos() == 0,
@@ -204,6 +209,15 @@ mod tests {
         {
             assert!(text.contains(part), "{part} is missing in {text}");
         }
+    }
+
+    #[test]
+    fn p2_a_time_that_no_clock_holds_is_refused() {
+        let mut settings = DockerSettings::default();
+        settings.silence_limit = Duration::MAX.into();
+        let mut problems = Problems::new();
+        settings.validate(&mut problems);
+        assert!(problems.to_string().contains("silence_limit"), "{problems}");
     }
 
     #[test]

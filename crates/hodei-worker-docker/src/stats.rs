@@ -2,28 +2,31 @@
 
 use std::time::Duration;
 
-use bollard::{models::ContainerStatsResponse, query_parameters::StatsOptionsBuilder};
-use futures::StreamExt as _;
+use bollard::models::ContainerStatsResponse;
 use hodei_worker_core::{Error, ErrorKind, Result, Timestamp, WorkerRef, provider::WorkerStats};
 
 use crate::{error::status, provider::Shared};
 
 impl Shared {
     pub(crate) async fn stats(&self, worker: &WorkerRef) -> Result<WorkerStats> {
-        let id = self.id_of(worker).await?;
-        let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
-        let docker = self.engine.docker();
-        let read = docker.stats(&id, Some(options)).next().await;
-        match read {
-            Some(Ok(read)) => {
-                measured(&read).ok_or_else(|| Error::new(ErrorKind::Conflict, "the worker does not run"))
-            }
-            Some(Err(error)) if status(&error) == Some(404) => {
-                self.memory.forget(worker);
-                Err(Error::worker_not_found(worker))
-            }
-            Some(Err(error)) => Err(self.engine.error(error)),
-            None => Err(Error::new(ErrorKind::Unexpected, "the engine answered with nothing")),
+        let mut id = self.id_of(worker).await?;
+        let mut again = true;
+        loop {
+            let read =
+                self.engine.get(&format!("/containers/{id}/stats"), "?stream=false&one-shot=true").await;
+            return match read {
+                Ok(read) => {
+                    measured(&read).ok_or_else(|| Error::new(ErrorKind::Conflict, "the worker does not run"))
+                }
+                Err(error) if status(&error) == Some(404) => {
+                    id = self.successor_of(worker, &id).await?;
+                    if std::mem::replace(&mut again, false) {
+                        continue;
+                    }
+                    Err(Error::worker_not_found(worker))
+                }
+                Err(error) => Err(self.engine.error(error)),
+            };
         }
     }
 }

@@ -1,11 +1,15 @@
 //! Named volumes: those that are ours go with the last worker that uses them, others' never.
 
-use std::collections::HashMap;
+use bollard::models::{Volume, VolumeListResponse};
+use hodei_worker_core::{Result, Timestamp, WorkerRef, model::Ownership};
+use http::Method;
 
-use bollard::query_parameters::{ListVolumesOptionsBuilder, RemoveVolumeOptions};
-use hodei_worker_core::Result;
-
-use crate::{error::status, names, provider::Shared};
+use crate::{
+    client::query,
+    error::{EngineResult, status},
+    names,
+    provider::Shared,
+};
 
 impl Shared {
     /// The names of this installation's volumes with these labels.
@@ -13,25 +17,49 @@ impl Shared {
         &self,
         wanted: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Vec<String>> {
-        let filters = HashMap::from([("label", names::label_filter(self.installation(), wanted))]);
-        let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
-        let listed = self.engine.docker().list_volumes(Some(options)).await;
+        let filters = serde_json::json!({"label": names::label_filter(self.installation(), wanted)});
+        let query = query(&[("filters", &filters.to_string())]);
+        let listed: EngineResult<VolumeListResponse> = self.engine.get("/volumes", &query).await;
         let volumes = listed.map_err(|error| self.engine.error(error))?.volumes.unwrap_or_default();
         Ok(volumes.into_iter().map(|volume| volume.name).collect())
     }
 
     /// Removes a volume if it is ours and nobody uses it.
     pub(crate) async fn remove_volume(&self, name: &str) -> Result<()> {
-        let docker = self.engine.docker();
-        let volume = match docker.inspect_volume(name).await {
+        self.remove_volume_if(name, |_, _| true).await
+    }
+
+    /// Removes a volume that was made for this worker since then: an older one was kept on purpose.
+    pub(crate) async fn remove_new_volume(
+        &self,
+        name: &str,
+        worker: &WorkerRef,
+        since: Timestamp,
+    ) -> Result<()> {
+        self.remove_volume_if(name, |volume, ownership| {
+            let made = volume.created_at.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
+            // The engine tells whole seconds.
+            ownership.worker == *worker && made.is_some_and(|made| made.as_second() >= since.as_second())
+        })
+        .await
+    }
+
+    async fn remove_volume_if(
+        &self,
+        name: &str,
+        is_it: impl FnOnce(&Volume, &Ownership) -> bool,
+    ) -> Result<()> {
+        let path = format!("/volumes/{name}");
+        let volume: Volume = match self.engine.get(&path, "").await {
             Ok(volume) => volume,
             Err(error) if status(&error) == Some(404) => return Ok(()),
             Err(error) => return Err(self.engine.error(error)),
         };
-        if names::ownership(self.installation(), Some(&volume.labels)).is_none() {
-            return Ok(());
+        match names::ownership(self.installation(), Some(&volume.labels)) {
+            Some(ownership) if is_it(&volume, &ownership) => {}
+            _ => return Ok(()),
         }
-        match docker.remove_volume(name, None::<RemoveVolumeOptions>).await {
+        match self.engine.command(Method::DELETE, &path, "").await {
             // 409: another container uses it.
             Err(error) if !matches!(status(&error), Some(404 | 409)) => Err(self.engine.error(error)),
             _ => Ok(()),

@@ -219,7 +219,8 @@ async fn d2_the_image_decides_the_signal_unless_the_options_do() {
         let worker = bench.create(&config).await;
         bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
         wait_for_line(&bench, &worker, "ready").await;
-        bench.stranger().await.provider.stop_worker(&worker, &StopOptions::default()).await.unwrap();
+        let long = StopOptions::within(Duration::MAX);
+        bench.stranger().await.provider.stop_worker(&worker, &long).await.unwrap();
         assert_eq!(bench.status(&worker).await.exit, Some(ExitStatus::Code(3)));
     })
     .await;
@@ -283,6 +284,36 @@ async fn d3_volumes_of_ours_go_with_their_last_user_and_others_stay() {
 }
 
 #[tokio::test]
+async fn d2_a_refused_creation_leaves_a_live_worker_and_nothing_of_its_own() {
+    on_engine("refused", |bench| async move {
+        let secret = SecretReference::file("db/password", "/run/secrets/db");
+        let config = bench.script("a", "sleep 1000").secret(secret.clone()).build().unwrap();
+        let worker = bench.create(&config).await;
+        bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+        let never = DockerOptions::default().pull(PullPolicy::Never);
+        let other = bench.script("a", "true").image("hodei-test/not-here:1").options(&never);
+        let other = other.secret(secret).build().unwrap();
+        let error = bench.provider.create_worker(&other, &CreateOptions::default()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        let read = ExecOptions::new(["cat", "/run/secrets/db"]);
+        let read = bench.provider.exec_in_worker(&worker, &read).await.unwrap().collect().await.unwrap();
+        assert_eq!(read.stdout, b"planted-hunter2");
+        let id = bench.status(&worker).await.native_id.clone();
+        let mounts = bench.raw().inspect(&id).await.mounts.unwrap_or_default();
+        let source = mounts[0].source.clone().unwrap();
+        assert_eq!(std::fs::read(source).unwrap(), b"planted-hunter2", "the engine cannot restart it");
+        // The engine makes the volume before it sees that it does not know the log driver.
+        let volume = format!("half-{}", bench.installation);
+        let half = bench.script("b", "true").mount(Mount::volume(&volume, "/x"));
+        let half = half.options(&DockerOptions::default().log_driver("no-such")).build().unwrap();
+        let error = bench.provider.create_worker(&half, &CreateOptions::default()).await.unwrap_err();
+        assert!(!error.is_retryable(), "{error}");
+        assert!(!bench.raw().has_volume(&volume).await, "{volume} is left");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn d4_ports_are_published_on_loopback_and_told() {
     on_engine("ports", |bench| async move {
         let script = "while true; do echo hello | nc -l -p 8080; done";
@@ -292,6 +323,35 @@ async fn d4_ports_are_published_on_loopback_and_told() {
         let status = bench.status(&worker).await;
         let address = status.address(8080).unwrap();
         assert!(address.host == "127.0.0.1" && address.host_port != 0, "{address:?}");
+        let connect = (address.host.as_str(), address.host_port);
+        let said = limit(async {
+            loop {
+                // The proxy of the engine listens before the worker does.
+                let mut stream = tokio::net::TcpStream::connect(connect).await.unwrap();
+                let mut said = String::new();
+                let read = tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut said).await;
+                if read.is_ok() && !said.is_empty() {
+                    return said;
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+        assert_eq!(said.await, "hello\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d4_a_port_that_is_taken_may_be_free_later() {
+    on_engine("taken", |bench| async move {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = Port::tcp(80).on_host_port(taken.local_addr().unwrap().port());
+        let worker = bench.create(&bench.script("a", "sleep 1000").port(port).build().unwrap()).await;
+        let error = bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap_err();
+        assert!(error.kind() != ErrorKind::Config && error.is_retryable(), "{error}");
+        drop(taken);
+        bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+        assert_eq!(bench.status(&worker).await.phase, WorkerPhase::Running);
     })
     .await;
 }
@@ -423,7 +483,7 @@ async fn d7_a_missing_secret_or_an_open_variable_is_refused_before_anything_exis
     on_engine("nosecret", |bench| async move {
         let missing = SecretReference::file("no/such", "/run/secrets/db");
         let open = SecretReference::variable("db/password", "PASSWORD");
-        for (secret, kind) in [(missing, ErrorKind::NotFound), (open.clone(), ErrorKind::Config)] {
+        for (secret, kind) in [(missing, ErrorKind::Config), (open.clone(), ErrorKind::Config)] {
             let config = bench.script("a", "true").secret(secret).build().unwrap();
             let error = bench.provider.create_worker(&config, &CreateOptions::default()).await.unwrap_err();
             assert_eq!(error.kind(), kind, "{error}");
@@ -474,7 +534,7 @@ async fn d2_exec_has_input_two_outputs_and_an_exit_code() {
         assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
         bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
         let error = bench.provider.exec_in_worker(&worker, &ExecOptions::new(["true"])).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     })
     .await;
 }

@@ -7,7 +7,7 @@ use common::{next, on_engine, until_synced};
 use hodei_worker_core::{
     WorkerObservation, WorkerPhase, WorkerProvider as _,
     provider::{DeleteOptions, StartOptions, StopOptions, WatchOptions, WorkerFilter},
-    status::ExitStatus,
+    status::{ExitStatus, FailureClass},
 };
 
 #[tokio::test]
@@ -82,6 +82,22 @@ async fn l10_many_changes_at_once_end_in_the_right_picture() {
         }
         let listed = bench.provider.list_workers(&WorkerFilter::all()).await.unwrap();
         assert_eq!(listed.workers.len(), 16);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn l10_a_start_that_fails_is_told() {
+    on_engine("failed", |bench| async move {
+        let mut changes = bench.provider.watch_workers(&WatchOptions::default()).await.unwrap();
+        until_synced(&mut changes).await;
+        let config = bench.script("a", "").command(["/no/such/program"]).args::<String>([]).build().unwrap();
+        let worker = bench.create(&config).await;
+        bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap_err();
+        let told = next(&mut changes, |change| {
+            change.status().filter(|status| status.phase == WorkerPhase::Exited).map(|status| status.failure)
+        });
+        assert_eq!(told.await, Some(FailureClass::CommandNotFound));
     })
     .await;
 }

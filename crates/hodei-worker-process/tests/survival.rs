@@ -90,7 +90,16 @@ struct Host(Child);
 
 impl Host {
     fn spawn(bed: &Bed, doing: &str, id: &str, script: &str, uid: Option<u32>) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
+        let mut program = std::env::current_exe().unwrap();
+        if uid.is_some() {
+            // Where this program lies, others may not be allowed to look.
+            let copy = bed.folder.join("program");
+            if !copy.exists() {
+                fs::copy(&program, &copy).unwrap();
+            }
+            program = copy;
+        }
+        let mut command = Command::new(program);
         let role = ["host", bed.folder.to_str().unwrap(), bed.installation.as_str(), doing, id, script];
         command.args(role).stdout(Stdio::piped()).stdin(Stdio::null());
         if let Some(uid) = uid {

@@ -2,7 +2,7 @@ use std::{path::Path, sync::Arc};
 
 use bollard::models::{ContainerCreateBody, ContainerCreateResponse, ContainerStateStatusEnum};
 use hodei_worker_core::{
-    Error, ErrorKind, Result, WorkerConfig, WorkerHandle, WorkerRef,
+    Error, ErrorKind, Result, Timestamp, WorkerConfig, WorkerHandle, WorkerRef,
     credential::resolve,
     model::{ContainerImage, MountSource, Ownership, SecretReference, SecretTarget},
     provider::CreateOptions,
@@ -23,6 +23,12 @@ use crate::{
 /// Attempts while a container of the same name is just being made or removed, before we give up: some seconds.
 const ATTEMPTS: usize = 12;
 
+fn another_configuration(container: &str) -> Error {
+    Error::new(ErrorKind::Conflict, "this generation exists with another configuration")
+        .with_context("container", container)
+        .with_help("delete it, or create the next generation")
+}
+
 impl Shared {
     /// One request where nothing stands in the way: the creation itself. What exists already is found by the conflict
     /// of names, a missing image by the engine's 404.
@@ -32,6 +38,7 @@ impl Shared {
         config: &WorkerConfig,
         options: &CreateOptions,
     ) -> Result<WorkerHandle> {
+        let begun = self.context.clock.now();
         let typed = config.options::<DockerOptions>()?.unwrap_or_default();
         let mut ownership = Ownership::new(self.installation().clone(), worker.clone());
         ownership.intent.clone_from(&options.intent);
@@ -64,22 +71,47 @@ impl Shared {
                     id: Some(Arc::clone(&id)),
                     state: if fresh { Known::NeverRun } else { Known::Nothing },
                     made: Some(Arc::new(spec::made(config, &self.settings, &typed))),
-                    asked: None,
+                    ..Facts::default()
                 };
                 self.memory.of(worker).know(facts);
                 Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), &*id))
             }
-            Err(error) => {
-                // A conflict means that a container is there, whose files these may be.
-                if error.kind() != ErrorKind::Conflict && !files.is_empty() && !error.is_retryable() {
+            Err(error) => self.not_created(worker, config, &ownership, error, begun).await,
+        }
+    }
+
+    /// Leaves nothing of a creation that was refused, and everything of a worker that is there.
+    async fn not_created(
+        &self,
+        worker: &WorkerRef,
+        config: &WorkerConfig,
+        ownership: &Ownership,
+        error: Error,
+        begun: Timestamp,
+    ) -> Result<WorkerHandle> {
+        // A conflict says that there is one; after an error that may pass it is not known, and the next attempt will see.
+        if error.kind() != ErrorKind::Conflict && !error.is_retryable() {
+            // An engine may look at the image before it looks at the name.
+            match self.find(worker).await {
+                Ok(Some(found)) if found.ownership.fingerprint == ownership.fingerprint => {
+                    return Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), &*found.id));
+                }
+                Ok(Some(found)) => return Err(another_configuration(&found.id).with_source(error)),
+                Ok(None) => {
                     self.secrets.remove(worker).await?;
+                    for mount in &config.mounts {
+                        if let MountSource::Volume { name } = &mount.source {
+                            self.remove_new_volume(name, worker, begun).await?;
+                        }
+                    }
                 }
-                if self.memory.known(worker).is_some_and(|facts| facts.id.is_none()) {
-                    self.memory.forget(worker);
-                }
-                Err(error)
+                Err(_) => return Err(error),
             }
         }
+        if self.memory.known(worker).is_some_and(|facts| facts.id.is_none()) {
+            self.memory.forget(worker);
+        }
+        Err(error)
     }
 
     /// The container's id, and whether it was made just now.
@@ -155,10 +187,8 @@ impl Shared {
     /// Not by bollard, which logs the body, secret variables included.
     async fn post(&self, name: &str, body: &[u8]) -> Result<Arc<str>, EngineError> {
         let path = query(&[("name", name)]);
-        let answer =
-            self.engine.request(Method::POST, "/containers/create", &path, Some(body.to_vec())).await?;
-        let bytes = http_body_util::BodyExt::collect(answer.into_body()).await?.to_bytes();
-        let created: ContainerCreateResponse = serde_json::from_slice(&bytes)?;
+        let answer = self.engine.call(Method::POST, "/containers/create", &path, Some(body.to_vec())).await?;
+        let created: ContainerCreateResponse = answer.value;
         for warning in &created.warnings {
             tracing::warn!(container = name, warning, "the engine warns about a creation");
         }
@@ -189,9 +219,7 @@ impl Shared {
             return Ok(None);
         }
         if found.ownership.fingerprint != ownership.fingerprint {
-            return Err(Error::new(ErrorKind::Conflict, "this generation exists with another configuration")
-                .with_context("container", id)
-                .with_help("delete it, or create the next generation"));
+            return Err(another_configuration(&id));
         }
         Ok(Some(found.id))
     }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
-use hodei_worker_core::{Result, WorkerRef, model::labels, provider::DeleteOptions};
+use hodei_worker_core::{Error, ErrorKind, Result, Retry, WorkerRef, model::labels, provider::DeleteOptions};
 
 use crate::{error::status, memory::Facts, provider::Shared};
 
@@ -9,7 +9,12 @@ impl Shared {
     /// One request for a worker that is remembered; the engine kills it if it runs, and removes what is its alone.
     pub(crate) async fn delete(&self, worker: &WorkerRef, options: &DeleteOptions) -> Result<()> {
         let remembered = self.memory.of(worker);
-        let _turn = remembered.turn().await;
+        // Whoever has it waits for an answer of the engine, a start perhaps for long.
+        let turn = tokio::time::timeout(self.engine.timeout(), remembered.turn()).await;
+        let turn = turn.map_err(|_| {
+            Error::new(ErrorKind::Timeout, "an earlier request about the worker is not answered yet")
+                .with_retry(Retry::IfIdempotent)
+        })?;
         let Facts { id, made, .. } = remembered.facts().clone();
         let removed = match &id {
             Some(id) => self.remove(id).await?,
@@ -44,6 +49,8 @@ impl Shared {
             }
         }
         self.secrets.remove(worker).await?;
+        remembered.know(Facts::default());
+        drop((turn, remembered));
         self.memory.forget(worker);
         Ok(())
     }

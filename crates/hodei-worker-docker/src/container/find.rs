@@ -1,17 +1,21 @@
 use std::{sync::Arc, time::Duration};
 
-use bollard::{
-    models::{ContainerInspectResponse, ContainerState, RestartPolicyNameEnum},
-    query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder},
-};
+use bollard::models::{ContainerInspectResponse, ContainerState, ContainerSummary, RestartPolicyNameEnum};
 use hodei_worker_core::{
-    Error, ErrorKind, Result, WorkerRef, WorkerStatus,
+    Error, ErrorKind, Result, Timestamp, WorkerRef, WorkerStatus,
     model::{Ownership, labels},
     quantity::HumanDuration,
 };
-use std::collections::HashMap;
+use http::Method;
 
-use crate::{error, memory::Made, names, provider::Shared, status};
+use crate::{
+    client::{Answer, query},
+    error,
+    memory::Made,
+    names,
+    provider::Shared,
+    status,
+};
 
 /// A container that is the worker's, checked by its labels.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub(crate) struct Found {
     pub(crate) id: Arc<str>,
     pub(crate) ownership: Ownership,
     pub(crate) inspected: ContainerInspectResponse,
+    /// The engine's clock when it was looked at, in whole seconds.
+    pub(crate) date: Option<Timestamp>,
 }
 
 impl Found {
@@ -58,18 +64,28 @@ impl Found {
 impl Shared {
     /// A container by its id or name, if the engine has it, whosever it is.
     pub(crate) async fn inspect(&self, id: &str) -> Result<Option<ContainerInspectResponse>> {
-        match self.engine.docker().inspect_container(id, None::<InspectContainerOptions>).await {
+        Ok(self.inspect_at(id).await?.map(|answer| answer.value))
+    }
+
+    async fn inspect_at(&self, id: &str) -> Result<Option<Answer<ContainerInspectResponse>>> {
+        match self.engine.call(Method::GET, &format!("/containers/{id}/json"), "", None).await {
             Ok(inspected) => Ok(Some(inspected)),
             Err(error) if error::status(&error) == Some(404) => Ok(None),
             Err(error) => Err(self.engine.error(error)),
         }
     }
 
+    async fn inspect_ours(&self, worker: &WorkerRef, id: &str) -> Result<Option<Found>> {
+        let Some(answer) = self.inspect_at(id).await? else { return Ok(None) };
+        let found = self.ours(worker, answer.value);
+        Ok(found.map(|found| Found { date: answer.date, ..found }))
+    }
+
     /// The container, if it is this worker's.
     pub(crate) fn ours(&self, worker: &WorkerRef, inspected: ContainerInspectResponse) -> Option<Found> {
         let ownership = names::ownership(self.installation(), names::labels_of(&inspected))?;
         let id = inspected.id.as_deref().map(Arc::from)?;
-        (ownership.worker == *worker).then_some(Found { id, ownership, inspected })
+        (ownership.worker == *worker).then_some(Found { id, ownership, inspected, date: None })
     }
 
     /// The worker's container, and takes note of it. By id if that is remembered, else by name, else by labels, since
@@ -77,13 +93,13 @@ impl Shared {
     pub(crate) async fn find(&self, worker: &WorkerRef) -> Result<Option<Found>> {
         let known = self.memory.known(worker).and_then(|facts| facts.id);
         if let Some(id) = known
-            && let Some(found) = self.inspect(&id).await?.and_then(|inspected| self.ours(worker, inspected))
+            && let Some(found) = self.inspect_ours(worker, &id).await?
         {
             self.memory.of(worker).found(&found.id, Arc::new(found.made()));
             return Ok(Some(found));
         }
         let name = names::container(self.installation(), worker);
-        let named = self.inspect(&name).await?.and_then(|inspected| self.ours(worker, inspected));
+        let named = self.inspect_ours(worker, &name).await?;
         let found = match named {
             Some(found) => Some(found),
             None => self.find_by_labels(worker).await?,
@@ -95,17 +111,23 @@ impl Shared {
         Ok(found)
     }
 
+    /// All containers of this installation with these labels, whether they run or not.
+    pub(crate) async fn list_containers<'a>(
+        &self,
+        wanted: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Vec<ContainerSummary>> {
+        let filters = serde_json::json!({"label": names::label_filter(self.installation(), wanted)});
+        let query = query(&[("all", "true"), ("filters", &filters.to_string())]);
+        let listed = self.engine.get("/containers/json", &query).await;
+        listed.map_err(|error| self.engine.error(error))
+    }
+
     async fn find_by_labels(&self, worker: &WorkerRef) -> Result<Option<Found>> {
         let generation = worker.generation.to_string();
         let wanted = [(labels::WORKER, worker.id.as_str()), (labels::GENERATION, generation.as_str())];
-        let filters = HashMap::from([("label", names::label_filter(self.installation(), wanted))]);
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let listed = self.engine.docker().list_containers(Some(options)).await;
-        for summary in listed.map_err(|error| self.engine.error(error))? {
+        for summary in self.list_containers(wanted).await? {
             let Some(id) = summary.id else { continue };
-            if let Some(inspected) = self.inspect(&id).await?
-                && let Some(found) = self.ours(worker, inspected)
-            {
+            if let Some(found) = self.inspect_ours(worker, &id).await? {
                 return Ok(Some(found));
             }
         }
@@ -123,6 +145,16 @@ impl Shared {
             return Ok(id);
         }
         Ok(self.find_or_fail(worker).await?.id)
+    }
+
+    /// The id of the container that stands in the place of one that is not there any more.
+    pub(crate) async fn successor_of(&self, worker: &WorkerRef, gone: &str) -> Result<Arc<str>> {
+        self.memory.forget(worker);
+        let found = self.find_or_fail(worker).await?;
+        if *found.id == *gone {
+            return Err(Error::worker_not_found(worker));
+        }
+        Ok(found.id)
     }
 
     pub(crate) async fn read_status(&self, worker: &WorkerRef) -> Result<Arc<WorkerStatus>> {

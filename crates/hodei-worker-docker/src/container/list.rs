@@ -1,6 +1,5 @@
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use bollard::query_parameters::ListContainersOptionsBuilder;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use hodei_worker_core::{
     Result, WorkerStatus,
@@ -26,10 +25,7 @@ impl Shared {
             wanted.push((labels::WORKER_TYPE, group.as_str()));
         }
         wanted.extend(filter.labels.0.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        let filters = HashMap::from([("label", names::label_filter(self.installation(), wanted))]);
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let listed = self.engine.docker().list_containers(Some(options)).await;
-        let listed = listed.map_err(|error| self.engine.error(error))?;
+        let listed = self.list_containers(wanted).await?;
         let ours = listed.into_iter().filter_map(|summary| {
             names::ownership(self.installation(), summary.labels.as_ref())?;
             summary.id

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bollard::query_parameters::StartContainerOptions;
-use hodei_worker_core::{Error, ErrorKind, Result, WorkerRef, provider::StartOptions};
+use hodei_worker_core::{Error, ErrorKind, Result, WorkerPhase, WorkerRef, provider::StartOptions};
 
 use super::answered;
 use crate::{
@@ -12,25 +12,37 @@ use crate::{
 };
 
 impl Shared {
-    /// One request for a worker that we created and nobody has started; else a look at its last run before it.
+    /// A look at its last run, and the start. The look is spared while an open watch shows that nobody has started what
+    /// we created.
     ///
     /// The engine starts whatever does not run and calls that success, so that the order of look and start is kept by a
     /// lock here. Two hosts that start one worker at once are kept apart by the owner's lease, not by the engine.
     pub(crate) async fn start(self: &Arc<Self>, worker: &WorkerRef, options: &StartOptions) -> Result<()> {
+        let new = self.seen_new(worker, options);
+        let sure = new.is_none();
+        match self.start_container(worker, options, new).await {
+            // Another one may stand in its place, of which the watch has not told yet.
+            Err(error) if !sure && error.kind() == ErrorKind::NotFound => {
+                self.start_container(worker, options, None).await
+            }
+            other => other,
+        }
+    }
+
+    async fn start_container(
+        self: &Arc<Self>,
+        worker: &WorkerRef,
+        options: &StartOptions,
+        new: Option<Arc<str>>,
+    ) -> Result<()> {
         let remembered = self.memory.of(worker);
         let turn = remembered.turn().await;
-        let facts = remembered.facts().clone();
-        let id = match facts {
-            Facts { id: Some(id), state: Known::NeverRun, made: Some(made), .. }
-                if options.after.is_none() && made.secrets.is_empty() =>
-            {
-                id
-            }
-            _ => match self.look_before_start(worker, options).await? {
-                Some(id) => id,
-                None => return Ok(()),
-            },
+        let looked = match new.filter(|id| self.seen_new(worker, options).as_ref() == Some(id)) {
+            Some(id) => Some(id),
+            None => self.look_before_start(worker, options).await?,
         };
+        let Some(id) = looked else { return Ok(()) };
+        let heard = self.hear_stops().await;
         let (shared, worker) = (Arc::clone(self), worker.clone());
         // Goes on when this call is dropped: a second start that came before the engine has dealt with the first would
         // run a short job twice.
@@ -39,6 +51,7 @@ impl Shared {
             remembered.edit(|facts| {
                 facts.state = Known::Nothing;
                 facts.asked = None;
+                facts.heard = heard;
             });
             match shared.engine.patient().start_container(&id, None::<StartContainerOptions>).await {
                 Ok(()) => {
@@ -49,6 +62,18 @@ impl Shared {
             }
         });
         answered(request).await
+    }
+
+    /// The container, if we made it and a watch shows that it has never run.
+    fn seen_new(&self, worker: &WorkerRef, options: &StartOptions) -> Option<Arc<str>> {
+        let Facts { id: Some(id), state: Known::NeverRun, made: Some(made), .. } =
+            self.memory.known(worker)?
+        else {
+            return None;
+        };
+        let seen = self.hub.current(worker)?;
+        let new = seen.phase == WorkerPhase::Created && seen.run.is_none() && seen.native_id == *id;
+        (new && options.after.is_none() && made.secrets.is_empty()).then_some(id)
     }
 
     /// The container to start, or `None` if that run has begun already.
@@ -83,7 +108,9 @@ impl Shared {
 
     /// Why the engine did not start it: gone, or the engine's own record of the attempt, by its code.
     async fn not_started(&self, worker: &WorkerRef, id: &str, error: EngineError) -> Error {
-        let Some(status) = error::status(&error) else { return self.engine.error(error) };
+        if error::status(&error).is_none() {
+            return self.engine.error(error);
+        }
         let inspected = match self.inspect(id).await {
             Ok(Some(inspected)) => inspected,
             Ok(None) => {
@@ -92,6 +119,8 @@ impl Shared {
             }
             Err(unreachable) => return unreachable,
         };
+        // The engine sends no event of a start that fails before there is a process.
+        self.look_again(id);
         let state = inspected.state.clone().unwrap_or_default();
         if !status::start_failed(&state) {
             return self.engine.error(error);
@@ -103,11 +132,8 @@ impl Shared {
                 Error::config("command", format!("the command `{command}` {why} in the container"))
                     .with_context("engine", words(&error))
             }
-            _ => Error::new(
-                ErrorKind::Config,
-                format!("the engine cannot start the container: {}", words(&error)),
-            )
-            .with_context("status", status),
+            // A port that is taken, a device that is busy: the same start may work later. The run did not begin.
+            _ => self.engine.error(error),
         }
     }
 }

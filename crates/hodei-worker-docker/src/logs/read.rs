@@ -32,16 +32,15 @@ impl Shared {
         worker: &WorkerRef,
         options: &LogOptions,
     ) -> Result<BoxStream<'static, Result<LogItem>>> {
-        let id = self.id_of(worker).await?;
-        let mut position = Position::new(options.since.unwrap_or(Timestamp::UNIX_EPOCH));
-        let mut ahead = Vec::new();
-        let source = match options.tail {
-            None => Some(self.open_logs(worker, &id, options.follow, options.since).await?),
-            Some(lines) => {
-                (ahead, position) = self.read_tail(worker, &id, lines, options).await?;
-                None
+        let mut id = self.id_of(worker).await?;
+        let opened = match self.begin_logs(worker, &id, options).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                id = self.successor_of(worker, &id).await?;
+                self.begin_logs(worker, &id, options).await
             }
+            other => other,
         };
+        let (ahead, position, source) = opened?;
         let (send, receive) = mpsc::channel(AHEAD);
         let reader = Reader {
             shared: Arc::clone(self),
@@ -62,6 +61,26 @@ impl Shared {
             receive.recv().await.map(|item| (item, receive))
         });
         Ok(stream.boxed())
+    }
+
+    /// What is to be told first, where it ends, and what comes next.
+    async fn begin_logs(
+        &self,
+        worker: &WorkerRef,
+        id: &str,
+        options: &LogOptions,
+    ) -> Result<(Vec<LogItem>, Position, Option<Source>)> {
+        Ok(match options.tail {
+            None => {
+                let position = Position::new(options.since.unwrap_or(Timestamp::UNIX_EPOCH));
+                let source = self.open_logs(worker, id, options.follow, options.since).await?;
+                (Vec::new(), position, Some(source))
+            }
+            Some(lines) => {
+                let (ahead, position) = self.read_tail(worker, id, lines, options).await?;
+                (ahead, position, None)
+            }
+        })
     }
 
     async fn open_logs(

@@ -19,11 +19,14 @@ pub(crate) enum Mode {
     Pass,
     /// Every request is answered with 500.
     Refuse,
+    /// Requests whose path holds this are kept, and lost with their connection when the mode changes.
+    Lose(&'static str),
 }
 
 struct State {
-    mode: Mutex<Mode>,
+    mode: watch::Sender<Mode>,
     requests: Mutex<Vec<String>>,
+    asked: watch::Sender<u64>,
     /// Connections older than this neither pass a byte on nor end.
     frozen: watch::Sender<u64>,
     opened: Mutex<u64>,
@@ -56,8 +59,9 @@ impl Proxy {
 
     fn new(endpoint: String, folder: Option<tempfile::TempDir>, engine: String, listener: Listener) -> Self {
         let state = Arc::new(State {
-            mode: Mutex::new(Mode::Pass),
+            mode: watch::Sender::new(Mode::Pass),
             requests: Mutex::default(),
+            asked: watch::Sender::new(0),
             frozen: watch::Sender::new(0),
             opened: Mutex::new(0),
         });
@@ -78,12 +82,17 @@ impl Proxy {
     }
 
     pub(crate) fn set(&self, mode: Mode) {
-        *self.state.mode.lock().unwrap() = mode;
+        self.state.mode.send_replace(mode);
     }
     /// All connections that are open now fall silent; new ones work.
     pub(crate) fn freeze(&self) {
         let opened = *self.state.opened.lock().unwrap();
         self.state.frozen.send_replace(opened);
+    }
+    /// Waits until something like this has been asked for since the last call of `take`.
+    pub(crate) async fn asked(&self, part: &str) {
+        let asked = |_: &u64| self.state.requests.lock().unwrap().iter().any(|line| line.contains(part));
+        super::limit(self.state.asked.subscribe().wait_for(asked)).await.unwrap();
     }
     /// Connections so far.
     pub(crate) fn opened(&self) -> u64 {
@@ -120,9 +129,7 @@ async fn serve(state: Arc<State>, number: u64, client: Box<dyn Duplex>, engine: 
     let work = async {
         let to_client = Arc::new(tokio::sync::Mutex::new(to_client));
         tokio::select! {
-            _ = forward_requests(&state, from_client, to_server, Arc::clone(&to_client)) => {
-                // Half of it is closed; the answer still comes.
-            }
+            _ = forward_requests(&state, from_client, to_server, Arc::clone(&to_client)) => {}
             _ = forward_answers(from_server, Arc::clone(&to_client)) => {}
         }
     };
@@ -188,9 +195,16 @@ where
         }
         let mut words = line.split(' ');
         let asked = format!("{} {}", words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        state.requests.lock().unwrap().push(asked);
+        state.requests.lock().unwrap().push(asked.clone());
+        state.asked.send_modify(|count| *count += 1);
         let rest = buffer.split_off(whole);
-        let mode = *state.mode.lock().unwrap();
+        let mode = *state.mode.borrow();
+        if let Mode::Lose(part) = mode
+            && asked.contains(part)
+        {
+            state.mode.subscribe().wait_for(|now| *now != mode).await.ok();
+            return Ok(());
+        }
         if mode == Mode::Refuse {
             let body = r#"{"message":"refused by the test"}"#;
             let answer = format!(

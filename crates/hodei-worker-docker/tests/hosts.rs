@@ -1,0 +1,170 @@
+//! Several hosts of one installation at one engine: what one of them remembers is not what is.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // These are tests.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{
+    Bench, limit, on_engine, on_engine_with,
+    proxy::{Mode, Proxy},
+    socket, until_synced,
+};
+use futures::{FutureExt as _, StreamExt as _};
+use hodei_worker_core::{
+    WorkerPhase, WorkerProvider as _, WorkerRef,
+    provider::{
+        CreateOptions, DeleteOptions, ExecOptions, LogOptions, StartOptions, StatsOptions, StopOptions,
+        WatchOptions,
+    },
+    status::ExitStatus,
+};
+use hodei_worker_docker::DockerSettings;
+
+const COUNTS_TERM: &str = "trap 'echo term' TERM; echo ready; while true; do sleep 0.02; done";
+
+async fn says(bench: &Bench, worker: &WorkerRef, line: &str) {
+    let mut logs = bench.provider.worker_logs(worker, &LogOptions::following()).await.unwrap();
+    limit(async {
+        while let Some(item) = logs.next().await {
+            if item.unwrap().chunk().is_some_and(|chunk| chunk.text() == line) {
+                return;
+            }
+        }
+        panic!("the log ended without `{line}`");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn l5_a_job_that_another_host_started_does_not_run_twice() {
+    on_engine("other-start", |bench| async move {
+        let other = bench.stranger().await;
+        for watched in [false, true] {
+            let mut changes = bench.provider.watch_workers(&WatchOptions::default()).await.unwrap();
+            let _watch = if watched {
+                until_synced(&mut changes).await;
+                Some(changes)
+            } else {
+                drop(changes);
+                None
+            };
+            let config = bench.script(&format!("a-{watched}"), "echo ran").build().unwrap();
+            let worker = bench.create(&config).await;
+            other.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+            let ended = other.ended(&worker).await;
+            if watched {
+                bench.ended(&worker).await;
+            }
+            bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+            assert_eq!(bench.status(&worker).await.run, ended.run, "it ran again");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn l5_a_stop_that_another_host_asked_for_is_not_asked_for_again() {
+    on_engine("other-stop", |bench| async move {
+        let worker = bench.run("a", COUNTS_TERM).await;
+        says(&bench, &worker, "ready").await;
+        let other = bench.stranger().await;
+        let asking = tokio::spawn({
+            let (other, worker) = (other.clone(), worker.clone());
+            async move {
+                other.provider.stop_worker(&worker, &StopOptions::within(Duration::from_secs(60))).await
+            }
+        });
+        says(&other, &worker, "term").await;
+        bench.provider.stop_worker(&worker, &StopOptions::within(Duration::from_secs(1))).await.unwrap();
+        limit(asking).await.unwrap().unwrap();
+        assert_eq!(bench.text(&worker, &LogOptions::all()).await, "ready\nterm\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn l5_a_stop_dropped_at_any_poll_is_asked_for_once() {
+    on_engine("drop-stop", |bench| async move {
+        for polls in 0..8 {
+            let worker = bench.run(&format!("a-{polls}"), COUNTS_TERM).await;
+            says(&bench, &worker, "ready").await;
+            let grace = StopOptions::within(Duration::from_secs(1));
+            {
+                let mut first = Box::pin(bench.provider.stop_worker(&worker, &grace));
+                for _ in 0..polls {
+                    let _pending = first.as_mut().now_or_never();
+                    tokio::task::yield_now().await;
+                }
+            }
+            bench.provider.stop_worker(&worker, &grace).await.unwrap();
+            let text = bench.text(&worker, &LogOptions::all()).await;
+            assert_eq!(text, "ready\nterm\n", "dropped after {polls} polls");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn l5_a_request_to_stop_that_was_lost_is_made_by_the_next() {
+    let proxy = Proxy::unix(socket());
+    let settings = DockerSettings::at(&proxy.endpoint);
+    on_engine_with("lost-stop", settings, |bench| async move {
+        let script = "trap 'exit 5' TERM; echo ready; while true; do sleep 0.02; done";
+        let worker = bench.run("a", script).await;
+        says(&bench, &worker, "ready").await;
+        proxy.set(Mode::Lose("/stop?"));
+        let grace = StopOptions::within(Duration::from_secs(60));
+        let stop = || {
+            let (bench, worker, grace) = (bench.clone(), worker.clone(), grace.clone());
+            tokio::spawn(async move { bench.provider.stop_worker(&worker, &grace).await })
+        };
+        let first = stop();
+        proxy.asked("/stop?").await;
+        proxy.take();
+        let second = stop();
+        // It waits for the first, and does not take it for made.
+        proxy.asked("/wait?").await;
+        proxy.set(Mode::Pass);
+        assert!(limit(first).await.unwrap().is_err());
+        limit(second).await.unwrap().unwrap();
+        assert_eq!(bench.status(&worker).await.exit, Some(ExitStatus::Code(5)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d2_a_worker_that_was_replaced_is_found_again() {
+    on_engine("replaced", |bench| async move {
+        let other = bench.stranger().await;
+        let replaced = async |id: &str, script: &str| {
+            let config = bench.script(id, script).build().unwrap();
+            let worker = bench.create(&config).await;
+            bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+            other.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
+            other.provider.create_worker(&config, &CreateOptions::default()).await.unwrap();
+            other.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+            worker
+        };
+        for (id, stop) in [
+            ("kill", StopOptions::kill()),
+            ("stop", StopOptions::within(Duration::from_secs(1))),
+            ("part", StopOptions::within(Duration::from_millis(300))),
+        ] {
+            let worker = replaced(id, "trap '' TERM; while true; do sleep 0.05; done").await;
+            bench.provider.stop_worker(&worker, &stop).await.unwrap();
+            assert_eq!(other.status(&worker).await.phase, WorkerPhase::Exited, "{id}");
+        }
+        let worker = replaced("exec", "sleep 1000").await;
+        let session = bench.provider.exec_in_worker(&worker, &ExecOptions::new(["true"])).await.unwrap();
+        assert_eq!(session.collect().await.unwrap().exit, Some(ExitStatus::Code(0)));
+        let worker = replaced("stats", "sleep 1000").await;
+        bench.provider.worker_stats(&worker, &StatsOptions::default()).await.unwrap();
+        let worker = replaced("logs", "echo said; sleep 1000").await;
+        says(&bench, &worker, "said").await;
+        let worker = replaced("tail", "echo said; sleep 1000").await;
+        says(&other, &worker, "said").await;
+        assert_eq!(bench.text(&worker, &LogOptions::all().tail(1)).await, "said\n");
+    })
+    .await;
+}
