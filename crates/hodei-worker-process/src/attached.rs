@@ -23,7 +23,7 @@ use crate::{
     logs::{Kind, Lines, LogWriter},
     proc,
     ready::rest,
-    supervise::{self, groups, spawn},
+    supervise::{self, groups, signals::unblocked, spawn},
     wire::{End, Failure, Launch, Request, Requests},
 };
 
@@ -87,11 +87,11 @@ impl Host {
         groups::prepare(&launch.groups)?;
         let mut command = tokio::process::Command::from(spawn::worker(launch));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let child = command.spawn().map_err(|error| spawn::refused(launch, &error))?;
+        let child = unblocked(|| command.spawn()).map_err(|error| spawn::refused(launch, &error))?;
         let pid = child.id().and_then(|pid| Pid::from_raw(pid as i32));
         if let Some(pid) = pid {
             groups::adopt(&launch.groups, pid.as_raw_nonzero().get() as u32)?;
-            spawn::limit(launch, pid)?;
+            spawn::limit(launch.address_space, pid)?;
             // One that is over already has no start time to be read; how it ended is recorded all the same.
             let _ = supervise::record(&self.layout, key, launch, pid.as_raw_nonzero().get());
         }

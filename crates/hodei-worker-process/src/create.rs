@@ -1,10 +1,6 @@
 //! Creation: a folder that appears whole, by rename, under the worker's fixed name.
 
-use std::{
-    fs::{self, DirBuilder},
-    os::unix::fs::DirBuilderExt as _,
-    path::Path,
-};
+use std::{fs, path::Path};
 
 use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerConfig, WorkerHandle, WorkerRef,
@@ -17,6 +13,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::{
     error, files,
+    folders::passable,
     host::Host,
     layout::Creation,
     options::ProcessOptions,
@@ -93,8 +90,7 @@ impl Host {
     /// Whether it was published; if not, another is there.
     fn publish(&self, stored: &Stored, creation: &Creation, new: &Path) -> Result<bool> {
         let failed = |error| error::file("writing a worker's configuration", new, error);
-        let folder = |path: &Path| DirBuilder::new().mode(0o711).create(path);
-        folder(new).and_then(|()| folder(&new.join(&creation.nonce))).map_err(failed)?;
+        passable(new).and_then(|()| passable(&new.join(&creation.nonce))).map_err(failed)?;
         files::put(&new.join("config.json"), stored).map_err(failed)?;
         let target = self.layout.worker(&creation.worker);
         match renameat_with(CWD, new, CWD, &target, RenameFlags::NOREPLACE) {

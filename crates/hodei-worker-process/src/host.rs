@@ -11,12 +11,13 @@ use hodei_worker_core::{
     Clock, CredentialProvider, ErrorKind, ProviderCapabilities, ProviderInfo, Result, WorkerRef,
     model::InstallationId, watch::WatchHub,
 };
-use tokio::sync::Semaphore;
+use tokio::{runtime::Handle, sync::Semaphore};
 
 use crate::{
     error, files,
     layout::{Creation, Layout, worker_name},
     limits::Limits,
+    lock,
     notices::Notices,
     settings::ProcessSettings,
     wire::Stored,
@@ -105,12 +106,30 @@ impl Children {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(run, child);
     }
 
-    /// Reaps the supervisor of a run, which has let go of its lock and is about to be gone.
-    pub(crate) fn reap(&self, run: &str) {
-        let child = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(run);
-        if let Some(mut child) = child {
-            let _ = child.wait();
+    /// Reaps the supervisor of a run if it has let go of its lock, and so is about to be gone.
+    ///
+    /// An event on the lock's file does not say that: an attempt to start the run once more closes it too. Whether
+    /// the lock is free.
+    pub(crate) fn reap(&self, layout: &Layout, run: &str) -> bool {
+        if lock::is_held(&layout.dir("locks").join(run)).unwrap_or(true) {
+            return false;
         }
+        let child = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(run);
+        let Some(mut child) = child else { return true };
+        if matches!(child.try_wait(), Ok(None)) {
+            // Its last moments are not spent on the event loop.
+            match Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn_blocking(move || child.wait())),
+                Err(_) => self.insert(run.to_owned(), child),
+            }
+        }
+        true
+    }
+
+    /// Reaps whichever have ended, when it is not known which.
+    pub(crate) fn reap_all(&self) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, child| matches!(child.try_wait(), Ok(None)));
     }
 }
 

@@ -14,13 +14,12 @@ use crate::{
     error,
     host::{Host, Launcher, blocking},
     layout::RunKey,
-    lock,
     observe::RunState,
     options::{ProcessOptions, signal_number},
     secrets::{self, Secrets},
     supervise::{ARGUMENT, MARKER, NAME},
     user::{self, Identity},
-    wire::{End, GroupPlan, Launch, LogPlan, Reply, Stored},
+    wire::{End, GroupPlan, Launch, LogPlan, Reply, Stored, millis},
 };
 
 /// `SIGTERM`, unless the worker's options name another.
@@ -145,7 +144,7 @@ impl Host {
             uid: identity.uid,
             gid: identity.gid,
             stop_signal: options.stop_signal.as_deref().and_then(signal_number).unwrap_or(DEFAULT_SIGNAL),
-            stop_grace_ms: config.stop_grace.unwrap_or(self.settings.stop_grace).as_millis() as u64,
+            stop_grace_ms: millis(config.stop_grace.unwrap_or(self.settings.stop_grace).get()),
             secrets: folder,
             logs: LogPlan {
                 folder: self.log_folder(&key.creation),
@@ -200,9 +199,7 @@ impl Host {
                 let run = key.to_string();
                 self.children.insert(run.clone(), child);
                 // One that has ended since was not there to be reaped when its lock was released.
-                if !lock::is_held(&self.layout.lock(key)).unwrap_or(true) {
-                    self.children.reap(&run);
-                }
+                self.children.reap(&self.layout, &run);
                 Ok(Reply::Started)
             }
             Some(reply) => {

@@ -52,18 +52,20 @@ impl Host {
         fifo: &Path,
     ) -> Result<()> {
         let changes = self.notices.of_worker(&Self::topic(&key.creation.worker));
-        let mut asked = false;
+        let (mut asked, mut first) = (false, false);
         loop {
             match self.run_state(key)? {
                 RunState::Over(..) | RunState::Gone => return Ok(()),
                 RunState::Running(_) | RunState::Starting if !asked => {
-                    self.mark_stopping(key)?;
+                    first |= self.mark_stopping(key)?;
                     asked = ask(fifo, grace)?;
                 }
                 RunState::Running(_) | RunState::Starting => {}
                 RunState::Lost(started) => {
-                    self.mark_stopping(key)?;
-                    self.end_lost(stored, key, &started, grace).await?;
+                    first |= self.mark_stopping(key)?;
+                    // Once per run: to many programs a second signal means to give up at once.
+                    let signal = std::mem::take(&mut first) && !asked;
+                    self.end_lost(stored, key, &started, grace, signal).await?;
                     continue;
                 }
             }
@@ -72,9 +74,14 @@ impl Host {
         }
     }
 
-    fn mark_stopping(&self, key: &RunKey) -> Result<()> {
+    /// Whether we are the first to want it.
+    fn mark_stopping(&self, key: &RunKey) -> Result<bool> {
         let path = self.layout.stopping(key);
-        files::touch(&path).map_err(|error| error::file("noting that a worker is to stop", &path, error))
+        match files::create_exclusive(&path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error::file("noting that a worker is to stop", &path, error)),
+        }
     }
 
     /// Does for a worker without a supervisor what that would have done.
@@ -84,13 +91,14 @@ impl Host {
         key: &RunKey,
         started: &Started,
         grace: Duration,
+        signal: bool,
     ) -> Result<()> {
         if !grace.is_zero()
             && let Some(fd) = open_process(started)?
         {
             let options = stored.config.options::<ProcessOptions>()?.unwrap_or_default();
             let number = options.stop_signal.as_deref().and_then(signal_number).unwrap_or(15);
-            if let Some(signal) = Signal::from_named_raw(number) {
+            if let Some(signal) = Signal::from_named_raw(number).filter(|_| signal) {
                 let _ = pidfd_send_signal(&fd, signal);
             }
             let fd = crate::ready::register(fd)
@@ -169,7 +177,7 @@ impl Host {
         for run in 1..=last_claim(folder)? {
             let key = creation.run(run);
             let _ = groups::remove(&self.limits.plan_of(&key));
-            self.children.reap(&key.to_string());
+            self.children.reap(&self.layout, &key.to_string());
             for name in FLAT {
                 let path = self.layout.dir(name).join(key.to_string());
                 files::remove(&path)

@@ -7,6 +7,7 @@
 mod contain;
 pub(crate) mod groups;
 mod run;
+pub(crate) mod signals;
 pub(crate) mod spawn;
 
 use std::{
@@ -94,6 +95,7 @@ fn isolate() -> io::Result<()> {
 
 fn prepare(root: &Path, key: &RunKey) -> io::Result<Prepared> {
     isolate()?;
+    let signals = signals::Signals::new()?;
     let mut launch = Vec::new();
     io::stdin().read_to_end(&mut launch)?;
     // A host that died while it wrote leaves half of it: nothing is run.
@@ -122,7 +124,8 @@ fn prepare(root: &Path, key: &RunKey) -> io::Result<Prepared> {
     match start(&layout, key, &launch) {
         Ok(child) => {
             let log = crate::logs::LogWriter::new(launch.logs.clone());
-            let running = run::Running::new(layout, key.clone(), launch, child, log, control, lock)?;
+            let held = (control, signals, lock);
+            let running = run::Running::new(layout, key.clone(), launch, child, log, held);
             Ok(Prepared::Run(Box::new(running)))
         }
         Err(failure) => {
@@ -164,10 +167,12 @@ fn start(layout: &Layout, key: &RunKey, launch: &Launch) -> Result<std::process:
     let child = spawn::spawn(launch);
     let left = groups::leave(&launch.groups);
     let child = child?;
-    let recorded = left.and_then(|()| spawn::limit(launch, Pid::from_child(&child))).and_then(|()| {
-        record(layout, key, launch, child.id() as i32)
-            .map_err(|error| spawn::failure(crate::wire::Step::Limits, layout.started(key).display(), &error))
-    });
+    let recorded =
+        left.and_then(|()| spawn::limit(launch.address_space, Pid::from_child(&child))).and_then(|()| {
+            record(layout, key, launch, child.id() as i32).map_err(|error| {
+                spawn::failure(crate::wire::Step::Limits, layout.started(key).display(), &error)
+            })
+        });
     recorded.map(|()| child)
 }
 

@@ -2,28 +2,27 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _},
+    io::Read as _,
     os::fd::AsFd as _,
     process::{Child, ChildStderr, ChildStdout},
     time::{Duration, Instant},
 };
 
-use nix::sys::{
-    signal::{SigSet, Signal as NixSignal},
-    signalfd::{SfdFlags, SignalFd},
-};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, Signal, WaitOptions, WaitStatus, waitpid},
 };
 
-use super::{contain, finish, groups};
+use super::{contain, finish, groups, signals::Signals};
 use crate::{
     layout::{Layout, RunKey},
     logs::{Kind, LogWriter, Pump},
     proc,
     wire::{End, Launch, Request, Requests},
 };
+
+/// As good as for ever, and no overflow.
+const LONGEST: Duration = Duration::from_secs(1 << 30);
 
 /// A worker that runs, with all that its supervisor holds.
 pub(super) struct Running {
@@ -37,7 +36,7 @@ pub(super) struct Running {
     log: LogWriter,
     control: File,
     requests: Requests,
-    signals: SignalFd,
+    signals: Signals,
     stop: Stop,
     /// Held for life.
     _lock: File,
@@ -57,20 +56,11 @@ impl Running {
         mut launch: Launch,
         mut child: Child,
         log: LogWriter,
-        control: File,
-        lock: File,
-    ) -> io::Result<Self> {
-        // After the worker was started, since it would inherit the mask. A request to end that comes from the system
-        // (a service manager at shutdown) becomes a graceful stop of the worker.
-        let mut mask = SigSet::empty();
-        for signal in [NixSignal::SIGCHLD, NixSignal::SIGTERM, NixSignal::SIGINT, NixSignal::SIGHUP] {
-            mask.add(signal);
-        }
-        mask.thread_block()?;
-        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        (control, signals, lock): (File, Signals, File),
+    ) -> Self {
         // Secrets among them are not kept longer than needed.
         launch.environment = Vec::new();
-        Ok(Self {
+        Self {
             layout,
             key,
             launch,
@@ -83,11 +73,15 @@ impl Running {
             signals,
             stop: Stop::default(),
             _lock: lock,
-        })
+        }
     }
 
     /// Runs until nothing of the worker is left, and writes down how it ended.
     pub(super) fn run_to_end(&mut self) {
+        // A mask of known signals cannot be refused.
+        if self.signals.listen().unwrap_or(true) {
+            self.ask(Duration::from_millis(self.launch.stop_grace_ms));
+        }
         let status = loop {
             if let Some(status) = self.ended() {
                 break status;
@@ -133,8 +127,10 @@ impl Running {
             .min()
             .map(|time| Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) });
         let ready = {
-            let mut watched =
-                vec![PollFd::new(&self.signals, PollFlags::IN), PollFd::new(&self.control, PollFlags::IN)];
+            let mut watched = vec![
+                PollFd::new(&self.signals.descriptor, PollFlags::IN),
+                PollFd::new(&self.control, PollFlags::IN),
+            ];
             let pipes = [
                 self.stdout.as_ref().map(|pump| pump.source().as_fd()),
                 self.stderr.as_ref().map(|pump| pump.source().as_fd()),
@@ -179,10 +175,8 @@ impl Running {
     }
 
     fn signalled(&mut self) {
-        while let Ok(Some(signal)) = self.signals.read_signal() {
-            if signal.ssi_signo != NixSignal::SIGCHLD as u32 {
-                self.ask(Duration::from_millis(self.launch.stop_grace_ms));
-            }
+        if self.signals.read() {
+            self.ask(Duration::from_millis(self.launch.stop_grace_ms));
         }
     }
 
@@ -201,7 +195,7 @@ impl Running {
 
     /// Asks the worker to end, once per run; again only shortens the time that it has.
     fn ask(&mut self, grace: Duration) {
-        let deadline = Instant::now() + grace;
+        let deadline = Instant::now() + grace.min(LONGEST);
         self.stop.deadline = Some(self.stop.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
         if self.stop.asked || self.stop.killed {
             return;
