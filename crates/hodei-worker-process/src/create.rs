@@ -23,8 +23,13 @@ use crate::{
 
 /// A creation that is not whole yet, with its maker: when that is gone, nobody will complete it.
 fn half_name(creation: &Creation) -> String {
-    let maker = proc::identify(std::process::id() as i32).map_or(0, |own| own.start);
-    format!("{creation}.{}-{maker}", std::process::id())
+    format!("{creation}.{}", maker())
+}
+
+/// This process, as [`is_abandoned`] reads it at the end of a name.
+pub(crate) fn maker() -> String {
+    let start = proc::identify(std::process::id() as i32).map_or(0, |own| own.start);
+    format!("{}-{start}", std::process::id())
 }
 
 /// Whether the maker of a half creation is gone.

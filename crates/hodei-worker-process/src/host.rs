@@ -61,6 +61,14 @@ impl Host {
         files::get(&path).map_err(|error| error::file("reading a worker's configuration", &path, error))
     }
 
+    /// The creation that a worker's folder holds, by the names in it alone: for one whose configuration cannot be read.
+    pub(crate) fn creation_in(&self, worker: &WorkerRef) -> Option<Creation> {
+        let folder = self.layout.worker(worker);
+        let is_folder = |name: &String| folder.join(name).is_dir();
+        let nonce = files::names(&folder).ok()?.into_iter().find(is_folder)?;
+        Some(Creation { worker: worker.clone(), nonce })
+    }
+
     /// The number of the last run that was claimed; 0 when it has never run.
     pub(crate) fn last_run(&self, creation: &Creation) -> Result<u64> {
         last_claim(&self.layout.creation(creation))

@@ -144,6 +144,8 @@ pub(crate) enum Reply {
     Started,
     /// It could not be run; the exit is recorded.
     Failed(Failure),
+    /// It could not be run for want of room, and may be tried again: nothing is recorded.
+    Full(Failure),
     /// Another supervisor runs this run, or has run it.
     Taken,
     /// The worker has been deleted meanwhile.

@@ -13,8 +13,8 @@ use std::{
 use common::{Bed, PATIENCE, create_and_start, end, script, start, status, text};
 use futures::future::join_all;
 use hodei_worker_core::{
-    ErrorKind, WorkerConfig, WorkerProvider as _,
-    provider::{CreateOptions, ExecOptions, StartOptions, StopOptions},
+    ErrorKind, Retry, WorkerConfig, WorkerPhase, WorkerProvider as _, WorkerRef,
+    provider::{CreateOptions, DeleteOptions, ExecOptions, StartOptions, StopOptions, WorkerFilter},
     status::ExitStatus,
 };
 use hodei_worker_process::{LimitMechanism, Survival};
@@ -27,6 +27,10 @@ fn main() -> ExitCode {
     if let [first, survival] = role.as_slice()
         && first == "signalled"
     {
+        if survival == "full" {
+            runtime().block_on(full());
+            return ExitCode::SUCCESS;
+        }
         nix::sys::signal::SigSet::all().thread_block().unwrap();
         runtime().block_on(signalled(survival));
         return ExitCode::SUCCESS;
@@ -47,6 +51,10 @@ fn main() -> ExitCode {
         l5_what_a_host_ignores_its_workers_do_not,
         l6_ends_that_would_be_lost_are_refused,
         p1_memory_is_bounded_for_commands_too,
+        l5_a_start_tries_again_when_another_has_died,
+        l5_a_start_without_room_can_be_repeated,
+        l6_an_end_that_was_noted_is_not_lost,
+        l6_a_configuration_that_cannot_be_read_hides_no_other_worker,
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -204,6 +212,104 @@ async fn p1_memory_is_bounded_for_commands_too() {
     assert_eq!(String::from_utf8_lossy(&shown.stdout), "65536\n");
     provider.stop_worker(&worker, &StopOptions::kill()).await.unwrap();
     assert!(text(&provider, &worker).await.starts_with("65536\n"));
+    drop(provider);
+    bed.clean().await;
+}
+
+/// Whoever was about to run it has the lock, and dies before it has made its claim.
+async fn l5_a_start_tries_again_when_another_has_died() {
+    for bed in [Bed::new(), attached()] {
+        let provider = bed.connect().await;
+        let made = provider.create_worker(&lasting("a"), &CreateOptions::default()).await.unwrap();
+        let run = format!("{}.1", status(&provider, &made.worker).await.native_id);
+        let lock = fs::File::create(bed.state().join("locks").join(run)).unwrap();
+        let whole =
+            nix::libc::flock { l_type: nix::libc::F_WRLCK as _, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
+        nix::fcntl::fcntl(&lock, nix::fcntl::FcntlArg::F_OFD_SETLK(&whole)).unwrap();
+        let options = StartOptions::default();
+        let mut starting = provider.start_worker(&made.worker, &options);
+        assert!(timeout(Duration::from_millis(300), &mut starting).await.is_err(), "it is another's");
+        drop(lock);
+        timeout(PATIENCE, starting).await.expect("it waits for ever").unwrap();
+        assert_eq!(status(&provider, &made.worker).await.phase, WorkerPhase::Running);
+        drop(provider);
+        bed.clean().await;
+    }
+}
+
+/// A host with few descriptors.
+async fn full() {
+    let most = rustix::process::Rlimit { current: Some(60), maximum: Some(60) };
+    let bed = attached();
+    let provider = bed.connect().await;
+    let options = StartOptions::default();
+    let mut workers = Vec::new();
+    for n in 0..30 {
+        let made = provider.create_worker(&lasting(&format!("w{n}")), &CreateOptions::default()).await;
+        workers.push(made.unwrap().worker);
+    }
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, most).unwrap();
+    let mut refused = Vec::new();
+    for worker in &workers {
+        if let Err(error) = provider.start_worker(worker, &options).await {
+            assert_eq!(error.retry(), Retry::Safe { after: None }, "{error}");
+            refused.push(worker);
+        }
+    }
+    assert!(!refused.is_empty());
+    for worker in workers.iter().filter(|worker| !refused.contains(worker)) {
+        provider.stop_worker(worker, &StopOptions::kill()).await.unwrap();
+    }
+    provider.start_worker(refused[0], &options).await.unwrap();
+    assert_eq!(status(&provider, refused[0]).await.phase, WorkerPhase::Running);
+    provider.stop_worker(refused[0], &StopOptions::kill()).await.unwrap();
+    drop(provider);
+    bed.clean().await;
+}
+
+async fn l5_a_start_without_room_can_be_repeated() {
+    let host = as_host("", "full");
+    assert!(host.status.success(), "{}", String::from_utf8_lossy(&host.stderr));
+}
+
+/// The supervisor was killed after its worker's end and before it was written down.
+async fn l6_an_end_that_was_noted_is_not_lost() {
+    for bed in [Bed::new(), attached()] {
+        let provider = bed.connect().await;
+        for (id, body, exit) in
+            [("a", "exit 7", ExitStatus::Code(7)), ("b", "kill -9 $$", ExitStatus::Signal(9))]
+        {
+            let worker = start(&provider, script(id, body)).await;
+            let run = format!("{}.1", end(&provider, &worker).await.native_id);
+            fs::remove_file(bed.state().join("exits").join(run)).unwrap();
+            assert_eq!(end(&provider, &worker).await.exit, Some(exit));
+        }
+        drop(provider);
+        bed.clean().await;
+    }
+}
+
+async fn l6_a_configuration_that_cannot_be_read_hides_no_other_worker() {
+    let bed = Bed::new();
+    let provider = bed.connect().await;
+    let bad = start(&provider, script("bad", "exec sleep 1000")).await;
+    let good = start(&provider, script("good", "exec sleep 1000")).await;
+    let config = |worker: &WorkerRef| {
+        bed.state().join("workers").join(format!("{}.{}", worker.id, worker.generation)).join("config.json")
+    };
+    fs::write(config(&bad), "{").unwrap();
+    let listed = provider.list_workers(&WorkerFilter::all()).await.unwrap().workers;
+    assert_eq!(listed.len(), 2);
+    assert!(listed.iter().all(|status| status.phase == WorkerPhase::Running));
+    // The same when it was being deleted.
+    let native = status(&provider, &good).await.native_id.clone();
+    fs::write(config(&good), "{").unwrap();
+    fs::rename(config(&good).parent().unwrap(), bed.state().join("trash").join(native)).unwrap();
+    drop(provider);
+    let provider = bed.connect().await;
+    assert_eq!(fs::read_dir(bed.state().join("trash")).unwrap().count(), 0);
+    provider.delete_worker(&bad, &DeleteOptions::default()).await.unwrap();
+    assert_eq!(provider.list_workers(&WorkerFilter::all()).await.unwrap().workers, []);
     drop(provider);
     bed.clean().await;
 }

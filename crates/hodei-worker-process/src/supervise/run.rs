@@ -10,10 +10,10 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, Signal, WaitOptions, WaitStatus, waitpid},
+    process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions, WaitStatus, waitid, waitpid},
 };
 
-use super::{contain, finish, groups, signals::Signals};
+use super::{contain, finish, groups, note, signals::Signals};
 use crate::{
     layout::{Layout, RunKey},
     logs::{Kind, LogWriter, Pump},
@@ -101,6 +101,13 @@ impl Running {
 
     /// Whether the worker's own process has ended, and how. Reaps what else has: orphans are ours.
     fn ended(&mut self) -> Option<Option<WaitStatus>> {
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        if let Ok(Some(status)) = waitid(WaitId::Pid(self.pid), look)
+            && let Some(raw) = raw(&status)
+        {
+            // Before it is reaped: then nobody else could learn it.
+            let _ = note(&self.layout, &self.key, raw);
+        }
         // By number first: were it reaped among the others, its status would have to be told apart.
         match waitpid(Some(self.pid), WaitOptions::NOHANG) {
             Ok(Some((_, status))) => return Some(Some(status)),
@@ -110,7 +117,10 @@ impl Running {
         }
         loop {
             match rustix::process::wait(WaitOptions::NOHANG) {
-                Ok(Some((pid, status))) if pid == self.pid => return Some(Some(status)),
+                Ok(Some((pid, status))) if pid == self.pid => {
+                    let _ = note(&self.layout, &self.key, status.as_raw());
+                    return Some(Some(status));
+                }
                 Ok(Some(_)) => {}
                 _ => return None,
             }
@@ -211,4 +221,11 @@ impl Running {
         (self.stop.killed, self.stop.deadline) = (true, None);
         proc::signal(self.pid.as_raw_nonzero().get(), Signal::KILL);
     }
+}
+
+/// The status of `waitid(2)` as `wait(2)` would give it.
+fn raw(status: &WaitIdStatus) -> Option<i32> {
+    let code = status.exit_status().map(|code| (code & 0xff) << 8);
+    let core = if status.dumped() { 0x80 } else { 0 };
+    code.or_else(|| status.terminating_signal().map(|signal| signal | core))
 }
