@@ -23,80 +23,97 @@ use crate::{
     logs::{Kind, Lines, LogWriter},
     proc,
     ready::rest,
-    supervise::{self, groups, spawn},
-    wire::{End, Failure, Launch, Request, Requests},
+    supervise::{self, groups, signals::unblocked, spawn},
+    wire::{End, Failure, Launch, Reply, Request, Requests, Step},
 };
 
 impl Host {
-    /// Starts a run as a child of this process, unless it has been started; what came of it is in the records.
-    pub(crate) async fn start_attached(self: &Arc<Self>, key: RunKey, launch: Launch) -> Result<()> {
-        let failed = |error| error::file("starting a worker", &self.layout.claim(&key), error);
-        let lock = lock::take(&self.layout.lock(&key)).map_err(failed)?;
-        let claimed = match &lock {
-            Some(_) => self.claim(&key).map_err(failed)?,
-            None => false,
+    /// Starts a run as a child of this process, unless it has been started.
+    pub(crate) async fn start_attached(self: &Arc<Self>, key: &RunKey, launch: Launch) -> Result<Reply> {
+        let failed = |error| error::file("starting a worker", &self.layout.claim(key), error);
+        // Another attempt runs it, or has run it.
+        let Some(lock) = lock::take(&self.layout.lock(key)).map_err(failed)? else {
+            return Ok(Reply::Taken);
         };
-        let (Some(lock), true) = (lock, claimed) else {
-            // Another attempt runs it, or has run it.
-            if let Some(secrets) = &launch.secrets {
-                let _ = files::remove_tree(secrets);
-            }
-            return Ok(());
+        let control = match self.claim(key).map_err(failed)? {
+            Ok(control) => control,
+            Err(reply) => return Ok(reply),
         };
-        let control = pipe::OpenOptions::new()
-            .read_write(true)
-            .open_receiver(self.layout.control(&key))
-            .map_err(failed)?;
-        match self.spawn_attached(&key, &launch) {
+        match self.spawn_attached(key, &launch) {
             Ok(child) => {
                 let log = LogWriter::new(launch.logs.clone());
                 let attached = Attached {
                     host: Arc::clone(self),
                     stop: Stop::default(),
                     requests: Requests::default(),
-                    key,
+                    key: key.clone(),
                     launch,
                     log,
                     control,
                     _lock: lock,
                 };
                 tokio::spawn(attached.run_to_end(child));
+                Ok(Reply::Started)
             }
-            Err(failure) => {
-                self.contain(&key, None);
-                supervise::finish(&self.layout, &key, End::Failed(failure), false).map_err(failed)?;
+            Err((failure, Ran::No)) if failure.is_capacity() => {
+                self.contain(key, None);
+                supervise::give_back(&self.layout, key).map_err(failed)?;
+                Ok(Reply::Full(failure))
+            }
+            Err((failure, _)) => {
+                self.contain(key, None);
+                supervise::finish(&self.layout, key, End::Failed(failure.clone()), false).map_err(failed)?;
+                Ok(Reply::Failed(failure))
             }
         }
-        Ok(())
     }
 
-    fn claim(&self, key: &RunKey) -> io::Result<bool> {
+    /// Makes the run ours, and the FIFO through which it is asked to end; opened first, since a claim without a worker
+    /// would be a run that was lost.
+    fn claim(&self, key: &RunKey) -> io::Result<Result<pipe::Receiver, Reply>> {
         if !supervise::make_control(&self.layout, key)? {
-            return Ok(false);
+            files::remove(&self.layout.lock(key))?;
+            return Ok(Err(Reply::Gone));
         }
-        match files::create_exclusive(&self.layout.claim(key)) {
-            Ok(_) => Ok(true),
+        let control = pipe::OpenOptions::new().read_write(true).open_receiver(self.layout.control(key))?;
+        match supervise::claim(&self.layout, key) {
+            Ok(()) => Ok(Ok(control)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                files::remove(&self.layout.control(key)).map(|()| false)
+                files::remove(&self.layout.control(key)).map(|()| Err(Reply::Taken))
             }
             Err(error) => Err(error),
         }
     }
 
-    fn spawn_attached(&self, key: &RunKey, launch: &Launch) -> Result<Child, Failure> {
-        groups::prepare(&launch.groups)?;
+    fn spawn_attached(&self, key: &RunKey, launch: &Launch) -> Result<Child, (Failure, Ran)> {
+        let before = |failure| (failure, Ran::No);
+        groups::prepare(&launch.groups).map_err(before)?;
         let mut command = tokio::process::Command::from(spawn::worker(launch));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let child = command.spawn().map_err(|error| spawn::refused(launch, &error))?;
+        let child = unblocked(|| command.spawn()).map_err(|error| before(spawn::refused(launch, &error)))?;
+        let after = |failure| (failure, Ran::Yes);
         let pid = child.id().and_then(|pid| Pid::from_raw(pid as i32));
         if let Some(pid) = pid {
-            groups::adopt(&launch.groups, pid.as_raw_nonzero().get() as u32)?;
-            spawn::limit(launch, pid)?;
-            // One that is over already has no start time to be read; how it ended is recorded all the same.
-            let _ = supervise::record(&self.layout, key, launch, pid.as_raw_nonzero().get());
+            groups::adopt(&launch.groups, pid.as_raw_nonzero().get() as u32).map_err(after)?;
+            spawn::limit(launch.address_space, pid).map_err(after)?;
+            match supervise::record(&self.layout, key, launch, pid.as_raw_nonzero().get()) {
+                // One that is over already has no start time to be read; how it ended is recorded all the same.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    let path = self.layout.started(key);
+                    return Err(after(spawn::failure(Step::Limits, path.display(), &error)));
+                }
+                _ => {}
+            }
         }
         Ok(child)
     }
+}
+
+/// Whether the command had begun when something failed.
+#[derive(Clone, Copy)]
+enum Ran {
+    No,
+    Yes,
 }
 
 struct Attached {
@@ -189,6 +206,9 @@ impl Attached {
                 }
             }
         };
+        if let Ok(status) = &status {
+            let _ = supervise::note(&self.host.layout, &self.key, status.into_raw());
+        }
         // Its group of processes first: where there is no control group, that holds what did not leave it.
         if let Some(group) = Pid::from_raw(pid) {
             let _ = kill_process_group(group, Signal::KILL);

@@ -38,6 +38,24 @@ pub(crate) fn launcher(settings: &ProcessSettings) -> Result<Launcher> {
     Ok(Launcher::Attached(reason))
 }
 
+/// What this process ignores, the children that it starts without a supervisor ignore too.
+pub(crate) fn check_signals() -> Result<()> {
+    const ENDING: [(i32, &str); 4] = [(2, "SIGINT"), (3, "SIGQUIT"), (10, "SIGUSR1"), (15, "SIGTERM")];
+    const CHILD: i32 = 17;
+    let ignored = crate::supervise::signals::ignored();
+    if ignored.contains(&CHILD) {
+        return Err(Error::config(
+            "survival",
+            "this process ignores SIGCHLD, so it would not learn how workers end that are its children",
+        )
+        .with_help("handle SIGCHLD, or have workers supervised: begin `main` with `init()`"));
+    }
+    for (_, name) in ENDING.into_iter().filter(|(number, _)| ignored.contains(number)) {
+        tracing::warn!(signal = name, "this host ignores a signal, and so will the workers that it starts");
+    }
+    Ok(())
+}
+
 /// Why workers end with the host, whatever supervises them: it lives in a container that ends with it. A container
 /// that is a whole system, with a service manager of its own, does not.
 fn container() -> Option<String> {

@@ -1,10 +1,6 @@
 //! Creation: a folder that appears whole, by rename, under the worker's fixed name.
 
-use std::{
-    fs::{self, DirBuilder},
-    os::unix::fs::DirBuilderExt as _,
-    path::Path,
-};
+use std::{fs, path::Path};
 
 use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerConfig, WorkerHandle, WorkerRef,
@@ -17,6 +13,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::{
     error, files,
+    folders::passable,
     host::Host,
     layout::Creation,
     options::ProcessOptions,
@@ -26,8 +23,13 @@ use crate::{
 
 /// A creation that is not whole yet, with its maker: when that is gone, nobody will complete it.
 fn half_name(creation: &Creation) -> String {
-    let maker = proc::identify(std::process::id() as i32).map_or(0, |own| own.start);
-    format!("{creation}.{}-{maker}", std::process::id())
+    format!("{creation}.{}", maker())
+}
+
+/// This process, as [`is_abandoned`] reads it at the end of a name.
+pub(crate) fn maker() -> String {
+    let start = proc::identify(std::process::id() as i32).map_or(0, |own| own.start);
+    format!("{}-{start}", std::process::id())
 }
 
 /// Whether the maker of a half creation is gone.
@@ -93,8 +95,7 @@ impl Host {
     /// Whether it was published; if not, another is there.
     fn publish(&self, stored: &Stored, creation: &Creation, new: &Path) -> Result<bool> {
         let failed = |error| error::file("writing a worker's configuration", new, error);
-        let folder = |path: &Path| DirBuilder::new().mode(0o711).create(path);
-        folder(new).and_then(|()| folder(&new.join(&creation.nonce))).map_err(failed)?;
+        passable(new).and_then(|()| passable(&new.join(&creation.nonce))).map_err(failed)?;
         files::put(&new.join("config.json"), stored).map_err(failed)?;
         let target = self.layout.worker(&creation.worker);
         match renameat_with(CWD, new, CWD, &target, RenameFlags::NOREPLACE) {

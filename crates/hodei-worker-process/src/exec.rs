@@ -32,7 +32,7 @@ use crate::{
     observe::{RunState, decode},
     options::ProcessOptions,
     ready::rest,
-    supervise::{MARKER, groups, spawn},
+    supervise::{MARKER, groups, signals::unblocked, spawn},
     user,
     wire::{Started, Step, Stored},
 };
@@ -79,7 +79,12 @@ impl Host {
         let mut command = Command::from(command);
         command.stdin(if options.stdin { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().map_err(|error| refused(&options.command[0], folder, &error))?;
+        let mut child =
+            unblocked(|| command.spawn()).map_err(|error| refused(&options.command[0], folder, &error))?;
+        if let Some(pid) = child.id().and_then(|pid| Pid::from_raw(pid as i32)) {
+            // It may be over already.
+            let _ = spawn::limit(self.limits.address_space(&stored.config.resources), pid);
+        }
         // Into the worker's groups if they limit it; the mark is enough to find it when the worker ends. One that is
         // over already cannot be moved, and need not be.
         if let Some(pid) = child.id().filter(|_| started.groups.is_limiting()) {

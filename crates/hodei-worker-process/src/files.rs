@@ -24,7 +24,9 @@ pub(crate) fn get<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
 /// Writes a value so that it appears whole, replacing what was there. The temporary name begins with a dot.
 pub(crate) fn put<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     let temporary = write_temporary(path, value)?;
-    fs::rename(&temporary, path)
+    fs::rename(&temporary, path).inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
 }
 
 /// The same, unless there is one already: then `false`.
@@ -44,7 +46,11 @@ fn write_temporary<T: Serialize>(path: &Path, value: &T) -> io::Result<PathBuf> 
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{:x}", fastrand::u32(..)));
     let bytes = serde_json::to_vec(value)?;
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?.write_all(&bytes)?;
+    let mut file = create_exclusive(&temporary)?;
+    if let Err(error) = file.write_all(&bytes) {
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
     Ok(temporary)
 }
 

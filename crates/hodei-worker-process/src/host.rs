@@ -11,12 +11,13 @@ use hodei_worker_core::{
     Clock, CredentialProvider, ErrorKind, ProviderCapabilities, ProviderInfo, Result, WorkerRef,
     model::InstallationId, watch::WatchHub,
 };
-use tokio::sync::Semaphore;
+use tokio::{runtime::Handle, sync::Semaphore};
 
 use crate::{
     error, files,
     layout::{Creation, Layout, worker_name},
     limits::Limits,
+    lock,
     notices::Notices,
     settings::ProcessSettings,
     wire::Stored,
@@ -58,6 +59,14 @@ impl Host {
     pub(crate) fn stored(&self, worker: &WorkerRef) -> Result<Option<Stored>> {
         let path = self.layout.worker(worker).join("config.json");
         files::get(&path).map_err(|error| error::file("reading a worker's configuration", &path, error))
+    }
+
+    /// The creation that a worker's folder holds, by the names in it alone: for one whose configuration cannot be read.
+    pub(crate) fn creation_in(&self, worker: &WorkerRef) -> Option<Creation> {
+        let folder = self.layout.worker(worker);
+        let is_folder = |name: &String| folder.join(name).is_dir();
+        let nonce = files::names(&folder).ok()?.into_iter().find(is_folder)?;
+        Some(Creation { worker: worker.clone(), nonce })
     }
 
     /// The number of the last run that was claimed; 0 when it has never run.
@@ -105,12 +114,30 @@ impl Children {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(run, child);
     }
 
-    /// Reaps the supervisor of a run, which has let go of its lock and is about to be gone.
-    pub(crate) fn reap(&self, run: &str) {
-        let child = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(run);
-        if let Some(mut child) = child {
-            let _ = child.wait();
+    /// Reaps the supervisor of a run if it has let go of its lock, and so is about to be gone.
+    ///
+    /// An event on the lock's file does not say that: an attempt to start the run once more closes it too. Whether
+    /// the lock is free.
+    pub(crate) fn reap(&self, layout: &Layout, run: &str) -> bool {
+        if lock::is_held(&layout.dir("locks").join(run)).unwrap_or(true) {
+            return false;
         }
+        let child = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(run);
+        let Some(mut child) = child else { return true };
+        if matches!(child.try_wait(), Ok(None)) {
+            // Its last moments are not spent on the event loop.
+            match Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn_blocking(move || child.wait())),
+                Err(_) => self.insert(run.to_owned(), child),
+            }
+        }
+        true
+    }
+
+    /// Reaps whichever have ended, when it is not known which.
+    pub(crate) fn reap_all(&self) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, child| matches!(child.try_wait(), Ok(None)));
     }
 }
 

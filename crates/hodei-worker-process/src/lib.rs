@@ -3,8 +3,9 @@
 //! Each running worker has a supervisor, a small process that keeps it going when the host dies, writes down what it
 //! says and how it ends, and takes with it all that it started. The supervisor is the host's own program once more,
 //! by [`init`] in the first line of `main`, or the program `hodei-supervise`, by the setting
-//! [`supervisor`](ProcessSettings::supervisor). With neither, workers are the host's children and end with it; the
-//! capabilities say which it is.
+//! [`supervisor`](ProcessSettings::supervisor). With neither, workers are the host's children and end with its runtime;
+//! the capabilities say which it is. A host that is killed cannot end them: they go on until they end by themselves or
+//! the next host stops them, and what they write meanwhile and how they end is lost.
 //!
 //! - **State** lies in files, in memory where there is a place for it, and is all that hosts and supervisors share.
 //!   Several hosts of one installation may use it at once.

@@ -8,6 +8,7 @@ use std::{
     os::fd::OwnedFd,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
 };
 
 use rustix::{
@@ -22,8 +23,9 @@ use crate::{
     wire::ProcessId,
 };
 
-/// Called with the name of a run whose lock was released.
-pub(crate) type OnRelease = Box<dyn Fn(&str) + Send + Sync>;
+/// Called with the name of a run whose lock may have been released; without one when any may have been. Whether it has
+/// been. It must not block: it is called on the event loop.
+pub(crate) type OnRelease = Box<dyn Fn(Option<&str>) -> bool + Send + Sync>;
 
 #[derive(Debug)]
 pub(crate) struct Notices {
@@ -223,8 +225,9 @@ impl Shared {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn handle(&self, watch: i32, flags: ReadFlags, name: &str) {
+    fn handle(self: &Arc<Self>, watch: i32, flags: ReadFlags, name: &str) {
         if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
+            (self.on_release)(None);
             return self.topics().tell(None);
         }
         if flags.contains(ReadFlags::IGNORED) {
@@ -247,12 +250,26 @@ impl Shared {
         if name.starts_with('.') {
             return;
         }
-        if watch == self.flat[0] {
-            (self.on_release)(name);
+        if watch == self.flat[0] && !(self.on_release)(Some(name)) {
+            // The kernel tells of the closing before it lets go of the lock. Or it was only an attempt to take it.
+            tokio::spawn(Arc::clone(self).look_again(name.to_owned()));
         }
-        // `<id>.<generation>.<creation>.<n>`: the worker is the first two.
+        self.tell_run(name);
+    }
+
+    /// `<id>.<generation>.<creation>.<n>`: the worker is the first two.
+    fn tell_run(&self, name: &str) {
         let end = name.match_indices('.').nth(1).map_or(name.len(), |(at, _)| at);
         self.topics().tell(Some(&name[..end]));
+    }
+
+    async fn look_again(self: Arc<Self>, run: String) {
+        for power in 0..8 {
+            tokio::time::sleep(Duration::from_millis(1 << power)).await;
+            if (self.on_release)(Some(&run)) {
+                return self.tell_run(&run);
+            }
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 use std::{io, net::IpAddr, sync::Arc};
 
 use hodei_worker_core::{
-    Result, Timestamp, WorkerPhase, WorkerRef, WorkerStatus,
+    Error, ErrorKind, Result, Timestamp, WorkerPhase, WorkerRef, WorkerStatus,
+    model::Labels,
     provider::{Listing, WorkerFilter},
     status::{Address, ExitStatus, FailureClass},
 };
@@ -12,9 +13,9 @@ use rustix::process::Signal;
 use crate::{
     error, files,
     host::Host,
-    layout::{RunKey, parse_worker_name},
+    layout::{Creation, RunKey, parse_worker_name},
     lock, proc,
-    supervise::{MARKER, clear, groups, wait_for},
+    supervise::{MARKER, clear, groups, noted, wait_for},
     wire::{End, Exit, Started, Step, Stored},
 };
 
@@ -61,11 +62,16 @@ impl Host {
             Some(started) if started.boot == self.boot && proc::is_alive(started.process) => {
                 Ok(RunState::Lost(started))
             }
-            _ if !layout.claim(key).exists() => Ok(RunState::Gone),
             started => {
+                let Some(claim) = files::read(&layout.claim(key))? else { return Ok(RunState::Gone) };
                 self.contain(key, started.as_ref());
-                let exit = Exit { time: self.clock.now(), end: End::Lost, out_of_memory: false };
-                files::put_new(&layout.exit(key), &exit)?;
+                let end = noted(&claim).map_or(End::Lost, End::Wait);
+                let exit = Exit { time: self.clock.now(), end, out_of_memory: false };
+                match files::put_new(&layout.exit(key), &exit) {
+                    // It is known all the same, and written down by whoever looks when there is room.
+                    Err(error) if error.kind() != io::ErrorKind::StorageFull => return Err(error),
+                    _ => {}
+                }
                 Ok(over()?.unwrap_or(RunState::Over(exit, started)))
             }
         }
@@ -106,24 +112,50 @@ impl Host {
     pub(crate) fn status(&self, worker: &WorkerRef) -> Result<Option<Arc<WorkerStatus>>> {
         // Before anything is read: what is read may be newer than the time, never older.
         let now = self.clock.now();
-        match self.stored(worker)? {
-            Some(stored) => self.status_of(&stored, now),
-            None => Ok(None),
+        match self.stored(worker) {
+            Ok(Some(stored)) => self.status_of(&stored, now),
+            Ok(None) => Ok(None),
+            Err(why) if why.kind() == ErrorKind::Corrupt => self.status_without(worker, why, now),
+            Err(error) => Err(error),
         }
     }
 
     fn status_of(&self, stored: &Stored, now: Timestamp) -> Result<Option<Arc<WorkerStatus>>> {
-        let creation = stored.creation();
-        let mut status = WorkerStatus::new(creation.worker.clone(), WorkerPhase::Created, now);
-        status.native_id = creation.to_string();
+        let mut status = WorkerStatus::new(stored.ownership.worker.clone(), WorkerPhase::Created, now);
         status.times.created = Some(stored.created);
         status.labels = stored.config.metadata.labels.clone();
         status.worker_type = stored.config.metadata.worker_type.clone();
         status.ownership = Some(stored.ownership.clone());
-        let last = self.last_run(&creation)?;
+        self.complete(status, &stored.creation(), || addresses(stored))
+    }
+
+    /// The status of a worker whose configuration cannot be read: what its folder's name and its runs tell. One such
+    /// worker must hide no other.
+    fn status_without(
+        &self,
+        worker: &WorkerRef,
+        why: Error,
+        now: Timestamp,
+    ) -> Result<Option<Arc<WorkerStatus>>> {
+        let creation = self.creation_in(worker).ok_or(why.clone())?;
+        tracing::warn!(%worker, error = %why, "a worker's configuration cannot be read");
+        let mut status = WorkerStatus::new(worker.clone(), WorkerPhase::Created, now);
+        status.reason = Some("its configuration cannot be read; delete it".into());
+        self.complete(status, &creation, Vec::new)
+    }
+
+    /// Adds what the last run tells.
+    fn complete(
+        &self,
+        mut status: WorkerStatus,
+        creation: &Creation,
+        addresses: impl Fn() -> Vec<Address>,
+    ) -> Result<Option<Arc<WorkerStatus>>> {
+        status.native_id = creation.to_string();
+        let last = self.last_run(creation)?;
         if last == 0 {
             // One that is deleted while we look shows no runs either.
-            let exists = self.layout.creation(&creation).exists();
+            let exists = self.layout.creation(creation).exists();
             return Ok(exists.then(|| Arc::new(status)));
         }
         let key = creation.run(last);
@@ -135,13 +167,13 @@ impl Host {
             RunState::Running(started) => {
                 status.phase = alive;
                 status.times.started = Some(started.time);
-                status.addresses = addresses(stored);
+                status.addresses = addresses();
             }
             RunState::Lost(started) => {
                 self.notices.when_gone(started.process, &Self::topic(&creation.worker));
                 status.phase = alive;
                 status.times.started = Some(started.time);
-                status.addresses = addresses(stored);
+                status.addresses = addresses();
                 status.reason =
                     Some("its supervisor was lost: how it ends will not be known, nor what it writes".into());
             }
@@ -165,15 +197,21 @@ impl Host {
             if filter.id.as_ref().is_some_and(|id| *id != worker.id) {
                 continue;
             }
-            // One that is deleted meanwhile is not there.
-            if let Some(stored) = self.stored(&worker)?
-                && filter.matches(
-                    &worker.id,
-                    stored.config.metadata.worker_type.as_ref(),
-                    &stored.config.metadata.labels,
-                )
-            {
-                all.extend(self.status_of(&stored, now)?);
+            match self.stored(&worker) {
+                Ok(Some(stored)) => {
+                    let metadata = &stored.config.metadata;
+                    if filter.matches(&worker.id, metadata.worker_type.as_ref(), &metadata.labels) {
+                        all.extend(self.status_of(&stored, now)?);
+                    }
+                }
+                // One that is deleted meanwhile is not there.
+                Ok(None) => {}
+                Err(why) if why.kind() == ErrorKind::Corrupt => {
+                    if filter.matches(&worker.id, None, &Labels::default()) {
+                        all.extend(self.status_without(&worker, why, now)?);
+                    }
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(Listing::new(all, now))

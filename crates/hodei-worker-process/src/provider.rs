@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     capabilities, error, folders,
-    host::{Children, Host, blocking},
+    host::{Children, Host, Launcher, blocking},
     limits::Limits,
     notices::Notices,
     proc,
@@ -58,10 +58,15 @@ impl ProcessProvider {
 
     async fn open(settings: ProcessSettings, context: ConnectContext) -> Result<Self> {
         let launcher = capabilities::launcher(&settings)?;
+        if matches!(launcher, Launcher::Attached(_)) {
+            capabilities::check_signals()?;
+        }
         context.progress.report("making folders and looking for control groups", 10);
         let (prepared, installation) = (settings.clone(), context.installation.clone());
         let (layout, limits) = blocking(move || {
             let layout = folders::prepare(&folders::state(&prepared), installation.as_str())?;
+            let logs = folders::logs(&prepared);
+            folders::prepare_logs(&logs, &logs.join(installation.as_str()))?;
             Ok((layout, Limits::detect(prepared.limits, &installation)))
         })
         .await?;
@@ -69,8 +74,14 @@ impl ProcessProvider {
             error::file("reading the boot id", "/proc/sys/kernel/random/boot_id".as_ref(), error)
         })?;
         let children = Children::default();
-        let reaper = children.clone();
-        let on_release = Box::new(move |run: &str| reaper.reap(run));
+        let (reaper, locks) = (children.clone(), layout.clone());
+        let on_release = Box::new(move |run: Option<&str>| match run {
+            Some(run) => reaper.reap(&locks, run),
+            None => {
+                reaper.reap_all();
+                true
+            }
+        });
         let notices = Notices::open(&layout, on_release).map_err(|error| {
             error::file("watching the state folder", layout.root(), error)
                 .with_help("raise `fs.inotify.max_user_instances`, or connect fewer providers")

@@ -13,7 +13,7 @@ use hodei_worker_core::{
     model::SecretTarget,
 };
 
-use crate::{error, host::Host, user::Identity};
+use crate::{create::maker, error, host::Host, user::Identity};
 
 /// The variable that names the folder of secret files.
 pub(crate) const FOLDER: &str = "HODEI_SECRETS_DIR";
@@ -23,6 +23,12 @@ pub(crate) const FOLDER: &str = "HODEI_SECRETS_DIR";
 pub(crate) struct Secrets {
     pub(crate) variables: Vec<(String, SecretMaterial)>,
     pub(crate) files: Vec<(String, SecretMaterial)>,
+}
+
+/// A folder of one attempt's own, since two hosts may try at once. Like a half creation it names its maker: when that
+/// is gone before the run has begun, nobody will remove it.
+pub(crate) fn folder_name(run: u64) -> String {
+    format!("{run}.secrets.{:x}.{}", fastrand::u32(..), maker())
 }
 
 impl Host {

@@ -78,7 +78,7 @@ pub enum Survival {
     Auto,
     /// They survive it, or connecting fails.
     Required,
-    /// They are its children and end with it.
+    /// They are its children and end with its runtime. If it is killed, nobody ends them, nor keeps what they write.
     Attached,
 }
 

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::process::CommandExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
 };
@@ -20,7 +20,7 @@ use crate::{
     secrets::{self, Secrets},
     supervise::{ARGUMENT, MARKER, NAME},
     user::{self, Identity},
-    wire::{End, GroupPlan, Launch, LogPlan, Reply, Stored},
+    wire::{End, GroupPlan, Launch, LogPlan, Reply, Stored, millis},
 };
 
 /// `SIGTERM`, unless the worker's options name another.
@@ -28,28 +28,16 @@ const DEFAULT_SIGNAL: i32 = 15;
 
 impl Host {
     pub(crate) async fn start(self: &Arc<Self>, worker: &WorkerRef, options: &StartOptions) -> Result<()> {
-        let stored = self.stored(worker)?.ok_or_else(|| Error::worker_not_found(worker))?;
-        let Some(key) = self.next_run(&stored, options)? else { return self.settle(worker).await };
-        let secrets = self.resolve(&stored.config).await?;
-        let launch = self.launch(&stored, &key, &secrets)?;
-        match &self.launcher {
-            Launcher::Attached(_) => self.start_attached(key.clone(), launch).await?,
-            Launcher::Supervised(program) => {
-                let permit = Arc::clone(&self.starting).acquire_owned().await;
-                let (host, program, run) = (Arc::clone(self), program.clone(), key.clone());
-                let started = blocking(move || {
-                    let _permit = permit;
-                    let started = host.start_supervised(&program, &run, &launch);
-                    if !matches!(started, Ok(Reply::Started))
-                        && let Some(secrets) = &launch.secrets
-                    {
-                        let _ = crate::files::remove_tree(secrets);
-                    }
-                    started
-                });
-                match started.await? {
+        loop {
+            let stored = self.stored(worker)?.ok_or_else(|| Error::worker_not_found(worker))?;
+            let key = match self.next_run(&stored, options)? {
+                Next::Begun(key) => key,
+                Next::Begin(key) => match self.attempt(&stored, &key).await? {
                     Reply::Started => return Ok(()),
                     Reply::Failed(failure) => return Err(failure.to_error()),
+                    Reply::Full(failure) => {
+                        return Err(failure.to_error().with_retry(Retry::Safe { after: None }));
+                    }
                     Reply::Gone => return Err(Error::worker_not_found(worker)),
                     Reply::Broken { what, .. } => {
                         return Err(Error::new(
@@ -57,15 +45,45 @@ impl Host {
                             format!("the worker's supervisor could not begin: {what}"),
                         ));
                     }
-                    Reply::Taken => {}
-                }
+                    Reply::Taken => key,
+                },
+            };
+            if self.settle(&key).await? {
+                return Ok(());
             }
         }
-        self.settle(worker).await
     }
 
-    /// The run that this start begins; `None` when it has begun already.
-    fn next_run(&self, stored: &Stored, options: &StartOptions) -> Result<Option<RunKey>> {
+    /// Starts a run, unless another attempt has taken it.
+    async fn attempt(self: &Arc<Self>, stored: &Stored, key: &RunKey) -> Result<Reply> {
+        let secrets = self.resolve(&stored.config).await?;
+        match &self.launcher {
+            Launcher::Attached(_) => {
+                let launch = self.launch(stored, key, &secrets)?;
+                let files = launch.secrets.clone();
+                let reply = self.start_attached(key, launch).await;
+                discard_unless_started(&reply, files.as_deref());
+                reply
+            }
+            Launcher::Supervised(program) => {
+                let permit = Arc::clone(&self.starting).acquire_owned().await;
+                let (host, program) = (Arc::clone(self), program.clone());
+                let (stored, run) = (stored.clone(), key.clone());
+                blocking(move || {
+                    let _permit = permit;
+                    // Secrets are not written before their turn has come: whoever waits may be dropped.
+                    let launch = host.launch(&stored, &run, &secrets)?;
+                    let reply = host.start_supervised(&program, &run, &launch);
+                    discard_unless_started(&reply, launch.secrets.as_deref());
+                    reply
+                })
+                .await
+            }
+        }
+    }
+
+    /// The run that this start begins or has begun already.
+    fn next_run(&self, stored: &Stored, options: &StartOptions) -> Result<Next> {
         let creation = stored.creation();
         let last = self.last_run(&creation)?;
         let after = match &options.after {
@@ -73,7 +91,7 @@ impl Host {
             Some(id) => match creation.run_of(id) {
                 Some(run) => run,
                 // Another creation's: whatever ran since is a later one.
-                None if last > 0 => return Ok(None),
+                None if last > 0 => return Ok(Next::Begun(creation.run(last))),
                 None => return Err(unknown_run(id.as_str())),
             },
         };
@@ -81,7 +99,7 @@ impl Host {
             return Err(unknown_run(&options.after.as_ref().map(ToString::to_string).unwrap_or_default()));
         }
         if after < last {
-            return Ok(None);
+            return Ok(Next::Begun(creation.run(last)));
         }
         if last > 0 && !matches!(self.run_state(&creation.run(last))?, RunState::Over(..)) {
             return Err(Error::new(
@@ -91,28 +109,37 @@ impl Host {
             .with_context("run", creation.run(last).id())
             .with_help("stop the worker first"));
         }
-        Ok(Some(creation.run(last + 1)))
+        Ok(Next::Begin(creation.run(last + 1)))
     }
 
-    /// Waits until the last run has been started, by whomever, and reports it as if we had.
-    pub(crate) async fn settle(&self, worker: &WorkerRef) -> Result<()> {
+    /// Waits until a run has been started, by whomever, and reports it as if we had. `false` when whoever was about to
+    /// is gone, and it is to be tried again.
+    async fn settle(&self, key: &RunKey) -> Result<bool> {
+        let worker = &key.creation.worker;
         let changes = self.notices.of_worker(&Self::topic(worker));
+        let (claim, lock) = (self.layout.claim(key), self.layout.lock(key));
         loop {
             let stored = self.stored(worker)?.ok_or_else(|| Error::worker_not_found(worker))?;
-            let creation = stored.creation();
-            match self.last_run(&creation)? {
-                0 => {}
-                last => match self.run_state(&creation.run(last))? {
+            if stored.nonce != key.creation.nonce {
+                return Err(Error::worker_not_found(worker));
+            }
+            let held =
+                lock::is_held(&lock).map_err(|error| error::file("looking at a run's lock", &lock, error))?;
+            if claim.exists() {
+                match self.run_state(key)? {
                     RunState::Over(exit, _) => {
                         return match exit.end {
                             End::Failed(failure) => Err(failure.to_error()),
-                            _ => Ok(()),
+                            _ => Ok(true),
                         };
                     }
-                    RunState::Running(_) | RunState::Lost(_) => return Ok(()),
-                    RunState::Gone => return Err(Error::worker_not_found(worker)),
+                    RunState::Running(_) | RunState::Lost(_) => return Ok(true),
+                    // The claim was given back, or the worker deleted.
+                    RunState::Gone => continue,
                     RunState::Starting => {}
-                },
+                }
+            } else if !held {
+                return Ok(false);
             }
             changes.notified().await;
         }
@@ -123,9 +150,7 @@ impl Host {
         let config = &stored.config;
         let options = config.options::<ProcessOptions>()?.unwrap_or_default();
         let identity = user::identity(&options)?;
-        // A folder of this attempt's own: two hosts may try at once.
-        let folder =
-            self.layout.creation(&key.creation).join(format!("{}.secrets.{:x}", key.run, fastrand::u32(..)));
+        let folder = self.layout.creation(&key.creation).join(secrets::folder_name(key.run));
         let folder = secrets.write(folder, &identity)?;
         let mut environment = self.environment(stored, &identity);
         let visible = |text: &hodei_worker_core::credential::SecretMaterial| {
@@ -145,7 +170,7 @@ impl Host {
             uid: identity.uid,
             gid: identity.gid,
             stop_signal: options.stop_signal.as_deref().and_then(signal_number).unwrap_or(DEFAULT_SIGNAL),
-            stop_grace_ms: config.stop_grace.unwrap_or(self.settings.stop_grace).as_millis() as u64,
+            stop_grace_ms: millis(config.stop_grace.unwrap_or(self.settings.stop_grace).get()),
             secrets: folder,
             logs: LogPlan {
                 folder: self.log_folder(&key.creation),
@@ -200,9 +225,7 @@ impl Host {
                 let run = key.to_string();
                 self.children.insert(run.clone(), child);
                 // One that has ended since was not there to be reaped when its lock was released.
-                if !lock::is_held(&self.layout.lock(key)).unwrap_or(true) {
-                    self.children.reap(&run);
-                }
+                self.children.reap(&self.layout, &run);
                 Ok(Reply::Started)
             }
             Some(reply) => {
@@ -220,6 +243,19 @@ impl Host {
                     ))
             }
         }
+    }
+}
+
+/// What a start is to do.
+enum Next {
+    Begin(RunKey),
+    Begun(RunKey),
+}
+
+/// Removes the secret files of an attempt that began nothing.
+fn discard_unless_started(reply: &Result<Reply>, secrets: Option<&Path>) {
+    if let Some(secrets) = secrets.filter(|_| !matches!(reply, Ok(Reply::Started))) {
+        let _ = crate::files::remove_tree(secrets);
     }
 }
 

@@ -38,7 +38,8 @@ impl Host {
         match self.last_run(&creation)? {
             0 => Ok(()),
             last => {
-                self.end(&stored, &creation.run(last), grace, &self.layout.control(&creation.run(last))).await
+                self.end(Some(&stored), &creation.run(last), grace, &self.layout.control(&creation.run(last)))
+                    .await
             }
         }
     }
@@ -46,24 +47,26 @@ impl Host {
     /// Asks a run to end and waits until it has.
     async fn end(
         self: &Arc<Self>,
-        stored: &Stored,
+        stored: Option<&Stored>,
         key: &RunKey,
         grace: Duration,
         fifo: &Path,
     ) -> Result<()> {
         let changes = self.notices.of_worker(&Self::topic(&key.creation.worker));
-        let mut asked = false;
+        let (mut asked, mut first) = (false, false);
         loop {
             match self.run_state(key)? {
                 RunState::Over(..) | RunState::Gone => return Ok(()),
                 RunState::Running(_) | RunState::Starting if !asked => {
-                    self.mark_stopping(key)?;
+                    first |= self.mark_stopping(key)?;
                     asked = ask(fifo, grace)?;
                 }
                 RunState::Running(_) | RunState::Starting => {}
                 RunState::Lost(started) => {
-                    self.mark_stopping(key)?;
-                    self.end_lost(stored, key, &started, grace).await?;
+                    first |= self.mark_stopping(key)?;
+                    // Once per run: to many programs a second signal means to give up at once.
+                    let signal = std::mem::take(&mut first) && !asked;
+                    self.end_lost(stored, key, &started, grace, signal).await?;
                     continue;
                 }
             }
@@ -72,25 +75,34 @@ impl Host {
         }
     }
 
-    fn mark_stopping(&self, key: &RunKey) -> Result<()> {
+    /// Whether we are the first to want it.
+    fn mark_stopping(&self, key: &RunKey) -> Result<bool> {
         let path = self.layout.stopping(key);
-        files::touch(&path).map_err(|error| error::file("noting that a worker is to stop", &path, error))
+        match files::create_exclusive(&path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error::file("noting that a worker is to stop", &path, error)),
+        }
     }
 
     /// Does for a worker without a supervisor what that would have done.
     async fn end_lost(
         self: &Arc<Self>,
-        stored: &Stored,
+        stored: Option<&Stored>,
         key: &RunKey,
         started: &Started,
         grace: Duration,
+        signal: bool,
     ) -> Result<()> {
         if !grace.is_zero()
             && let Some(fd) = open_process(started)?
         {
-            let options = stored.config.options::<ProcessOptions>()?.unwrap_or_default();
+            let options = match stored {
+                Some(stored) => stored.config.options::<ProcessOptions>()?.unwrap_or_default(),
+                None => ProcessOptions::default(),
+            };
             let number = options.stop_signal.as_deref().and_then(signal_number).unwrap_or(15);
-            if let Some(signal) = Signal::from_named_raw(number) {
+            if let Some(signal) = Signal::from_named_raw(number).filter(|_| signal) {
                 let _ = pidfd_send_signal(&fd, signal);
             }
             let fd = crate::ready::register(fd)
@@ -107,10 +119,14 @@ impl Host {
     }
 
     pub(crate) async fn delete(self: &Arc<Self>, worker: &WorkerRef) -> Result<()> {
-        if let Some(stored) = self.stored(worker)? {
-            let creation = stored.creation();
+        let creation = match self.stored(worker) {
+            Ok(stored) => stored.map(|stored| stored.creation()),
+            // It can be removed all the same.
+            Err(error) => Some(self.creation_in(worker).ok_or(error)?),
+        };
+        if let Some(creation) = creation {
             // Killed while it can still be found by its name, so that a host that dies now leaves nothing hidden.
-            self.end_all(&stored, &self.layout.creation(&creation)).await?;
+            self.end_all(&creation, &self.layout.creation(&creation)).await?;
             let trash = self.layout.dir("trash").join(creation.to_string());
             let from = self.layout.worker(worker);
             match fs::rename(&from, &trash) {
@@ -135,25 +151,21 @@ impl Host {
     }
 
     /// Kills every run of a creation, whose claims lie in `folder`.
-    async fn end_all(self: &Arc<Self>, stored: &Stored, folder: &Path) -> Result<()> {
+    async fn end_all(self: &Arc<Self>, creation: &Creation, folder: &Path) -> Result<()> {
         let last = last_claim(folder)?;
         if last == 0 {
             return Ok(());
         }
-        let key = stored.creation().run(last);
-        self.end(stored, &key, Duration::ZERO, &folder.join(format!("{last}.control"))).await
+        let key = creation.run(last);
+        self.end(None, &key, Duration::ZERO, &folder.join(format!("{last}.control"))).await
     }
 
     /// Finishes a deletion: ends what was claimed at the last moment, and removes what is left, the claims last.
     pub(crate) async fn discard(self: &Arc<Self>, name: &str) -> Result<()> {
         let trash = self.layout.dir("trash").join(name);
-        let config = trash.join("config.json");
-        let stored: Option<Stored> =
-            files::get(&config).map_err(|error| error::file("reading what was deleted", &config, error))?;
-        if let Some(stored) = stored {
-            let creation = stored.creation();
+        if let Some(creation) = parse_creation(name) {
             let folder = trash.join(&creation.nonce);
-            self.end_all(&stored, &folder).await?;
+            self.end_all(&creation, &folder).await?;
             let (host, folder) = (Arc::clone(self), folder.clone());
             blocking(move || host.remove_records(&creation, &folder)).await?;
         }
@@ -166,10 +178,11 @@ impl Host {
     fn remove_records(&self, creation: &Creation, folder: &Path) -> Result<()> {
         let logs = self.log_folder(creation);
         files::remove_tree(&logs).map_err(|error| error::file("removing a worker's logs", &logs, error))?;
-        for run in 1..=last_claim(folder)? {
+        // One more: an attempt may have been given up before its claim.
+        for run in 1..=last_claim(folder)? + 1 {
             let key = creation.run(run);
             let _ = groups::remove(&self.limits.plan_of(&key));
-            self.children.reap(&key.to_string());
+            self.children.reap(&self.layout, &key.to_string());
             for name in FLAT {
                 let path = self.layout.dir(name).join(key.to_string());
                 files::remove(&path)
@@ -183,10 +196,32 @@ impl Host {
     /// that do not exist.
     pub(crate) async fn sweep(self: &Arc<Self>) -> Result<()> {
         for name in self.trash()? {
-            self.discard(&name).await?;
+            if let Err(error) = self.discard(&name).await {
+                // Nobody's work depends on it.
+                tracing::warn!(name, %error, "what an earlier host has deleted could not be removed");
+            }
         }
         let host = Arc::clone(self);
         blocking(move || host.sweep_records()).await
+    }
+
+    /// Secret files whose host died before their run began.
+    fn sweep_secrets(&self) {
+        let workers = files::names(&self.layout.workers()).unwrap_or_default();
+        let creations = workers.iter().filter_map(|name| self.creation_in(&parse_worker_name(name)?));
+        for creation in creations {
+            let folder = self.layout.creation(&creation);
+            for name in files::names(&folder).unwrap_or_default() {
+                let run = name.split_once(".secrets.").and_then(|(run, _)| run.parse().ok());
+                let Some(key) = run.map(|run| creation.run(run)) else { continue };
+                if is_abandoned(&name)
+                    && !lock::is_held(&self.layout.lock(&key)).unwrap_or(true)
+                    && !self.layout.claim(&key).exists()
+                {
+                    let _ = files::remove_tree(&folder.join(name));
+                }
+            }
+        }
     }
 
     fn sweep_records(&self) -> Result<()> {
@@ -212,16 +247,21 @@ impl Host {
                 }
             }
         }
+        self.sweep_secrets();
         for name in files::names(&self.logs).unwrap_or_default() {
-            let Some((worker, nonce)) = name.rsplit_once('.') else { continue };
-            let Some(worker) = parse_worker_name(worker) else { continue };
-            let creation = Creation { worker, nonce: nonce.to_owned() };
+            let Some(creation) = parse_creation(&name) else { continue };
             if !exists(&self.layout, &creation) {
                 let _ = files::remove_tree(&self.logs.join(name));
             }
         }
         Ok(())
     }
+}
+
+/// The creation that a folder is called by.
+fn parse_creation(name: &str) -> Option<Creation> {
+    let (worker, nonce) = name.rsplit_once('.')?;
+    Some(Creation { worker: parse_worker_name(worker)?, nonce: nonce.to_owned() })
 }
 
 fn exists(layout: &Layout, creation: &Creation) -> bool {

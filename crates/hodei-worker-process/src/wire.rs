@@ -144,6 +144,8 @@ pub(crate) enum Reply {
     Started,
     /// It could not be run; the exit is recorded.
     Failed(Failure),
+    /// It could not be run for want of room, and may be tried again: nothing is recorded.
+    Full(Failure),
     /// Another supervisor runs this run, or has run it.
     Taken,
     /// The worker has been deleted meanwhile.
@@ -163,10 +165,15 @@ pub(crate) enum Request {
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Stop(grace) => writeln!(f, "stop {}", grace.as_millis()),
+            Self::Stop(grace) => writeln!(f, "stop {}", millis(*grace)),
             Self::Kill => writeln!(f, "kill"),
         }
     }
+}
+
+/// Whole milliseconds, as many as there can be.
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Bytes of the control FIFO on their way to [`Request`]s.
@@ -184,8 +191,11 @@ impl Requests {
             let line: Vec<u8> = self.0.drain(..=end).collect();
             let line = String::from_utf8_lossy(&line);
             let mut words = line.split_ascii_whitespace();
-            match (words.next(), words.next().map(str::parse)) {
-                (Some("stop"), Some(Ok(grace))) => return Some(Request::Stop(Duration::from_millis(grace))),
+            match (words.next(), words.next()) {
+                (Some("stop"), Some(grace)) if grace.bytes().all(|byte| byte.is_ascii_digit()) => {
+                    // Of what is too long to be counted the longest is meant.
+                    return Some(Request::Stop(Duration::from_millis(grace.parse().unwrap_or(u64::MAX))));
+                }
                 (Some("kill"), None) => return Some(Request::Kill),
                 _ => {}
             }
@@ -197,6 +207,16 @@ impl Requests {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn l5_the_longest_grace_still_asks() {
+        let mut requests = Requests::default();
+        requests.push(Request::Stop(Duration::MAX).to_string().as_bytes());
+        requests.push(b"stop 99999999999999999999999\n");
+        for _ in 0..2 {
+            assert_eq!(requests.next(), Some(Request::Stop(Duration::from_millis(u64::MAX))));
+        }
+    }
 
     #[test]
     fn l5_requests_are_read_as_they_were_written_however_they_arrive() {

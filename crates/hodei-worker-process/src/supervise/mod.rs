@@ -7,6 +7,7 @@
 mod contain;
 pub(crate) mod groups;
 mod run;
+pub(crate) mod signals;
 pub(crate) mod spawn;
 
 use std::{
@@ -94,6 +95,7 @@ fn isolate() -> io::Result<()> {
 
 fn prepare(root: &Path, key: &RunKey) -> io::Result<Prepared> {
     isolate()?;
+    let signals = signals::Signals::new()?;
     let mut launch = Vec::new();
     io::stdin().read_to_end(&mut launch)?;
     // A host that died while it wrote leaves half of it: nothing is run.
@@ -105,8 +107,8 @@ fn prepare(root: &Path, key: &RunKey) -> io::Result<Prepared> {
         files::remove(&layout.lock(key))?;
         return Ok(Prepared::Not(Reply::Gone));
     };
-    match files::create_exclusive(&layout.claim(key)) {
-        Ok(_) => {}
+    match claim(&layout, key) {
+        Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             // That run has been, or its supervisor was lost.
             files::remove(&layout.control(key))?;
@@ -122,16 +124,50 @@ fn prepare(root: &Path, key: &RunKey) -> io::Result<Prepared> {
     match start(&layout, key, &launch) {
         Ok(child) => {
             let log = crate::logs::LogWriter::new(launch.logs.clone());
-            let running = run::Running::new(layout, key.clone(), launch, child, log, control, lock)?;
+            let held = (control, signals, lock);
+            let running = run::Running::new(layout, key.clone(), launch, child, log, held);
             Ok(Prepared::Run(Box::new(running)))
         }
-        Err(failure) => {
+        Err((failure, ran)) => {
             contain::kill_all(&launch.groups, None);
             let _ = groups::remove(&launch.groups);
+            if !ran && failure.is_capacity() {
+                give_back(&layout, key)?;
+                return Ok(Prepared::Not(Reply::Full(failure)));
+            }
             finish(&layout, key, End::Failed(failure.clone()), false)?;
             Ok(Prepared::Not(Reply::Failed(failure)))
         }
     }
+}
+
+/// The length of what a claim holds.
+const CLAIM: usize = 12;
+
+/// Makes the run ours. The claim has room for how the run ends, so that it can be noted on a full file system too.
+pub(crate) fn claim(layout: &Layout, key: &RunKey) -> io::Result<()> {
+    let path = layout.claim(key);
+    files::create_exclusive(&path)?.write_all(&[b' '; CLAIM]).inspect_err(|_| {
+        let _ = files::remove(&path);
+    })
+}
+
+/// Gives a claim back: the run has not begun, and anybody may begin it.
+pub(crate) fn give_back(layout: &Layout, key: &RunKey) -> io::Result<()> {
+    clear(layout, key);
+    files::remove(&layout.claim(key))
+}
+
+/// Notes the raw status of a run that has just ended, before what it left is cleaned up: whoever is killed meanwhile
+/// takes no end with it.
+pub(crate) fn note(layout: &Layout, key: &RunKey, raw: i32) -> io::Result<()> {
+    let text = format!("{raw:>CLAIM$}");
+    OpenOptions::new().write(true).open(layout.claim(key))?.write_all(text.as_bytes())
+}
+
+/// What was noted of a run in its claim.
+pub(crate) fn noted(claim: &[u8]) -> Option<i32> {
+    std::str::from_utf8(claim).ok()?.trim().parse().ok()
 }
 
 /// Makes the FIFO anew. `false` when the worker is gone.
@@ -156,19 +192,22 @@ fn open_control(layout: &Layout, key: &RunKey) -> io::Result<Option<File>> {
     files::absent(options)
 }
 
-fn start(layout: &Layout, key: &RunKey, launch: &Launch) -> Result<std::process::Child, Failure> {
+/// Starts the worker. What went wrong comes with whether the command had begun.
+fn start(layout: &Layout, key: &RunKey, launch: &Launch) -> Result<std::process::Child, (Failure, bool)> {
     if let Err(failure) = groups::enter(&launch.groups) {
         let _ = groups::leave(&launch.groups);
-        return Err(failure);
+        return Err((failure, false));
     }
     let child = spawn::spawn(launch);
     let left = groups::leave(&launch.groups);
-    let child = child?;
-    let recorded = left.and_then(|()| spawn::limit(launch, Pid::from_child(&child))).and_then(|()| {
-        record(layout, key, launch, child.id() as i32)
-            .map_err(|error| spawn::failure(crate::wire::Step::Limits, layout.started(key).display(), &error))
-    });
-    recorded.map(|()| child)
+    let child = child.map_err(|failure| (failure, false))?;
+    let recorded =
+        left.and_then(|()| spawn::limit(launch.address_space, Pid::from_child(&child))).and_then(|()| {
+            record(layout, key, launch, child.id() as i32).map_err(|error| {
+                spawn::failure(crate::wire::Step::Limits, layout.started(key).display(), &error)
+            })
+        });
+    recorded.map(|()| child).map_err(|failure| (failure, true))
 }
 
 /// Writes down the process of a run that has begun.

@@ -2,28 +2,27 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _},
+    io::Read as _,
     os::fd::AsFd as _,
     process::{Child, ChildStderr, ChildStdout},
     time::{Duration, Instant},
 };
 
-use nix::sys::{
-    signal::{SigSet, Signal as NixSignal},
-    signalfd::{SfdFlags, SignalFd},
-};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, Signal, WaitOptions, WaitStatus, waitpid},
+    process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions, WaitStatus, waitid, waitpid},
 };
 
-use super::{contain, finish, groups};
+use super::{contain, finish, groups, note, signals::Signals};
 use crate::{
     layout::{Layout, RunKey},
     logs::{Kind, LogWriter, Pump},
     proc,
     wire::{End, Launch, Request, Requests},
 };
+
+/// As good as for ever, and no overflow.
+const LONGEST: Duration = Duration::from_secs(1 << 30);
 
 /// A worker that runs, with all that its supervisor holds.
 pub(super) struct Running {
@@ -37,7 +36,7 @@ pub(super) struct Running {
     log: LogWriter,
     control: File,
     requests: Requests,
-    signals: SignalFd,
+    signals: Signals,
     stop: Stop,
     /// Held for life.
     _lock: File,
@@ -57,20 +56,11 @@ impl Running {
         mut launch: Launch,
         mut child: Child,
         log: LogWriter,
-        control: File,
-        lock: File,
-    ) -> io::Result<Self> {
-        // After the worker was started, since it would inherit the mask. A request to end that comes from the system
-        // (a service manager at shutdown) becomes a graceful stop of the worker.
-        let mut mask = SigSet::empty();
-        for signal in [NixSignal::SIGCHLD, NixSignal::SIGTERM, NixSignal::SIGINT, NixSignal::SIGHUP] {
-            mask.add(signal);
-        }
-        mask.thread_block()?;
-        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        (control, signals, lock): (File, Signals, File),
+    ) -> Self {
         // Secrets among them are not kept longer than needed.
         launch.environment = Vec::new();
-        Ok(Self {
+        Self {
             layout,
             key,
             launch,
@@ -83,11 +73,15 @@ impl Running {
             signals,
             stop: Stop::default(),
             _lock: lock,
-        })
+        }
     }
 
     /// Runs until nothing of the worker is left, and writes down how it ended.
     pub(super) fn run_to_end(&mut self) {
+        // A mask of known signals cannot be refused.
+        if self.signals.listen().unwrap_or(true) {
+            self.ask(Duration::from_millis(self.launch.stop_grace_ms));
+        }
         let status = loop {
             if let Some(status) = self.ended() {
                 break status;
@@ -107,6 +101,13 @@ impl Running {
 
     /// Whether the worker's own process has ended, and how. Reaps what else has: orphans are ours.
     fn ended(&mut self) -> Option<Option<WaitStatus>> {
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        if let Ok(Some(status)) = waitid(WaitId::Pid(self.pid), look)
+            && let Some(raw) = raw(&status)
+        {
+            // Before it is reaped: then nobody else could learn it.
+            let _ = note(&self.layout, &self.key, raw);
+        }
         // By number first: were it reaped among the others, its status would have to be told apart.
         match waitpid(Some(self.pid), WaitOptions::NOHANG) {
             Ok(Some((_, status))) => return Some(Some(status)),
@@ -116,7 +117,10 @@ impl Running {
         }
         loop {
             match rustix::process::wait(WaitOptions::NOHANG) {
-                Ok(Some((pid, status))) if pid == self.pid => return Some(Some(status)),
+                Ok(Some((pid, status))) if pid == self.pid => {
+                    let _ = note(&self.layout, &self.key, status.as_raw());
+                    return Some(Some(status));
+                }
                 Ok(Some(_)) => {}
                 _ => return None,
             }
@@ -133,8 +137,10 @@ impl Running {
             .min()
             .map(|time| Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) });
         let ready = {
-            let mut watched =
-                vec![PollFd::new(&self.signals, PollFlags::IN), PollFd::new(&self.control, PollFlags::IN)];
+            let mut watched = vec![
+                PollFd::new(&self.signals.descriptor, PollFlags::IN),
+                PollFd::new(&self.control, PollFlags::IN),
+            ];
             let pipes = [
                 self.stdout.as_ref().map(|pump| pump.source().as_fd()),
                 self.stderr.as_ref().map(|pump| pump.source().as_fd()),
@@ -179,10 +185,8 @@ impl Running {
     }
 
     fn signalled(&mut self) {
-        while let Ok(Some(signal)) = self.signals.read_signal() {
-            if signal.ssi_signo != NixSignal::SIGCHLD as u32 {
-                self.ask(Duration::from_millis(self.launch.stop_grace_ms));
-            }
+        if self.signals.read() {
+            self.ask(Duration::from_millis(self.launch.stop_grace_ms));
         }
     }
 
@@ -201,7 +205,7 @@ impl Running {
 
     /// Asks the worker to end, once per run; again only shortens the time that it has.
     fn ask(&mut self, grace: Duration) {
-        let deadline = Instant::now() + grace;
+        let deadline = Instant::now() + grace.min(LONGEST);
         self.stop.deadline = Some(self.stop.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
         if self.stop.asked || self.stop.killed {
             return;
@@ -217,4 +221,11 @@ impl Running {
         (self.stop.killed, self.stop.deadline) = (true, None);
         proc::signal(self.pid.as_raw_nonzero().get(), Signal::KILL);
     }
+}
+
+/// The status of `waitid(2)` as `wait(2)` would give it.
+fn raw(status: &WaitIdStatus) -> Option<i32> {
+    let code = status.exit_status().map(|code| (code & 0xff) << 8);
+    let core = if status.dumped() { 0x80 } else { 0 };
+    code.or_else(|| status.terminating_signal().map(|signal| signal | core))
 }

@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 use crate::wire::{Failure, Launch, Step};
 
@@ -80,12 +80,27 @@ pub(crate) fn refused(launch: &Launch, error: &io::Error) -> Failure {
 pub(super) fn spawn(launch: &Launch) -> Result<Child, Failure> {
     let mut command = worker(launch);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.spawn().map_err(|error| refused(launch, &error))
+    // What it inherits holds from its first instruction on; that it cannot raise it again is seen to afterwards.
+    let before = launch.address_space.map(lower).transpose()?;
+    let spawned = command.spawn();
+    if let Some(before) = before {
+        let _ = setrlimit(Resource::As, before);
+    }
+    spawned.map_err(|error| refused(launch, &error))
 }
 
-/// Limits that are set on the process itself, where there are no groups for them.
-pub(crate) fn limit(launch: &Launch, pid: Pid) -> Result<(), Failure> {
-    let Some(bytes) = launch.address_space else { return Ok(()) };
+/// Lowers what this process may use itself; returns what it could before.
+fn lower(bytes: u64) -> Result<Rlimit, Failure> {
+    let before = getrlimit(Resource::As);
+    let current = Some(before.maximum.map_or(bytes, |most| most.min(bytes)));
+    setrlimit(Resource::As, Rlimit { current, ..before.clone() })
+        .map(|()| before)
+        .map_err(|errno| failure(Step::Limits, "RLIMIT_AS", &errno.into()))
+}
+
+/// Limits the address space of a process, for good.
+pub(crate) fn limit(address_space: Option<u64>, pid: Pid) -> Result<(), Failure> {
+    let Some(bytes) = address_space else { return Ok(()) };
     let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
     prlimit(Some(pid), Resource::As, limit)
         .map(drop)
