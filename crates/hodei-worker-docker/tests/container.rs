@@ -534,7 +534,7 @@ async fn d2_exec_has_input_two_outputs_and_an_exit_code() {
         assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
         bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
         let error = bench.provider.exec_in_worker(&worker, &ExecOptions::new(["true"])).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     })
     .await;
 }
