@@ -15,6 +15,8 @@ pub(crate) async fn detect(
     settings: &DockerSettings,
 ) -> Result<ProviderCapabilities> {
     let info: SystemInfo = engine.get("/info", "").await.map_err(|error| engine.error(error))?;
+    let id = info.id.clone().filter(|id| !id.is_empty());
+    secrets.set_engine(&id.unwrap_or_else(|| engine.endpoint.to_string()));
     secrets.set_remapped(has_option(&info, "userns"));
     let mut all = describe(&info, version, secrets.available(), settings);
     if engine.forgets_line_feeds(&settings.log_driver) {

@@ -19,6 +19,9 @@ use crate::{
     provider::Shared,
 };
 
+const NO_LOG_IN: &str = "log-ins to registries are not supported yet: pull the image on the engine's machine, or use a \
+                         registry that lets it be read";
+
 /// One pull of an image at a time: a hundred workers of a new image make one.
 #[derive(Debug, Default)]
 pub(crate) struct Pulls(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
@@ -118,11 +121,11 @@ impl Shared {
         about(match (code, own) {
             (Some(401), _) => {
                 Error::new(ErrorKind::Unauthenticated, format!("the registry wants a log-in: {said}"))
-                    .with_help("log in to the registry with an account that may read the image")
+                    .with_help(NO_LOG_IN)
             }
             (Some(403), _) => {
                 Error::new(ErrorKind::PermissionDenied, format!("the registry refuses the image: {said}"))
-                    .with_help("log in to the registry with an account that may read the image")
+                    .with_help(NO_LOG_IN)
             }
             (Some(404), _) | (_, Some(404)) => {
                 Error::new(ErrorKind::NotFound, format!("the image does not exist: {said}"))

@@ -3,9 +3,12 @@
 use std::{
     fs, io,
     io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use hodei_worker_core::{
@@ -14,14 +17,27 @@ use hodei_worker_core::{
     model::{InstallationId, SecretReference, SecretTarget},
 };
 
+use sha2::{Digest as _, Sha256};
+
 use crate::{DockerSettings, endpoint::Endpoint};
 
 /// Where this installation's secrets lie while its workers exist.
 #[derive(Debug)]
 pub(crate) struct SecretStore {
-    folder: Result<PathBuf, String>,
+    root: Result<Root, String>,
+    installation: InstallationId,
+    /// Tells engines of one installation apart.
+    engine: RwLock<String>,
     /// Whether users inside containers are others outside.
     remapped: AtomicBool,
+}
+
+/// A folder below which folders of ours can be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Root {
+    base: PathBuf,
+    /// The first of ours, where anybody may make folders.
+    own: Option<String>,
 }
 
 /// One secret of a worker.
@@ -36,24 +52,37 @@ pub(crate) struct SecretFile {
 
 impl SecretStore {
     pub(crate) fn new(settings: &DockerSettings, endpoint: &Endpoint, installation: &InstallationId) -> Self {
-        let folder = if !endpoint.is_local() {
+        let root = if !endpoint.is_local() {
             Err("the engine is reached over the network and does not see this machine's files".to_owned())
         } else if let Some(folder) = &settings.secrets_dir {
-            Ok(folder.clone())
-        } else {
-            let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-            let in_memory = ["/run", "/dev/shm"].into_iter().find(|folder| is_in_memory(&mounts, folder));
-            in_memory.map(|folder| Path::new(folder).join("hodei-worker")).ok_or_else(|| {
-                "neither /run nor /dev/shm is held in memory; name a folder by `secrets_dir`".to_owned()
+            let root = Root { base: folder.clone(), own: None };
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+            made.map(|()| root).map_err(|error| {
+                format!("`secrets_dir` is `{}`, which cannot be made: {error}", folder.display())
             })
+        } else {
+            let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+            let all = [Some("/run".into()), runtime, Some("/dev/shm".into())];
+            let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+            first_usable(all.into_iter().flatten(), &mounts)
         };
-        let folder = folder.map(|folder| folder.join(installation.as_str()));
-        Self { folder, remapped: AtomicBool::new(false) }
+        Self {
+            root,
+            installation: installation.clone(),
+            engine: RwLock::default(),
+            remapped: AtomicBool::new(false),
+        }
     }
 
     /// Why there are no secret files here, if there are none.
     pub(crate) fn available(&self) -> Result<(), String> {
-        self.folder.as_ref().map(|_| ()).map_err(Clone::clone)
+        self.root.as_ref().map(|_| ()).map_err(Clone::clone)
+    }
+
+    /// Takes note of the engine that the files are for, by its own id.
+    pub(crate) fn set_engine(&self, id: &str) {
+        let digest: String = Sha256::digest(id).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        *self.engine.write().unwrap_or_else(PoisonError::into_inner) = digest;
     }
 
     pub(crate) fn set_remapped(&self, remapped: bool) {
@@ -65,30 +94,30 @@ impl SecretStore {
         let mut files = Vec::new();
         for reference in secrets {
             let SecretTarget::File { path } = &reference.target else { continue };
-            let folder = self.of(worker)?;
-            let host = folder.join(files.len().to_string());
+            let host = self.of(worker)?.path().join(files.len().to_string());
             files.push(SecretFile { reference: reference.clone(), host, target: path.clone() });
         }
         Ok(files)
     }
 
-    fn of(&self, worker: &WorkerRef) -> Result<PathBuf> {
-        match &self.folder {
-            // A dot cannot stand in an id.
-            Ok(folder) => Ok(folder.join(format!("{}.{}", worker.id, worker.generation))),
-            Err(why) => {
-                Err(Error::new(ErrorKind::Unsupported, format!("there are no secret files here: {why}")))
-            }
-        }
+    fn of(&self, worker: &WorkerRef) -> Result<Folder> {
+        let root = self.root.clone().map_err(|why| {
+            Error::new(ErrorKind::Unsupported, format!("there are no secret files here: {why}"))
+        })?;
+        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
+        // A dot cannot stand in an id.
+        let ours =
+            [format!("{}.{engine}", self.installation), format!("{}.{}", worker.id, worker.generation)];
+        Ok(Folder { base: root.base, levels: root.own.into_iter().chain(ours).collect() })
     }
 
     /// Makes empty files for the engine to bind.
     pub(crate) async fn prepare(&self, worker: &WorkerRef, files: &[SecretFile]) -> Result<()> {
         let folder = self.of(worker)?;
         let paths: Vec<PathBuf> = files.iter().map(|file| file.host.clone()).collect();
-        let shown = folder.clone();
+        let shown = folder.path();
         run(&shown, move || {
-            private_folder(&folder)?;
+            folder.make()?;
             for path in paths {
                 if !path.exists() {
                     fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o400).open(path)?;
@@ -113,9 +142,9 @@ impl SecretStore {
         }
         let access = Access::for_user(user, self.remapped.load(Ordering::Relaxed));
         let folder = self.of(worker)?;
-        let shown = folder.clone();
+        let shown = folder.path();
         run(&shown, move || {
-            private_folder(&folder)?;
+            folder.make()?;
             resolved.iter().try_for_each(|(path, material)| write(path, material, access))
         })
         .await
@@ -124,14 +153,19 @@ impl SecretStore {
     /// Removes the worker's files.
     pub(crate) async fn remove(&self, worker: &WorkerRef) -> Result<()> {
         let Ok(folder) = self.of(worker) else { return Ok(()) };
-        let shown = folder.clone();
+        let shown = folder.path();
         run(&shown, move || {
-            match fs::remove_dir_all(&folder) {
+            match folder.check() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                other => other?,
+            }
+            let path = folder.path();
+            match fs::remove_dir_all(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
             // The installation's folder goes with the last of its workers; while another has one, it is not empty.
-            if let Some(installation) = folder.parent() {
+            if let Some(installation) = path.parent() {
                 let _ = fs::remove_dir(installation);
             }
             Ok(())
@@ -181,17 +215,90 @@ fn write(path: &Path, material: &SecretMaterial, access: Access) -> io::Result<(
     fs::rename(&fresh, path)
 }
 
-fn private_folder(path: &Path) -> io::Result<()> {
-    const ATTEMPTS: usize = 8;
-    let mut result = Ok(());
-    for _ in 0..ATTEMPTS {
-        result = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-        // Another worker's removal may take the parent away in between.
-        if !matches!(&result, Err(error) if error.kind() == io::ErrorKind::NotFound) {
-            break;
+/// A folder with those above it that are ours.
+#[derive(Debug, Clone)]
+struct Folder {
+    base: PathBuf,
+    levels: Vec<String>,
+}
+
+impl Folder {
+    fn path(&self) -> PathBuf {
+        self.each().last().unwrap_or_else(|| self.base.clone())
+    }
+
+    fn each(&self) -> impl Iterator<Item = PathBuf> {
+        self.levels.iter().scan(self.base.clone(), |path, level| {
+            path.push(level);
+            Some(path.clone())
+        })
+    }
+
+    /// Makes it, with those above it.
+    fn make(&self) -> io::Result<()> {
+        const ATTEMPTS: usize = 8;
+        let mut result = Ok(());
+        for _ in 0..ATTEMPTS {
+            result = self.each().try_for_each(|path| {
+                match fs::DirBuilder::new().mode(0o700).create(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                    _ => {}
+                }
+                is_private(&path)
+            });
+            // Another worker's removal may take the parent away in between.
+            if !matches!(&result, Err(error) if error.kind() == io::ErrorKind::NotFound) {
+                break;
+            }
+        }
+        result
+    }
+
+    /// Whether nobody else has a hand in it.
+    fn check(&self) -> io::Result<()> {
+        self.each().try_for_each(|path| is_private(&path))
+    }
+}
+
+/// Refuses what another user may have put there: a link, a folder of theirs or one that others may open.
+fn is_private(path: &Path) -> io::Result<()> {
+    let seen = fs::symlink_metadata(path)?;
+    let why = if !seen.is_dir() {
+        "is no folder"
+    } else if seen.uid() != our_user()? {
+        "belongs to another user"
+    } else if seen.mode() & 0o077 != 0 {
+        "is open to other users"
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("`{}` {why}", path.display())))
+}
+
+fn our_user() -> io::Result<u32> {
+    Ok(fs::metadata("/proc/self")?.uid())
+}
+
+/// The first folder that is in memory and takes a folder of ours, or why there is none.
+fn first_usable(all: impl IntoIterator<Item = PathBuf>, mounts: &str) -> Result<Root, String> {
+    let own = match our_user() {
+        Ok(0) => "hodei-worker".to_owned(),
+        // Users do not get into each other's way.
+        Ok(user) => format!("hodei-worker-{user}"),
+        Err(error) => return Err(format!("our own user is not known: {error}")),
+    };
+    let mut reasons = Vec::new();
+    for base in all {
+        if !base.is_absolute() || !is_in_memory(mounts, &base.to_string_lossy()) {
+            reasons.push(format!("`{}` is not held in memory", base.display()));
+            continue;
+        }
+        match (Folder { base: base.clone(), levels: vec![own.clone()] }).make() {
+            Ok(()) => return Ok(Root { base, own: Some(own) }),
+            Err(error) => reasons.push(format!("below `{}` no folder can be made: {error}", base.display())),
         }
     }
-    result
+    Err(format!("{}; name a folder by `secrets_dir`", reasons.join(", ")))
 }
 
 async fn run(path: &Path, work: impl FnOnce() -> io::Result<()> + Send + 'static) -> Result<()> {
@@ -230,6 +337,63 @@ mod tests {
         assert!(is_in_memory(mounts, "/dev/shm"));
         assert!(!is_in_memory(mounts, "/run"));
         assert!(!is_in_memory(mounts, "/run/userland"));
+    }
+
+    #[test]
+    fn d7_a_folder_that_others_have_a_hand_in_is_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let base = home.path().to_owned();
+        let folder =
+            |level: &str| Folder { base: base.clone(), levels: vec![level.to_owned(), "a.1".to_owned()] };
+        folder("good").make().unwrap();
+        folder("good").check().unwrap();
+        std::os::unix::fs::symlink(base.join("good"), base.join("link")).unwrap();
+        fs::create_dir(base.join("open")).unwrap();
+        fs::set_permissions(base.join("open"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(base.join("file"), "").unwrap();
+        for (level, why) in
+            [("link", "is no folder"), ("open", "is open to other users"), ("file", "is no folder")]
+        {
+            for refused in [folder(level).make(), folder(level).check()] {
+                assert!(refused.unwrap_err().to_string().contains(why), "{level}");
+            }
+        }
+        if our_user().unwrap() == 0 {
+            fs::DirBuilder::new().mode(0o700).create(base.join("theirs")).unwrap();
+            std::os::unix::fs::chown(base.join("theirs"), Some(65534), None).unwrap();
+            assert!(folder("theirs").make().unwrap_err().to_string().contains("another user"));
+        }
+    }
+
+    #[test]
+    fn d7_the_folder_is_found_not_assumed() {
+        let home = tempfile::tempdir().unwrap();
+        let (used, free) = (home.path().join("used"), home.path().join("free"));
+        fs::create_dir_all(&used).unwrap();
+        fs::create_dir_all(&free).unwrap();
+        let mounts = format!("tmpfs {} tmpfs rw 0 0\n", home.path().display());
+        let root = first_usable([used.clone(), free.clone()], &mounts).unwrap();
+        assert_eq!(root.base, used);
+        fs::remove_dir(used.join(root.own.as_deref().unwrap())).unwrap();
+        fs::write(used.join(root.own.unwrap()), "").unwrap();
+        assert_eq!(first_usable([used.clone(), free], &mounts).unwrap().base.file_name().unwrap(), "free");
+        let why = first_usable([used, "/nowhere".into()], &mounts).unwrap_err();
+        assert!(why.contains("is no folder") && why.contains("`/nowhere` is not held in memory"), "{why}");
+    }
+
+    #[test]
+    fn d7_engines_do_not_share_files() {
+        let home = tempfile::tempdir().unwrap();
+        let settings =
+            DockerSettings { secrets_dir: Some(home.path().to_owned()), ..DockerSettings::default() };
+        let address = crate::endpoint::Address::parse("unix:///x").unwrap();
+        let endpoint = Endpoint { address, tls: None, source: String::new() };
+        let store = SecretStore::new(&settings, &endpoint, &"ci".parse().unwrap());
+        let worker = WorkerRef::first("a".parse().unwrap());
+        store.set_engine("one");
+        let one = store.of(&worker).unwrap().path();
+        store.set_engine("two");
+        assert_ne!(one, store.of(&worker).unwrap().path());
     }
 
     #[test]

@@ -62,8 +62,8 @@ pub struct DockerSettings {
     pub log_options: BTreeMap<String, String>,
     /// The address on which published ports listen unless the port says otherwise. Default: 127.0.0.1.
     pub published_address: IpAddr,
-    /// Folder below which secrets are put for workers on an engine of this machine. Default: `hodei-worker` below the
-    /// first of `/run` and `/dev/shm` that is held in memory.
+    /// Folder below which secrets are put for workers on an engine of this machine. Default: one of ours
+    /// below the first of `/run`, `$XDG_RUNTIME_DIR` and `/dev/shm` that is held in memory and where it can be made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secrets_dir: Option<PathBuf>,
 }

@@ -181,6 +181,44 @@ async fn d1_an_engine_that_never_answers_is_a_timeout() {
 }
 
 #[tokio::test]
+async fn d1_an_answer_without_an_end_is_a_timeout_and_holds_nobody_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut settings = DockerSettings::at(format!("tcp://{}", listener.local_addr().unwrap()));
+    settings.request_timeout = "1s".parse().unwrap();
+    let engine = tokio::spawn(async move {
+        let mut all = tokio::task::JoinSet::new();
+        while let Ok((mut client, _)) = listener.accept().await {
+            all.spawn(async move {
+                let mut buffer = vec![0; 1 << 16];
+                while let Ok(count @ 1..) = client.read(&mut buffer).await {
+                    let asked = String::from_utf8_lossy(&buffer[..count]).into_owned();
+                    let (body, more) = if asked.contains("/containers/create") {
+                        (r#"{"Id":"#, 100)
+                    } else if asked.contains("/version") || asked.contains("/info") {
+                        (r#"{"ApiVersion":"1.41","MinAPIVersion":"1.12"}"#, 0)
+                    } else if asked.contains("/containers/json") {
+                        ("[]", 0)
+                    } else {
+                        ("{}", 0)
+                    };
+                    let status = if asked.contains("/hodei.") { "404 Not Found" } else { "200 OK" };
+                    let length = body.len() + more;
+                    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
+                    client.write_all(answer.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    let bench = Bench::connect(settings, &installation("endless")).await.unwrap();
+    let config = hodei_worker_core::WorkerConfig::builder("a").image("busybox:1").build().unwrap();
+    let created = limit(bench.provider.create_worker(&config, &Default::default())).await;
+    assert_eq!(created.unwrap_err().kind(), ErrorKind::Timeout);
+    let worker = hodei_worker_core::WorkerRef::first(config.worker_id.clone());
+    limit(bench.provider.delete_worker(&worker, &Default::default())).await.unwrap();
+    engine.abort();
+}
+
+#[tokio::test]
 async fn d1_versions_are_negotiated_both_ways() {
     for (body, agreed) in [
         (r#"{"ApiVersion":"1.20","MinAPIVersion":"1.12"}"#, false),

@@ -9,8 +9,9 @@ use common::{limit, on_engine};
 use futures::StreamExt as _;
 use hodei_worker_core::{
     WorkerPhase, WorkerProvider as _, WorkerRef,
-    provider::{DeleteOptions, LogOptions, LogStream, StartOptions},
+    provider::{DeleteOptions, LogItem, LogOptions, LogStream, StartOptions},
 };
+use hodei_worker_docker::DockerOptions;
 
 #[tokio::test]
 async fn d8_output_comes_back_byte_for_byte() {
@@ -96,6 +97,70 @@ async fn d8_follow_goes_on_over_restarts_and_ends_with_the_worker() {
         assert_eq!(counts.len(), 52);
         assert!(counts.values().all(|count| *count == 4), "{counts:?}");
         assert_eq!(late.end().await.len(), 1 + 52);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d8_what_is_rotated_away_under_a_reader_that_stalls_is_told() {
+    on_engine("stalls", |bench| async move {
+        let rotated = DockerOptions::default().log_option("max-size", "100k").log_option("max-file", "2");
+        let script = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); echo line $i; done; sleep 3";
+        let worker = bench.create(&bench.script("a", script).options(&rotated).build().unwrap()).await;
+        bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+        let mut logs = bench.provider.worker_logs(&worker, &LogOptions::following()).await.unwrap();
+        let (mut last, mut gaps, mut told) = (0_u64, 0, false);
+        limit(async {
+            while last < 60_000 {
+                match logs.next().await.unwrap().unwrap() {
+                    LogItem::Chunk(chunk) => {
+                        let number: u64 = chunk.text().trim_start_matches("line ").parse().unwrap();
+                        assert!(number == last + 1 || told, "{last} to {number} and not a word");
+                        assert!(number > last, "{number} again");
+                        (last, told) = (number, false);
+                        if number == 100 {
+                            bench.ended(&worker).await;
+                        }
+                    }
+                    LogItem::Gap { .. } => (gaps, told) = (gaps + 1, true),
+                    other => panic!("{other:?}"),
+                }
+            }
+        })
+        .await;
+        assert_eq!(gaps, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d8_a_damaged_log_is_told_once_and_gone_on_with() {
+    on_engine("damaged", |bench| async move {
+        let script = "i=0; while true; do i=$((i+1)); echo line $i; sleep 0.1; done";
+        let worker = bench.run("a", script).await;
+        let mut before = Follower::open(&bench, &worker, &LogOptions::following()).await;
+        before.reaches(3).await;
+        let id = bench.status(&worker).await.native_id.clone();
+        let root = bench.provider.client().info().await.unwrap().docker_root_dir.unwrap();
+        {
+            use std::io::{Seek as _, SeekFrom, Write as _};
+            let path = format!("{root}/containers/{id}/local-logs/container.log");
+            let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+            file.seek(SeekFrom::Start(4)).unwrap();
+            file.write_all(&[0xff; 20]).unwrap();
+        }
+        let mut logs = bench.provider.worker_logs(&worker, &LogOptions::following()).await.unwrap();
+        let (mut gaps, mut lines) = (0, 0);
+        limit(async {
+            while lines < 5 {
+                match logs.next().await.unwrap().unwrap() {
+                    LogItem::Gap { .. } => gaps += 1,
+                    _ => lines += 1,
+                }
+            }
+        })
+        .await;
+        assert_eq!(gaps, 1);
     })
     .await;
 }

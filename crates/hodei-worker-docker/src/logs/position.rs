@@ -131,6 +131,11 @@ impl Resumption {
         Self { left: mark.read, found: mark.first.is_none(), last: position.last, lost: false, mark }
     }
 
+    /// For a stream that begins beyond a gap that was told already.
+    pub(super) fn after_loss(position: &Position) -> Self {
+        Self { lost: true, ..Self::of(position) }
+    }
+
     /// Judges the next frame.
     pub(super) fn judge(&mut self, chunk: &LogChunk) -> Verdict {
         let key = key(chunk);
@@ -141,6 +146,10 @@ impl Resumption {
         if !self.found {
             if self.mark.first == Some(key) {
                 self.found = true;
+            } else if self.last == Some(key) {
+                // What we count from was rotated away, but nothing that was not read.
+                (self.found, self.left) = (true, 0);
+                return Verdict::Known;
             } else if self.last.is_some_and(|last| key.0 > last.0) {
                 // The log was rotated beyond the place where we stood.
                 self.lost = true;

@@ -21,6 +21,8 @@ use crate::{backoff::Backoff, client::query, error::status, provider::Shared, st
 
 /// Items that wait for a slow reader; then the engine waits, which keeps the rest.
 const AHEAD: usize = 64;
+/// A reader that makes us wait for that long makes the engine wait, which goes on to rotate the log meanwhile.
+const STALL: Duration = Duration::from_secs(1);
 /// A follow that ends while the worker runs is opened again after this time.
 const AGAIN: Duration = Duration::from_millis(100);
 /// More than that many times the frames are not read twice to find the beginning of a line.
@@ -48,6 +50,7 @@ impl Shared {
             id,
             options: options.clone(),
             position,
+            troubled: false,
             send,
         };
         tokio::spawn(async move {
@@ -214,28 +217,53 @@ impl Source {
 /// The reader has gone, or all has been told.
 struct Done;
 
+/// How an answer of the engine ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// All of it was read.
+    Whole,
+    /// The reader made us wait for so long that the engine may have rotated away what comes next: the rest was let go,
+    /// and is to be asked for by position, which finds the gap.
+    Stalled,
+    /// The engine cannot read its own log here.
+    Damaged,
+}
+
 struct Reader {
     shared: Arc<Shared>,
     worker: WorkerRef,
     id: Arc<str>,
     options: LogOptions,
     position: Position,
+    /// Whether a trouble was told since the last line that was read.
+    troubled: bool,
     send: mpsc::Sender<Result<LogItem>>,
 }
 
 impl Reader {
-    async fn run(mut self, ahead: Vec<LogItem>, source: Option<Source>) {
+    async fn run(mut self, ahead: Vec<LogItem>, mut source: Option<Source>) {
         for item in ahead {
             if self.send.send(Ok(item)).await.is_err() {
                 return;
             }
         }
-        if let Some(mut source) = source {
-            match self.drain(&mut source).await {
+        while let Some(opened) = source.take() {
+            let resumption = Resumption::of(&self.position);
+            match self.drain(opened, resumption).await {
                 Err(Done) => return,
-                Ok(Err(error)) if !self.options.follow => {
+                Ok(Err(error)) if !self.options.follow || error.retry() == Retry::Never => {
                     self.send.send(Err(error)).await.ok();
                     return;
+                }
+                Ok(Ok(End::Stalled)) if !self.options.follow => {
+                    let from = Some(self.position.resume_from());
+                    match self.shared.open_logs(&self.worker, &self.id, false, from).await {
+                        Ok(opened) => source = Some(opened),
+                        Err(error) => {
+                            self.send.send(Err(error)).await.ok();
+                            return;
+                        }
+                    }
                 }
                 Ok(_) => {}
             }
@@ -246,16 +274,20 @@ impl Reader {
     }
 
     /// Hands on what is new in an answer, until its end.
-    async fn drain(&mut self, source: &mut Source) -> Result<Result<()>, Done> {
-        let mut resumption = Resumption::of(&self.position);
-        loop {
-            let chunk = match source.next().await {
+    async fn drain(&mut self, source: Source, mut resumption: Resumption) -> Result<Result<End>, Done> {
+        let mut source = Some(source);
+        let mut end = End::Whole;
+        while let Some(reading) = &mut source {
+            let chunk = match reading.next().await {
                 Ok(Some(Frame::Chunk(chunk))) => chunk,
                 Ok(Some(Frame::Trouble(reason))) => {
-                    self.tell(LogItem::Gap { reason }).await?;
+                    end = End::Damaged;
+                    if !std::mem::replace(&mut self.troubled, true) {
+                        self.tell(&mut source, LogItem::Gap { reason }).await?;
+                    }
                     continue;
                 }
-                Ok(None) => return Ok(Ok(())),
+                Ok(None) => return Ok(Ok(end)),
                 Err(error) => return Ok(Err(error)),
             };
             match resumption.judge(&chunk) {
@@ -263,18 +295,29 @@ impl Reader {
                 Verdict::New => {}
                 Verdict::NewAfterGap => {
                     let reason = "the engine rotated output away before it was read".to_owned();
-                    self.tell(LogItem::Gap { reason }).await?;
+                    self.tell(&mut source, LogItem::Gap { reason }).await?;
                 }
             }
+            self.troubled = false;
             self.position.note(&chunk);
             if self.options.wants(chunk.stream) {
-                self.tell(LogItem::Chunk(chunk)).await?;
+                self.tell(&mut source, LogItem::Chunk(chunk)).await?;
             }
         }
+        Ok(Ok(End::Stalled))
     }
 
-    async fn tell(&self, item: LogItem) -> Result<(), Done> {
-        self.send.send(Ok(item)).await.map_err(|_| Done)
+    /// Lets go of the engine's answer when the reader makes us wait for long.
+    async fn tell(&self, source: &mut Option<Source>, item: LogItem) -> Result<(), Done> {
+        let place = match tokio::time::timeout(STALL, self.send.reserve()).await {
+            Ok(place) => place,
+            Err(_) => {
+                *source = None;
+                self.send.reserve().await
+            }
+        };
+        place.map_err(|_| Done)?.send(Ok(item));
+        Ok(())
     }
 
     /// Goes on after the end of an answer: the worker has ended, was removed, or the engine has gone.
@@ -297,20 +340,34 @@ impl Reader {
                 self.wait_for_another_run(&run, &mut backoff).await?;
                 continue;
             }
-            // An engine may end a follow before it has sent the last lines; what it keeps is complete.
-            let from = Some(self.position.resume_from());
-            let opened = self.shared.open_logs(&self.worker, &self.id, alive, from).await;
+            let (opened, resumption) = if self.troubled && alive {
+                // What comes after the damage: an engine reads a log from its beginning, or from its end.
+                let end = [("tail", "0")];
+                let opened = self.shared.request_logs(&self.worker, &self.id, true, &end).await;
+                (opened, Resumption::after_loss(&self.position))
+            } else {
+                // An engine may end a follow before it has sent the last lines; what it keeps is complete.
+                let from = Some(self.position.resume_from());
+                let opened = self.shared.open_logs(&self.worker, &self.id, alive, from).await;
+                (opened, Resumption::of(&self.position))
+            };
             let read = match opened {
-                Ok(mut source) => self.drain(&mut source).await?,
+                Ok(source) => self.drain(source, resumption).await?,
                 Err(error) => Err(error),
             };
             match read {
-                Ok(()) if alive => tokio::time::sleep(AGAIN).await,
-                Ok(()) => {
+                Ok(End::Stalled) => {}
+                Ok(End::Damaged) if alive => tokio::time::sleep(backoff.next()).await,
+                Ok(_) if alive => tokio::time::sleep(AGAIN).await,
+                Ok(_) => {
                     backoff.reset();
                     complete = Some(run);
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => return Err(Done),
+                Err(error) if error.retry() == Retry::Never => {
+                    self.send.send(Err(error)).await.ok();
+                    return Err(Done);
+                }
                 Err(_) => tokio::time::sleep(backoff.next()).await,
             }
         }

@@ -135,9 +135,6 @@ impl Bench {
         for status in &stranger.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers {
             stranger.provider.delete_worker(&status.worker, &DeleteOptions::default()).await.unwrap();
         }
-        for folder in ["/run/hodei-worker", "/dev/shm/hodei-worker"] {
-            std::fs::remove_dir(format!("{folder}/{}", self.installation)).ok();
-        }
     }
 }
 
