@@ -134,6 +134,14 @@ impl Children {
         true
     }
 
+    /// Waits for the supervisor of a run that is over, which is about to be gone. It blocks.
+    pub(crate) fn wait(&self, run: &str) {
+        let child = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(run);
+        if let Some(mut child) = child {
+            let _ = child.wait();
+        }
+    }
+
     /// Reaps whichever have ended, when it is not known which.
     pub(crate) fn reap_all(&self) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);

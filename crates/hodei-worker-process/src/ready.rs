@@ -11,6 +11,9 @@ pub(crate) fn register(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(descriptor)
 }
 
+/// The most that a pipe holds, unless root has raised it.
+const FULL: usize = 1 << 20;
+
 /// What is in a pipe at this moment, whether the event loop has heard of it or not.
 pub(crate) fn rest(pipe: io::Result<OwnedFd>) -> Vec<u8> {
     let mut rest = Vec::new();
@@ -19,11 +22,13 @@ pub(crate) fn rest(pipe: io::Result<OwnedFd>) -> Vec<u8> {
         return rest;
     }
     let mut buffer = vec![0; 64 * 1024];
-    loop {
+    // What escaped may write on for ever.
+    while rest.len() < FULL {
         match rustix::io::read(&pipe, &mut buffer) {
             Ok(read @ 1..) => rest.extend_from_slice(&buffer[..read]),
             Err(rustix::io::Errno::INTR) => {}
-            Ok(_) | Err(_) => return rest,
+            Ok(_) | Err(_) => break,
         }
     }
+    rest
 }

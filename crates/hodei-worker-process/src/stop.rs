@@ -182,7 +182,7 @@ impl Host {
         for run in 1..=last_claim(folder)? + 1 {
             let key = creation.run(run);
             let _ = groups::remove(&self.limits.plan_of(&key));
-            self.children.reap(&self.layout, &key.to_string());
+            self.children.wait(&key.to_string());
             for name in FLAT {
                 let path = self.layout.dir(name).join(key.to_string());
                 files::remove(&path)

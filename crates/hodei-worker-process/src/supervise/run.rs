@@ -21,6 +21,9 @@ use crate::{
     wire::{End, Launch, Request, Requests},
 };
 
+/// How often the pipes are read at the end, at most: more than enough for what fits into them.
+const DRAIN: u32 = 1 << 14;
+
 /// As good as for ever, and no overflow.
 const LONGEST: Duration = Duration::from_secs(1 << 30);
 
@@ -90,8 +93,9 @@ impl Running {
         };
         let beside = self.layout.exec_mark(&self.key).exists();
         contain::kill_all(&self.launch.groups, beside.then_some(self.launch.mark.as_str()));
-        // Whoever could write is dead: what is in the pipes is all.
-        while self.wait(Some(Duration::ZERO)) {}
+        // Whoever could write is dead, unless it could not be killed: what is in the pipes is all.
+        let mut turns = 0..DRAIN;
+        while turns.next().is_some() && self.wait(Some(Duration::ZERO)) {}
         self.flush();
         let out_of_memory = groups::out_of_memory(&self.launch.groups);
         let _ = groups::remove(&self.launch.groups);

@@ -93,7 +93,7 @@ pub(super) fn spawn(launch: &Launch) -> Result<Child, Failure> {
 fn lower(bytes: u64) -> Result<Rlimit, Failure> {
     let before = getrlimit(Resource::As);
     let current = Some(before.maximum.map_or(bytes, |most| most.min(bytes)));
-    setrlimit(Resource::As, Rlimit { current, ..before.clone() })
+    setrlimit(Resource::As, Rlimit { current, ..before })
         .map(|()| before)
         .map_err(|errno| failure(Step::Limits, "RLIMIT_AS", &errno.into()))
 }
