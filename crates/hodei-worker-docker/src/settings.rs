@@ -213,8 +213,7 @@ mod tests {
 
     #[test]
     fn p2_a_time_that_no_clock_holds_is_refused() {
-        let mut settings = DockerSettings::default();
-        settings.silence_limit = Duration::MAX.into();
+        let settings = DockerSettings { silence_limit: Duration::MAX.into(), ..DockerSettings::default() };
         let mut problems = Problems::new();
         settings.validate(&mut problems);
         assert!(problems.to_string().contains("silence_limit"), "{problems}");

@@ -101,6 +101,11 @@ pub(crate) fn detect(launcher: &Launcher, limits: &Limits) -> ProviderCapabiliti
         Launcher::Attached(reason) => found.without(Capability::SurvivesHost, reason.clone()),
     };
     found = limits.declare(found);
+    if matches!(launcher, Launcher::Attached(_)) && found.supports(Capability::PidsLimit) {
+        // Without a supervisor it joins its group only when it runs, and what it has started by then stays outside.
+        let reason = "an attached worker's first moments are outside of its group";
+        found = found.without(Capability::PidsLimit, reason);
+    }
     found.total_cpu = std::thread::available_parallelism().ok().map(|cpus| Cpu::cores(cpus.get() as u32));
     let info = rustix::system::sysinfo();
     found.total_memory = u64::from(info.mem_unit).checked_mul(info.totalram).map(ByteSize::new);
