@@ -65,6 +65,33 @@ impl Shared {
     }
 }
 
+/// The engine remembers so many events, of all kinds and of everybody.
+const REMEMBERED: usize = 256;
+
+impl Shared {
+    /// Whether events since then may have left the engine's memory, which is short: then its answer's silence about our
+    /// containers says nothing.
+    async fn has_forgotten(&self, since: Timestamp, until: Timestamp) -> Result<bool> {
+        let query = query(&[("since", "1"), ("until", &epoch(until))]);
+        let answer = self.engine.request(Method::GET, "/events", &query, None).await;
+        let body = answer.map_err(|error| self.engine.error(error))?.into_body();
+        let mut history = Events { body, buffer: BytesMut::new(), opened: Timestamp::UNIX_EPOCH };
+        let (mut oldest, mut count) = (None, 0);
+        // Its end is an error, as of every stream.
+        while let Ok(event) = history.next().await {
+            oldest = oldest.or(time_of(&event));
+            count += 1;
+        }
+        // The newest ones are younger than this answer. A memory that is half empty has lost nothing yet.
+        Ok(count >= REMEMBERED / 2 && oldest.is_some_and(|oldest| oldest > since))
+    }
+}
+
+/// A time as the engine's queries take it.
+fn epoch(time: Timestamp) -> String {
+    format!("{}.{:09}", time.as_second(), time.subsec_nanosecond())
+}
+
 /// The engine's event stream.
 pub(crate) struct Events {
     body: Incoming,
@@ -276,8 +303,18 @@ impl<'a> Pump<'a> {
         let (shared, since) = (Arc::clone(self.shared), self.heard);
         async move {
             shared.engine.reconnect()?;
-            let opened = tokio::time::timeout(within.max(SHORTEST), shared.open_events(Some(since), &EVENTS));
-            opened.await.unwrap_or_else(|_| {
+            let opened = async {
+                let events = shared.open_events(Some(since), &EVENTS).await?;
+                // Only then is what was said in the meantime either in the new stream or lost.
+                if shared.has_forgotten(since, events.opened).await? {
+                    return Err(Error::new(
+                        ErrorKind::Unavailable,
+                        "the engine does not remember all that happened during the silence",
+                    ));
+                }
+                Ok(events)
+            };
+            tokio::time::timeout(within.max(SHORTEST), opened).await.unwrap_or_else(|_| {
                 Err(Error::new(ErrorKind::Timeout, "the engine does not answer any more"))
             })
         }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bollard::query_parameters::CreateImageOptionsBuilder;
@@ -24,28 +24,53 @@ const NO_LOG_IN: &str = "log-ins to registries are not supported yet: pull the i
 
 /// One pull of an image at a time: a hundred workers of a new image make one.
 #[derive(Debug, Default)]
-pub(crate) struct Pulls(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
+pub(crate) struct Pulls(Mutex<HashMap<String, Arc<Pull>>>);
+
+/// The pulls of one image, while anybody wants it.
+#[derive(Debug, Default)]
+struct Pull {
+    turn: Arc<tokio::sync::Mutex<()>>,
+    last: Mutex<Last>,
+}
+
+/// How the last pull went.
+#[derive(Debug, Default, Clone)]
+struct Last {
+    number: u64,
+    failure: Option<Error>,
+}
+
+impl Pull {
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// The right to pull an image.
 pub(crate) struct Turn<'a> {
     pulls: &'a Pulls,
     image: String,
+    pull: Option<Arc<Pull>>,
     guard: Option<OwnedMutexGuard<()>>,
     waited: bool,
+    failure: Option<Error>,
 }
 
 impl Pulls {
     /// Waits for the right to pull the image.
     pub(crate) async fn turn(&self, image: &ContainerImage) -> Turn<'_> {
         let image = image.to_string();
-        let lock = Arc::clone(
+        let pull = Arc::clone(
             self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(image.clone()).or_default(),
         );
-        let (guard, waited) = match Arc::clone(&lock).try_lock_owned() {
+        let before = pull.last().number;
+        let (guard, waited) = match Arc::clone(&pull.turn).try_lock_owned() {
             Ok(guard) => (guard, false),
-            Err(_) => (lock.lock_owned().await, true),
+            Err(_) => (Arc::clone(&pull.turn).lock_owned().await, true),
         };
-        Turn { pulls: self, image, guard: Some(guard), waited }
+        let last = pull.last().clone();
+        let failure = last.failure.filter(|_| last.number > before);
+        Turn { pulls: self, image, pull: Some(pull), guard: Some(guard), waited, failure }
     }
 }
 
@@ -54,14 +79,26 @@ impl Turn<'_> {
     pub(crate) fn waited(&self) -> bool {
         self.waited
     }
+    /// Why somebody else could not pull the image while we waited.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.failure.clone()
+    }
+    /// Tells those who wait how the pull went.
+    pub(crate) fn done(&self, outcome: &Result<()>) {
+        if let Some(pull) = &self.pull {
+            let mut last = pull.last();
+            *last = Last { number: last.number + 1, failure: outcome.as_ref().err().cloned() };
+        }
+    }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.guard = None;
+        self.pull = None;
         let mut all = self.pulls.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Two counts: the map's and nobody's who waits.
-        if all.get(&self.image).is_some_and(|lock| Arc::strong_count(lock) == 1) {
+        // One count: the map's, and nobody's who waits.
+        if all.get(&self.image).is_some_and(|pull| Arc::strong_count(pull) == 1) {
             all.remove(&self.image);
         }
     }
@@ -135,5 +172,33 @@ impl Shared {
             _ => Error::new(ErrorKind::Unavailable, format!("the image's registry does not answer: {said}"))
                 .with_retry(Retry::IfIdempotent),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn d6_those_who_waited_for_a_pull_share_its_failure() {
+        let pulls = Pulls::default();
+        let image: ContainerImage = "busybox:1".parse().unwrap();
+        let first = pulls.turn(&image).await;
+        let mut second = Box::pin(pulls.turn(&image));
+        assert!(second.as_mut().now_or_never().is_none());
+        first.done(&Err(Error::new(ErrorKind::NotFound, "no such image")));
+        let mut third = Box::pin(pulls.turn(&image));
+        assert!(third.as_mut().now_or_never().is_none());
+        drop(first);
+        let second = second.await;
+        assert_eq!(second.failure().map(|error| error.kind()), Some(ErrorKind::NotFound));
+        drop(second);
+        let third = third.await;
+        assert!(third.waited() && third.failure().is_none(), "it came after the failure");
+        drop(third);
+        assert!(pulls.0.lock().unwrap().is_empty());
+        assert!(!pulls.turn(&image).await.waited());
     }
 }

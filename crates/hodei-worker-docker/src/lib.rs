@@ -11,7 +11,7 @@
 //! missing image's pull costs two more, a worker that this instance did not create one to find it. A list is one
 //! request and one for each worker in it, since the engine's list holds neither exit codes nor the times of runs. A
 //! watch is one connection for all watchers, a list when it begins and after each gap, and one request for each change;
-//! while nothing changes it costs nothing on a Unix socket, and on TCP one request each
+//! while nothing changes it costs nothing on a Unix socket, and on TCP two requests each
 //! [`silence_limit`](DockerSettings::silence_limit), which opens the stream anew, since a TCP connection can die without
 //! a sign.
 //!

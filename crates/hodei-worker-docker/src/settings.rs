@@ -52,7 +52,7 @@ pub struct DockerSettings {
     /// Time for the engine to begin its answer, in whole seconds; a pull or a stop may take longer. Default: 60 s.
     pub request_timeout: HumanDuration,
     /// Over TCP: the silence after which a watch opens its event stream anew, since a connection can die without a sign.
-    /// Nothing is asked on a Unix socket. Default: 30 s.
+    /// Nothing is asked on a Unix socket. Default: 60 s.
     pub silence_limit: HumanDuration,
     /// The engine's log driver for workers whose options name none. Default: `local`, which keeps every byte;
     /// `json-file` replaces what is not UTF-8.
@@ -77,7 +77,7 @@ impl Default for DockerSettings {
             default_stop_grace: HumanDuration::secs(4),
             connect_timeout: HumanDuration::secs(5),
             request_timeout: HumanDuration::secs(60),
-            silence_limit: HumanDuration::secs(30),
+            silence_limit: HumanDuration::secs(60),
             log_driver: "local".to_owned(),
             log_options: BTreeMap::new(),
             published_address: IpAddr::V4(Ipv4Addr::LOCALHOST),

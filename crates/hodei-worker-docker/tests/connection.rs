@@ -280,3 +280,30 @@ async fn l10_a_connection_that_died_without_a_sign_is_noticed() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn l10_what_an_engine_has_forgotten_during_a_silence_is_listed() {
+    let proxy = Proxy::tcp(socket()).await;
+    let mut settings = DockerSettings::at(&proxy.endpoint);
+    settings.silence_limit = Duration::from_secs(20).into();
+    on_engine_with("forgot", settings, |bench| async move {
+        let worker = bench.create(&bench.script("a", "sleep 1000").build().unwrap()).await;
+        let mut changes = bench.provider.watch_workers(&WatchOptions::default()).await.unwrap();
+        until_synced(&mut changes).await;
+        proxy.freeze();
+        let stranger = bench.stranger().await;
+        stranger.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+        // Volumes come and go, which is cheap, until the engine's memory is full of them.
+        let noise = stranger.raw();
+        for n in 0..150 {
+            let name = format!("noise-{}-{n}", bench.installation);
+            noise.create_volume(&name).await;
+            noise.remove_volume(&name).await;
+        }
+        next(&mut changes, |change| {
+            change.status().filter(|status| status.phase == WorkerPhase::Running).map(|_| ())
+        })
+        .await;
+    })
+    .await;
+}

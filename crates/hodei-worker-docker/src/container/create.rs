@@ -145,11 +145,16 @@ impl Shared {
                 }
                 Some(404) if !pulled => {
                     let turn = self.pulls.turn(image).await;
+                    if let Some(failure) = turn.failure() {
+                        return Err(failure);
+                    }
                     // Whoever had the turn before has pulled it, most probably.
                     if turn.waited() && !waited {
                         waited = true;
                     } else {
-                        self.pull(image, options).await?;
+                        let done = self.pull(image, options).await;
+                        turn.done(&done);
+                        done?;
                         pulled = true;
                     }
                 }
