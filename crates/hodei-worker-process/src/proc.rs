@@ -1,6 +1,6 @@
 //! What `/proc` says about processes: light reading, by hand, since supervisors use it.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, sync::OnceLock};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -8,7 +8,13 @@ use crate::wire::ProcessId;
 
 /// The machine's boot: a process of another boot is gone.
 pub(crate) fn boot_id() -> io::Result<String> {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned())
+    // The same for as long as this process lives.
+    static BOOT: OnceLock<String> = OnceLock::new();
+    if let Some(id) = BOOT.get() {
+        return Ok(id.clone());
+    }
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(BOOT.get_or_init(|| id.trim().to_owned()).clone())
 }
 
 struct Stat {

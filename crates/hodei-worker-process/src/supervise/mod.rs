@@ -173,8 +173,13 @@ pub(crate) fn noted(claim: &[u8]) -> Option<i32> {
 /// Makes the FIFO anew. `false` when the worker is gone.
 pub(crate) fn make_control(layout: &Layout, key: &RunKey) -> io::Result<bool> {
     let path = layout.control(key);
-    files::remove(&path)?;
-    match mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR) {
+    let make = || mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR);
+    let made = match make() {
+        // Of an attempt that was cut off.
+        Err(rustix::io::Errno::EXIST) => files::remove(&path).map(|()| make())?,
+        made => made,
+    };
+    match made {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::NOENT) => Ok(false),
         Err(errno) => Err(errno.into()),
