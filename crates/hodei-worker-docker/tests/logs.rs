@@ -9,7 +9,7 @@ use common::{limit, on_engine};
 use futures::StreamExt as _;
 use hodei_worker_core::{
     WorkerPhase, WorkerProvider as _, WorkerRef,
-    provider::{DeleteOptions, LogItem, LogOptions, LogStream, StartOptions},
+    provider::{DeleteOptions, ExecOptions, LogItem, LogOptions, LogStream, StartOptions},
 };
 use hodei_worker_docker::DockerOptions;
 
@@ -105,7 +105,8 @@ async fn d8_follow_goes_on_over_restarts_and_ends_with_the_worker() {
 async fn d8_what_is_rotated_away_under_a_reader_that_stalls_is_told() {
     on_engine("stalls", |bench| async move {
         let rotated = DockerOptions::default().log_option("max-size", "100k").log_option("max-file", "2");
-        let script = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); echo line $i; done; sleep 3";
+        let script = "echo line 1; until [ -e /go ]; do sleep 0.05; done; \
+                      i=1; while [ $i -lt 60000 ]; do i=$((i+1)); echo line $i; done; sleep 3";
         let worker = bench.create(&bench.script("a", script).options(&rotated).build().unwrap()).await;
         bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
         let mut logs = bench.provider.worker_logs(&worker, &LogOptions::following()).await.unwrap();
@@ -118,6 +119,18 @@ async fn d8_what_is_rotated_away_under_a_reader_that_stalls_is_told() {
                         assert!(number == last + 1 || told, "{last} to {number} and not a word");
                         assert!(number > last, "{number} again");
                         (last, told) = (number, false);
+                        if number == 1 {
+                            // Not before it is read, so that it stands where nothing is lost yet.
+                            let go = ExecOptions::new(["touch", "/go"]);
+                            bench
+                                .provider
+                                .exec_in_worker(&worker, &go)
+                                .await
+                                .unwrap()
+                                .collect()
+                                .await
+                                .unwrap();
+                        }
                         if number == 100 {
                             bench.ended(&worker).await;
                         }
