@@ -6,7 +6,7 @@ mod common;
 use common::{Bench, limit, on_engine, var};
 use hodei_worker_core::{
     ErrorKind, WorkerPhase, WorkerProvider as _, WorkerRef,
-    model::{Generation, Mount, Port, SecretReference, SecretTarget},
+    model::{Mount, Port, SecretReference, SecretTarget},
     provider::{
         CreateOptions, CreateProgress, DeleteOptions, ExecOptions, LogOptions, StartOptions, StatsOptions,
         StopOptions, WorkerFilter,
@@ -19,26 +19,6 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
-
-#[tokio::test]
-async fn d2_create_twice_is_one_and_another_configuration_a_conflict() {
-    on_engine("twice", |bench| async move {
-        let config = bench.script("a", "sleep 100").build().unwrap();
-        let options = CreateOptions::default();
-        let first = bench.provider.create_worker(&config, &options).await.unwrap();
-        let again = bench.provider.create_worker(&config, &options).await.unwrap();
-        let elsewhere = bench.stranger().await.provider.create_worker(&config, &options).await.unwrap();
-        assert_eq!((&first, &first), (&again, &elsewhere));
-        let other = bench.script("a", "sleep 200").build().unwrap();
-        let error = bench.provider.create_worker(&other, &options).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
-        let next = CreateOptions::generation(Generation::FIRST.next());
-        let second = bench.provider.create_worker(&other, &next).await.unwrap();
-        assert_ne!(first.native_id, second.native_id);
-        assert_eq!(bench.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers.len(), 2);
-    })
-    .await;
-}
 
 #[tokio::test]
 async fn d2_a_foreign_container_of_our_name_is_never_touched() {
@@ -71,21 +51,6 @@ async fn d2_a_foreign_container_of_our_name_is_never_touched() {
 }
 
 #[tokio::test]
-async fn d2_another_installations_workers_are_not_seen() {
-    on_engine("ours", |ours| async move {
-        on_engine("theirs", |theirs: Bench| async move {
-            let worker = theirs.run("a", "sleep 1000").await;
-            assert_eq!(ours.status(&worker).await.phase, WorkerPhase::Absent);
-            ours.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
-            assert!(ours.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers.is_empty());
-            assert_eq!(theirs.status(&worker).await.phase, WorkerPhase::Running);
-        })
-        .await;
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn d2_a_renamed_container_is_still_the_worker() {
     on_engine("renamed", |bench| async move {
         let worker = bench.run("a", "sleep 1000").await;
@@ -95,29 +60,6 @@ async fn d2_a_renamed_container_is_still_the_worker() {
         assert_eq!(stranger.status(&worker).await.native_id, id);
         stranger.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
         assert_eq!(bench.status(&worker).await.phase, WorkerPhase::Absent);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn d2_a_finished_job_runs_once_and_again_only_after_its_last_run() {
-    on_engine("once", |bench| async move {
-        let worker = bench.run("a", "echo ran").await;
-        let ended = bench.ended(&worker).await;
-        assert_eq!(ended.exit, Some(ExitStatus::Code(0)));
-        let stranger = bench.stranger().await;
-        for side in [&bench, &stranger] {
-            side.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
-        }
-        assert_eq!(bench.text(&worker, &LogOptions::all()).await, "ran\n");
-        let after = StartOptions::after(ended.run.clone());
-        let starts = (0..4).map(|_| bench.provider.start_worker(&worker, &after));
-        for started in futures::future::join_all(starts).await {
-            started.unwrap();
-        }
-        bench.until(&worker, |status| status.phase.is_over() && status.run != ended.run).await;
-        stranger.provider.start_worker(&worker, &after).await.unwrap();
-        assert_eq!(bench.text(&worker, &LogOptions::all()).await, "ran\nran\n");
     })
     .await;
 }
@@ -557,25 +499,6 @@ async fn d9_a_command_check_is_run_by_the_engine() {
         let ill = ExecOptions::new(["rm", "/tmp/well"]);
         bench.provider.exec_in_worker(&worker, &ill).await.unwrap().collect().await.unwrap();
         bench.until(&worker, |status| status.health == Some(Health::Unhealthy)).await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn d2_a_hundred_workers_at_once() {
-    on_engine("hundred", |bench| async move {
-        let lives = (0..100).map(|n| {
-            let bench = bench.clone();
-            async move {
-                let worker = bench.create(&bench.script(&format!("w-{n}"), "exit 9").build().unwrap()).await;
-                bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
-                let ended = bench.ended(&worker).await;
-                assert_eq!(ended.exit, Some(ExitStatus::Code(9)));
-            }
-        });
-        limit(futures::future::join_all(lives)).await;
-        let listed = bench.provider.list_workers(&WorkerFilter::all()).await.unwrap();
-        assert_eq!(listed.workers.len(), 100);
     })
     .await;
 }
