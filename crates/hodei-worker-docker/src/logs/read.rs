@@ -116,7 +116,8 @@ impl Shared {
                 let (body, decoder) = (answer.into_body(), Decoder::default());
                 Ok(Source { body, decoder, mender: Mender::new(mend) })
             }
-            Err(error) if status(&error) == Some(404) => {
+            // 409: it is being removed.
+            Err(error) if matches!(status(&error), Some(404 | 409)) => {
                 self.memory.forget(worker);
                 Err(Error::worker_not_found(worker))
             }
