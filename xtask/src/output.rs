@@ -1,5 +1,6 @@
 //! Reading what `cargo test` prints.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde_json::Value;
@@ -60,8 +61,9 @@ impl Reader {
         }
     }
 
-    /// Takes in one line.
+    /// Takes in one line, which may be coloured: a test inside of a machine writes to a terminal of its own.
     pub(crate) fn line(&mut self, line: &str) {
+        let line = &*plain(line);
         let trimmed = line.trim_start();
         if let Some(rest) = trimmed.strip_prefix("Running ").and_then(|rest| rest.strip_suffix(')')) {
             if let Some((_, path)) = rest.rsplit_once('(') {
@@ -89,6 +91,19 @@ impl Reader {
             });
         }
     }
+}
+
+/// Without the escape sequences that set colours (`ESC [ … m`).
+fn plain(line: &str) -> Cow<'_, str> {
+    if !line.contains("\x1b[") {
+        return Cow::Borrowed(line);
+    }
+    let mut parts = line.split("\x1b[");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        text.push_str(part.split_once('m').map_or(part, |(_, rest)| rest));
+    }
+    Cow::Owned(text)
 }
 
 /// `test NAME ... ok`, `... FAILED`, `... ignored, REASON`.
@@ -175,6 +190,19 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         // The second binary claims one more than it printed.
         assert_eq!(reader.odd.len(), 1);
         assert!(reader.odd[0].starts_with("live-12ab"));
+    }
+
+    #[test]
+    fn coloured_lines_are_read_as_plain_ones() {
+        let mut reader = Reader::new(Binaries::default());
+        reader.line("     Running tests/live.rs (target/debug/deps/live-12ab)");
+        reader.line("test a ... \x1b[32mok\x1b[0m");
+        reader.line("test b ... \x1b[33mignored\x1b[0m, no such part");
+        reader.line("test result: \x1b[32mok\x1b[0m. 1 passed; 0 failed; 1 ignored; 0 measured");
+        let short: Vec<_> =
+            reader.cases.iter().map(|case| (case.id.as_str(), case.reason.as_str())).collect();
+        assert_eq!(short, [("a", ""), ("b", "no such part")]);
+        assert_eq!(reader.odd, Vec::<String>::new());
     }
 
     #[test]

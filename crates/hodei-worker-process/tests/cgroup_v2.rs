@@ -55,7 +55,7 @@ fn boot() -> Result<()> {
          export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR=/run {INSIDE}=1\n\
          {}mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t tmpfs tmpfs /run\n\
          mount -t cgroup2 cgroup2 /sys/fs/cgroup; ip link set lo up\n\
-         '{}' '{filter}'; echo \"{END}$?\"\n\
+         '{}' --color never '{filter}'; echo \"{END}$?\"\n\
          halt -f\n",
         results.unwrap_or_default(),
         std::env::current_exe()?.display(),
