@@ -28,8 +28,8 @@ use crate::{
 };
 
 impl Host {
-    /// Starts a run as a child of this process, unless it has been started.
-    pub(crate) async fn start_attached(self: &Arc<Self>, key: &RunKey, launch: Launch) -> Result<Reply> {
+    /// Starts a run as a child of this process, unless it has been started. It blocks, and needs the runtime.
+    pub(crate) fn start_attached(self: &Arc<Self>, key: &RunKey, launch: Launch) -> Result<Reply> {
         let failed = |error| error::file("starting a worker", &self.layout.claim(key), error);
         // Another attempt runs it, or has run it.
         let Some(lock) = lock::take(&self.layout.lock(key)).map_err(failed)? else {

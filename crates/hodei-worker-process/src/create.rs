@@ -28,7 +28,7 @@ fn half_name(creation: &Creation) -> String {
 
 /// This process, as [`is_abandoned`] reads it at the end of a name.
 pub(crate) fn maker() -> String {
-    let start = proc::identify(std::process::id() as i32).map_or(0, |own| own.start);
+    let start = proc::own().map_or(0, |own| own.start);
     format!("{}-{start}", std::process::id())
 }
 
@@ -96,7 +96,8 @@ impl Host {
     fn publish(&self, stored: &Stored, creation: &Creation, new: &Path) -> Result<bool> {
         let failed = |error| error::file("writing a worker's configuration", new, error);
         passable(new).and_then(|()| passable(&new.join(&creation.nonce))).map_err(failed)?;
-        files::put(&new.join("config.json"), stored).map_err(failed)?;
+        // Nobody looks into the folder before it is published.
+        files::write_new(&new.join("config.json"), stored).map_err(failed)?;
         let target = self.layout.worker(&creation.worker);
         match renameat_with(CWD, new, CWD, &target, RenameFlags::NOREPLACE) {
             Ok(()) => Ok(true),

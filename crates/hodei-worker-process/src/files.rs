@@ -45,13 +45,15 @@ pub(crate) fn put_new<T: Serialize>(path: &Path, value: &T) -> io::Result<bool> 
 fn write_temporary<T: Serialize>(path: &Path, value: &T) -> io::Result<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{:x}", fastrand::u32(..)));
+    write_new(&temporary, value).map(|()| temporary)
+}
+
+/// Writes a value into a file that must not exist yet, where nobody looks before it is whole.
+pub(crate) fn write_new<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     let bytes = serde_json::to_vec(value)?;
-    let mut file = create_exclusive(&temporary)?;
-    if let Err(error) = file.write_all(&bytes) {
-        let _ = fs::remove_file(&temporary);
-        return Err(error);
-    }
-    Ok(temporary)
+    create_exclusive(path)?.write_all(&bytes).inspect_err(|_| {
+        let _ = fs::remove_file(path);
+    })
 }
 
 /// The temporary files in a folder that nobody came to rename, and the names that they were for.

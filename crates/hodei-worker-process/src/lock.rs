@@ -22,12 +22,18 @@ fn whole_file() -> libc::flock {
 /// A lock of the open file rather than `flock`: whether it is held can be asked without taking it for an instant, in
 /// which its rightful holder would be turned away.
 pub(crate) fn take(path: &Path) -> io::Result<Option<File>> {
-    // Looked at first: whoever opens it for writing is heard of when it is closed, as if it had been released.
-    if is_held(path)? {
-        return Ok(None);
-    }
-    let file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    let file = match options.clone().create_new(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // Looked at first: whoever opens it for writing is heard of when it is closed, as if it had been released.
+            if is_held(path)? {
+                return Ok(None);
+            }
+            options.create(true).truncate(false).open(path)?
+        }
+        made => made?,
+    };
     match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
         Ok(_) => Ok(Some(file)),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),

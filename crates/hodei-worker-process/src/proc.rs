@@ -8,13 +8,7 @@ use crate::wire::ProcessId;
 
 /// The machine's boot: a process of another boot is gone.
 pub(crate) fn boot_id() -> io::Result<String> {
-    // The same for as long as this process lives.
-    static BOOT: OnceLock<String> = OnceLock::new();
-    if let Some(id) = BOOT.get() {
-        return Ok(id.clone());
-    }
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-    Ok(BOOT.get_or_init(|| id.trim().to_owned()).clone())
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
 struct Stat {
@@ -36,6 +30,17 @@ fn stat(pid: i32) -> Option<Stat> {
 /// The process that has this number now.
 pub(crate) fn identify(pid: i32) -> Option<ProcessId> {
     stat(pid).map(|stat| ProcessId { pid, start: stat.start })
+}
+
+/// This process.
+pub(crate) fn own() -> Option<ProcessId> {
+    // The same for as long as it lives.
+    static OWN: OnceLock<ProcessId> = OnceLock::new();
+    if let Some(own) = OWN.get() {
+        return Some(*own);
+    }
+    let own = identify(std::process::id() as i32)?;
+    Some(*OWN.get_or_init(|| own))
 }
 
 /// Whether this very process lives. A zombie is gone, whoever its parent is.

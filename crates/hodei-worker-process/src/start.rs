@@ -57,29 +57,21 @@ impl Host {
     /// Starts a run, unless another attempt has taken it.
     async fn attempt(self: &Arc<Self>, stored: &Stored, key: &RunKey) -> Result<Reply> {
         let secrets = self.resolve(&stored.config).await?;
-        match &self.launcher {
-            Launcher::Attached(_) => {
-                let launch = self.launch(stored, key, &secrets)?;
-                let files = launch.secrets.clone();
-                let reply = self.start_attached(key, launch).await;
-                discard_unless_started(&reply, files.as_deref());
-                reply
-            }
-            Launcher::Supervised(program) => {
-                let permit = Arc::clone(&self.starting).acquire_owned().await;
-                let (host, program) = (Arc::clone(self), program.clone());
-                let (stored, run) = (stored.clone(), key.clone());
-                blocking(move || {
-                    let _permit = permit;
-                    // Secrets are not written before their turn has come: whoever waits may be dropped.
-                    let launch = host.launch(&stored, &run, &secrets)?;
-                    let reply = host.start_supervised(&program, &run, &launch);
-                    discard_unless_started(&reply, launch.secrets.as_deref());
-                    reply
-                })
-                .await
-            }
-        }
+        let permit = Arc::clone(&self.starting).acquire_owned().await;
+        let (host, stored, run) = (Arc::clone(self), stored.clone(), key.clone());
+        blocking(move || {
+            let _permit = permit;
+            // Secrets are not written before their turn has come: whoever waits may be dropped.
+            let launch = host.launch(&stored, &run, &secrets)?;
+            let files = launch.secrets.clone();
+            let reply = match &host.launcher {
+                Launcher::Attached(_) => host.start_attached(&run, launch),
+                Launcher::Supervised(program) => host.start_supervised(program, &run, &launch),
+            };
+            discard_unless_started(&reply, files.as_deref());
+            reply
+        })
+        .await
     }
 
     /// The run that this start begins or has begun already.
@@ -165,6 +157,7 @@ impl Host {
         Ok(Launch {
             command: config.command_line().map(str::to_owned).collect(),
             environment,
+            boot: self.boot.clone(),
             mark,
             working_dir: config.working_dir.as_ref().map_or_else(|| PathBuf::from("/"), PathBuf::from),
             uid: identity.uid,
@@ -205,7 +198,7 @@ impl Host {
     }
 
     /// Starts a supervisor and waits for its answer, which comes when the worker runs or cannot.
-    fn start_supervised(&self, program: &PathBuf, key: &RunKey, launch: &Launch) -> Result<Reply> {
+    fn start_supervised(&self, program: &Path, key: &RunKey, launch: &Launch) -> Result<Reply> {
         let mut child = Command::new(program)
             .arg0(NAME)
             .arg(ARGUMENT)

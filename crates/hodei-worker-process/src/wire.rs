@@ -21,6 +21,8 @@ pub(crate) struct Launch {
     pub(crate) command: Vec<String>,
     /// The whole environment.
     pub(crate) environment: Vec<(String, String)>,
+    /// The machine's boot.
+    pub(crate) boot: String,
     /// The value of the variable by which its processes are known.
     pub(crate) mark: String,
     pub(crate) working_dir: PathBuf,

@@ -14,13 +14,17 @@ use std::{
     ffi::OsString,
     fs::{File, OpenOptions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    mem::MaybeUninit,
+    os::{
+        fd::{AsFd as _, AsRawFd as _, RawFd},
+        unix::fs::OpenOptionsExt as _,
+    },
     path::Path,
 };
 
 use hodei_worker_core::{Clock as _, SystemClock};
 use rustix::{
-    fs::{CWD, Mode, mkfifoat},
+    fs::{CWD, Mode, RawDir, mkfifoat},
     process::{Pid, getpid, set_child_subreaper, setsid},
 };
 
@@ -84,20 +88,32 @@ enum Prepared {
 fn isolate() -> io::Result<()> {
     setsid()?;
     set_child_subreaper(Some(getpid()))?;
-    // A pipe of the host's that leaked in here would be kept open for the worker's life.
-    let open: Vec<i32> =
-        files::names(Path::new("/proc/self/fd"))?.iter().filter_map(|name| name.parse().ok()).collect();
-    for descriptor in open.into_iter().filter(|descriptor| *descriptor > 2) {
-        let _ = nix::unistd::close(descriptor);
-    }
+    close_inherited()?;
     std::env::set_current_dir("/")
+}
+
+/// Closes what leaked in here from the host: a pipe of its own would be kept open for the worker's life. Without the
+/// heap, since what a supervisor once took it keeps.
+fn close_inherited() -> io::Result<()> {
+    let folder = File::open("/proc/self/fd")?;
+    let mut buffer = [MaybeUninit::uninit(); 1024];
+    let mut open = RawDir::new(&folder, &mut buffer);
+    while let Some(entry) = open.next() {
+        let entry = entry?;
+        let number = entry.file_name().to_str().ok().and_then(|name| name.parse::<RawFd>().ok());
+        if let Some(number) = number.filter(|number| *number > 2 && *number != folder.as_raw_fd()) {
+            let _ = nix::unistd::close(number);
+        }
+    }
+    Ok(())
 }
 
 fn prepare(root: &Path, key: &RunKey) -> io::Result<Prepared> {
     isolate()?;
     let signals = signals::Signals::new()?;
     let mut launch = Vec::new();
-    io::stdin().read_to_end(&mut launch)?;
+    // Without the buffer of `io::stdin`.
+    File::from(io::stdin().as_fd().try_clone_to_owned()?).read_to_end(&mut launch)?;
     // A host that died while it wrote leaves half of it: nothing is run.
     let launch: Launch = serde_json::from_slice(&launch)?;
 
@@ -219,10 +235,10 @@ fn start(layout: &Layout, key: &RunKey, launch: &Launch) -> Result<std::process:
 pub(crate) fn record(layout: &Layout, key: &RunKey, launch: &Launch, pid: i32) -> io::Result<()> {
     let gone = || io::Error::from(io::ErrorKind::NotFound);
     let started = Started {
-        boot: proc::boot_id()?,
+        boot: launch.boot.clone(),
         time: SystemClock.now(),
         process: proc::identify(pid).ok_or_else(gone)?,
-        supervisor: proc::identify(std::process::id() as i32).ok_or_else(gone)?,
+        supervisor: proc::own().ok_or_else(gone)?,
         groups: launch.groups.clone(),
     };
     files::put(&layout.started(key), &started)
