@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Child,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -61,14 +61,6 @@ impl Host {
         files::get(&path).map_err(|error| error::file("reading a worker's configuration", &path, error))
     }
 
-    /// The creation that a worker's folder holds, by the names in it alone: for one whose configuration cannot be read.
-    pub(crate) fn creation_in(&self, worker: &WorkerRef) -> Option<Creation> {
-        let folder = self.layout.worker(worker);
-        let is_folder = |name: &String| folder.join(name).is_dir();
-        let nonce = files::names(&folder).ok()?.into_iter().find(is_folder)?;
-        Some(Creation { worker: worker.clone(), nonce })
-    }
-
     /// The number of the last run that was claimed; 0 when it has never run.
     pub(crate) fn last_run(&self, creation: &Creation) -> Result<u64> {
         last_claim(&self.layout.creation(creation))
@@ -85,8 +77,15 @@ impl Host {
     }
 }
 
+/// The creation that a worker's folder holds, by the names in it alone: for one whose configuration cannot be read.
+pub(crate) fn creation_in(folder: &Path, worker: &WorkerRef) -> Option<Creation> {
+    let is_folder = |name: &String| folder.join(name).is_dir();
+    let nonce = files::names(folder).ok()?.into_iter().find(is_folder)?;
+    Some(Creation { worker: worker.clone(), nonce })
+}
+
 /// The highest run whose claim lies in this folder.
-pub(crate) fn last_claim(folder: &std::path::Path) -> Result<u64> {
+pub(crate) fn last_claim(folder: &Path) -> Result<u64> {
     let names =
         files::names(folder).map_err(|error| error::file("reading a worker's runs", folder, error))?;
     let runs = names.iter().filter_map(|name| name.strip_suffix(".claim")?.parse().ok());

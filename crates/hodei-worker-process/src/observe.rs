@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use crate::{
     error, files,
-    host::Host,
+    host::{Host, creation_in},
     layout::{Creation, RunKey, parse_worker_name},
     lock, proc,
     supervise::{MARKER, clear, groups, noted, wait_for},
@@ -137,7 +137,7 @@ impl Host {
         why: Error,
         now: Timestamp,
     ) -> Result<Option<Arc<WorkerStatus>>> {
-        let creation = self.creation_in(worker).ok_or(why.clone())?;
+        let creation = creation_in(&self.layout.worker(worker), worker).ok_or(why.clone())?;
         tracing::warn!(%worker, error = %why, "a worker's configuration cannot be read");
         let mut status = WorkerStatus::new(worker.clone(), WorkerPhase::Created, now);
         status.reason = Some("its configuration cannot be read; delete it".into());

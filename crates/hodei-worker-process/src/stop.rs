@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use crate::{
     create::is_abandoned,
     error, files,
-    host::{Host, blocking, last_claim},
+    host::{Host, blocking, creation_in, last_claim},
     layout::{Creation, FLAT, Layout, RunKey, parse_worker_name, worker_name},
     lock,
     observe::RunState,
@@ -122,18 +122,21 @@ impl Host {
         let creation = match self.stored(worker) {
             Ok(stored) => stored.map(|stored| stored.creation()),
             // It can be removed all the same.
-            Err(error) => Some(self.creation_in(worker).ok_or(error)?),
+            Err(error) => Some(creation_in(&self.layout.worker(worker), worker).ok_or(error)?),
         };
         if let Some(creation) = creation {
             // Killed while it can still be found by its name, so that a host that dies now leaves nothing hidden.
             self.end_all(&creation, &self.layout.creation(&creation)).await?;
-            let trash = self.layout.dir("trash").join(creation.to_string());
-            let from = self.layout.worker(worker);
-            match fs::rename(&from, &trash) {
-                Ok(()) => {}
-                // Somebody else was quicker.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error::file("removing a worker", &from, error)),
+            // Somebody else may have been quicker, and what is there now be a later creation of that name. One that
+            // comes in the instant before the rename is deleted a little late, and ended below.
+            if self.layout.creation(&creation).exists() {
+                let trash = self.layout.dir("trash").join(creation.to_string());
+                let from = self.layout.worker(worker);
+                match fs::rename(&from, &trash) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error::file("removing a worker", &from, error)),
+                }
             }
         }
         // What lies there may also be an earlier deletion that was cut off.
@@ -163,11 +166,15 @@ impl Host {
     /// Finishes a deletion: ends what was claimed at the last moment, and removes what is left, the claims last.
     pub(crate) async fn discard(self: &Arc<Self>, name: &str) -> Result<()> {
         let trash = self.layout.dir("trash").join(name);
-        if let Some(creation) = parse_creation(name) {
-            let folder = trash.join(&creation.nonce);
-            self.end_all(&creation, &folder).await?;
-            let (host, folder) = (Arc::clone(self), folder.clone());
-            blocking(move || host.remove_records(&creation, &folder)).await?;
+        if let Some(named) = parse_creation(name) {
+            // Not always the one by which the folder is called.
+            let inside = creation_in(&trash, &named.worker).filter(|inside| *inside != named);
+            for creation in inside.into_iter().chain([named]) {
+                let folder = trash.join(&creation.nonce);
+                self.end_all(&creation, &folder).await?;
+                let host = Arc::clone(self);
+                blocking(move || host.remove_records(&creation, &folder)).await?;
+            }
         }
         blocking(move || {
             files::remove_tree(&trash).map_err(|error| error::file("removing a worker", &trash, error))
@@ -208,7 +215,10 @@ impl Host {
     /// Secret files whose host died before their run began.
     fn sweep_secrets(&self) {
         let workers = files::names(&self.layout.workers()).unwrap_or_default();
-        let creations = workers.iter().filter_map(|name| self.creation_in(&parse_worker_name(name)?));
+        let creations = workers.iter().filter_map(|name| {
+            let worker = parse_worker_name(name)?;
+            creation_in(&self.layout.worker(&worker), &worker)
+        });
         for creation in creations {
             let folder = self.layout.creation(&creation);
             for name in files::names(&folder).unwrap_or_default() {
