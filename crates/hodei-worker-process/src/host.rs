@@ -86,10 +86,14 @@ pub(crate) fn creation_in(folder: &Path, worker: &WorkerRef) -> Option<Creation>
 
 /// The highest run whose claim lies in this folder.
 pub(crate) fn last_claim(folder: &Path) -> Result<u64> {
+    Ok(claims(folder)?.into_iter().max().unwrap_or(0))
+}
+
+/// The runs whose claims lie in this folder.
+pub(crate) fn claims(folder: &Path) -> Result<Vec<u64>> {
     let names =
         files::names(folder).map_err(|error| error::file("reading a worker's runs", folder, error))?;
-    let runs = names.iter().filter_map(|name| name.strip_suffix(".claim")?.parse().ok());
-    Ok(runs.max().unwrap_or(0))
+    Ok(names.iter().filter_map(|name| name.strip_suffix(".claim")?.parse().ok()).collect())
 }
 
 impl Stored {
@@ -133,10 +137,14 @@ impl Children {
         true
     }
 
-    /// Waits for the supervisor of a run that is over, which is about to be gone. It blocks.
-    pub(crate) fn wait(&self, run: &str) {
-        let child = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(run);
-        if let Some(mut child) = child {
+    /// Waits for the supervisors of a creation whose runs are over, which are about to be gone. It blocks.
+    pub(crate) fn wait(&self, creation: &Creation) {
+        let prefix = format!("{creation}.");
+        let of_it: Vec<_> = {
+            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            all.extract_if(|run, _| run.starts_with(&prefix)).collect()
+        };
+        for (_, mut child) in of_it {
             let _ = child.wait();
         }
     }

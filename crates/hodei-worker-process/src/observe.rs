@@ -15,7 +15,7 @@ use crate::{
     host::{Host, creation_in},
     layout::{Creation, RunKey, parse_worker_name},
     lock, proc,
-    supervise::{MARKER, clear, groups, noted, wait_for},
+    supervise::{MARKER, clear, forget_earlier, groups, noted, wait_for},
     wire::{End, Exit, Started, Step, Stored},
 };
 
@@ -28,7 +28,7 @@ pub(crate) enum RunState {
     /// It runs, and its supervisor is gone.
     Lost(Started),
     Over(Exit, Option<Started>),
-    /// The worker has been deleted while we looked.
+    /// The worker has been deleted while we looked, or has been run twice since.
     Gone,
 }
 
@@ -70,7 +70,7 @@ impl Host {
                 match files::put_new(&layout.exit(key), &exit) {
                     // It is known all the same, and written down by whoever looks when there is room.
                     Err(error) if error.kind() != io::ErrorKind::StorageFull => return Err(error),
-                    _ => {}
+                    _ => forget_earlier(layout, key),
                 }
                 Ok(over()?.unwrap_or(RunState::Over(exit, started)))
             }
@@ -126,7 +126,7 @@ impl Host {
         status.labels = stored.config.metadata.labels.clone();
         status.worker_type = stored.config.metadata.worker_type.clone();
         status.ownership = Some(stored.ownership.clone());
-        self.complete(status, &stored.creation(), || addresses(stored))
+        self.complete(status, &stored.creation(), &|| addresses(stored))
     }
 
     /// The status of a worker whose configuration cannot be read: what its folder's name and its runs tell. One such
@@ -141,7 +141,7 @@ impl Host {
         tracing::warn!(%worker, error = %why, "a worker's configuration cannot be read");
         let mut status = WorkerStatus::new(worker.clone(), WorkerPhase::Created, now);
         status.reason = Some("its configuration cannot be read; delete it".into());
-        self.complete(status, &creation, Vec::new)
+        self.complete(status, &creation, &Vec::new)
     }
 
     /// Adds what the last run tells.
@@ -149,7 +149,7 @@ impl Host {
         &self,
         mut status: WorkerStatus,
         creation: &Creation,
-        addresses: impl Fn() -> Vec<Address>,
+        addresses: &dyn Fn() -> Vec<Address>,
     ) -> Result<Option<Arc<WorkerStatus>>> {
         status.native_id = creation.to_string();
         let last = self.last_run(creation)?;
@@ -181,6 +181,10 @@ impl Host {
                 status.phase = WorkerPhase::Exited;
                 status.times.started = started.map(|started| started.time);
                 ended(&mut status, &exit);
+            }
+            // Deleted, or so long past while we looked that its records were removed.
+            RunState::Gone if self.layout.creation(creation).exists() => {
+                return self.complete(status, creation, addresses);
             }
             RunState::Gone => return Ok(None),
         }

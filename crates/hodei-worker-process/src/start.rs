@@ -93,15 +93,17 @@ impl Host {
         if after < last {
             return Ok(Next::Begun(creation.run(last)));
         }
-        if last > 0 && !matches!(self.run_state(&creation.run(last))?, RunState::Over(..)) {
-            return Err(Error::new(
-                ErrorKind::Conflict,
-                "the run that this start is to follow still goes on",
-            )
-            .with_context("run", creation.run(last).id())
-            .with_help("stop the worker first"));
+        if last == 0 {
+            return Ok(Next::Begin(creation.run(1)));
         }
-        Ok(Next::Begin(creation.run(last + 1)))
+        match self.run_state(&creation.run(last))? {
+            RunState::Over(..) => Ok(Next::Begin(creation.run(last + 1))),
+            // What is there now is looked at once more.
+            RunState::Gone => Ok(Next::Begun(creation.run(last))),
+            _ => Err(Error::new(ErrorKind::Conflict, "the run that this start is to follow still goes on")
+                .with_context("run", creation.run(last).id())
+                .with_help("stop the worker first")),
+        }
     }
 
     /// Waits until a run has been started, by whomever, and reports it as if we had. `false` when whoever was about to

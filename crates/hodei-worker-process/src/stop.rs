@@ -19,12 +19,12 @@ use tokio::time::timeout;
 use crate::{
     create::is_abandoned,
     error, files,
-    host::{Host, blocking, creation_in, last_claim},
+    host::{Host, blocking, claims, creation_in, last_claim},
     layout::{Creation, FLAT, Layout, RunKey, parse_worker_name, worker_name},
     lock,
     observe::RunState,
     options::{ProcessOptions, signal_number},
-    supervise::groups,
+    supervise::{forget, groups},
     wire::{Request, Started, Stored},
 };
 
@@ -185,17 +185,19 @@ impl Host {
     fn remove_records(&self, creation: &Creation, folder: &Path) -> Result<()> {
         let logs = self.log_folder(creation);
         files::remove_tree(&logs).map_err(|error| error::file("removing a worker's logs", &logs, error))?;
+        let runs = claims(folder)?;
         // One more: an attempt may have been given up before its claim.
-        for run in 1..=last_claim(folder)? + 1 {
+        let next = runs.iter().max().unwrap_or(&0) + 1;
+        for run in runs.into_iter().chain([next]) {
             let key = creation.run(run);
             let _ = groups::remove(&self.limits.plan_of(&key));
-            self.children.wait(&key.to_string());
             for name in FLAT {
                 let path = self.layout.dir(name).join(key.to_string());
                 files::remove(&path)
                     .map_err(|error| error::file("removing a worker's records", &path, error))?;
             }
         }
+        self.children.wait(creation);
         Ok(())
     }
 
@@ -212,14 +214,11 @@ impl Host {
         blocking(move || host.sweep_records()).await
     }
 
-    /// Secret files whose host died before their run began.
-    fn sweep_secrets(&self) {
-        let workers = files::names(&self.layout.workers()).unwrap_or_default();
-        let creations = workers.iter().filter_map(|name| {
-            let worker = parse_worker_name(name)?;
-            creation_in(&self.layout.worker(&worker), &worker)
-        });
-        for creation in creations {
+    /// Secret files whose host died before their run began, and runs long past of which not all was removed.
+    fn sweep_runs(&self) {
+        for worker in files::names(&self.layout.workers()).unwrap_or_default() {
+            let Some(worker) = parse_worker_name(&worker) else { continue };
+            let Some(creation) = creation_in(&self.layout.worker(&worker), &worker) else { continue };
             let folder = self.layout.creation(&creation);
             for name in files::names(&folder).unwrap_or_default() {
                 let run = name.split_once(".secrets.").and_then(|(run, _)| run.parse().ok());
@@ -230,6 +229,11 @@ impl Host {
                 {
                     let _ = files::remove_tree(&folder.join(name));
                 }
+            }
+            let runs = claims(&folder).unwrap_or_default();
+            let last = runs.iter().max().copied().unwrap_or(0);
+            for run in runs.into_iter().filter(|run| run + 1 < last) {
+                forget(&self.layout, &creation.run(run));
             }
         }
     }
@@ -257,7 +261,7 @@ impl Host {
                 }
             }
         }
-        self.sweep_secrets();
+        self.sweep_runs();
         for name in files::names(&self.logs).unwrap_or_default() {
             let Some(creation) = parse_creation(&name) else { continue };
             if !exists(&self.layout, &creation) {

@@ -32,7 +32,7 @@ pub(crate) use contain::wait_for;
 
 use crate::{
     files,
-    layout::{Layout, RunKey},
+    layout::{FLAT, Layout, RunKey},
     lock, proc,
     wire::{End, Exit, Failure, Launch, Reply, Started},
 };
@@ -260,5 +260,23 @@ pub(crate) fn clear(layout: &Layout, key: &RunKey) {
 /// Writes down how the run ended, and removes what was only for its life.
 pub(crate) fn finish(layout: &Layout, key: &RunKey, end: End, out_of_memory: bool) -> io::Result<()> {
     clear(layout, key);
-    files::put(&layout.exit(key), &Exit { time: SystemClock.now(), end, out_of_memory })
+    files::put(&layout.exit(key), &Exit { time: SystemClock.now(), end, out_of_memory })?;
+    forget_earlier(layout, key);
+    Ok(())
+}
+
+/// Removes what was kept of the last run but one, so that restarts fill no file system. Only the highest claim decides
+/// what is run; one earlier run is kept for whoever still waits for it.
+pub(crate) fn forget_earlier(layout: &Layout, key: &RunKey) {
+    if let Some(earlier) = key.run.checked_sub(2).filter(|run| *run > 0) {
+        forget(layout, &key.creation.run(earlier));
+    }
+}
+
+/// Removes what was kept of a run, its claim last: by that it is found again when this is cut off.
+pub(crate) fn forget(layout: &Layout, key: &RunKey) {
+    let flat = FLAT.iter().map(|name| layout.dir(name).join(key.to_string()));
+    for path in flat.chain([layout.exec_mark(key), layout.control(key), layout.claim(key)]) {
+        let _ = files::remove(&path);
+    }
 }
