@@ -14,11 +14,13 @@ use hodei_worker_core::{
 use tokio::{runtime::Handle, sync::Semaphore};
 
 use crate::{
+    attached::Attachments,
     error, files,
     layout::{Creation, Layout, worker_name},
     limits::Limits,
     lock,
     notices::Notices,
+    scan::Scans,
     settings::ProcessSettings,
     wire::Stored,
 };
@@ -39,7 +41,7 @@ pub(crate) struct Host {
     pub(crate) installation: InstallationId,
     pub(crate) settings: ProcessSettings,
     pub(crate) layout: Layout,
-    /// This installation's log folder.
+    /// The log folder of the workers whose state is here.
     pub(crate) logs: PathBuf,
     pub(crate) boot: String,
     pub(crate) clock: Arc<dyn Clock>,
@@ -50,6 +52,8 @@ pub(crate) struct Host {
     pub(crate) notices: Notices,
     pub(crate) hub: WatchHub,
     pub(crate) children: Children,
+    pub(crate) scans: Scans,
+    pub(crate) attached: Attachments,
     /// How many supervisors are being started at once: a few are quicker than one, many are not.
     pub(crate) starting: Arc<Semaphore>,
 }

@@ -79,6 +79,8 @@ pub enum Survival {
     /// They survive it, or connecting fails.
     Required,
     /// They are its children and end with its runtime. If it is killed, nobody ends them, nor keeps what they write.
+    /// Without limits they have no control group, since to make one would slow their start: what leaves their process
+    /// group and empties its environment outlives them.
     Attached,
 }
 
@@ -109,11 +111,14 @@ pub struct LogSettings {
     pub max_size: ByteSize,
     /// How many files are kept; the oldest goes. Default: 3.
     pub max_files: u32,
+    /// How long output is kept after its last line when the state of its worker is lost, as by a restart of the machine.
+    /// Default: 7 days.
+    pub keep_lost: HumanDuration,
 }
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { max_size: ByteSize::mib(10), max_files: 3 }
+        Self { max_size: ByteSize::mib(10), max_files: 3, keep_lost: HumanDuration::secs(7 * 24 * 3600) }
     }
 }
 
@@ -170,7 +175,7 @@ mod tests {
     fn p2_bad_settings_are_refused_together() {
         let settings = ProcessSettings {
             state_dir: Some("run".into()),
-            logs: LogSettings { max_size: ByteSize::new(1), max_files: 0 },
+            logs: LogSettings { max_size: ByteSize::new(1), max_files: 0, ..LogSettings::default() },
             inherit: vec!["A=B".into()],
             ..ProcessSettings::default()
         };

@@ -17,12 +17,13 @@ use rustix::{
 use tokio::time::timeout;
 
 use crate::{
+    bury::RunState,
     create::is_abandoned,
     error, files,
     host::{Host, blocking, claims, creation_in, last_claim},
     layout::{Creation, FLAT, Layout, RunKey, parse_worker_name, worker_name},
     lock,
-    observe::RunState,
+    logs::sweep_lost,
     options::{ProcessOptions, signal_number},
     supervise::{forget, groups},
     wire::{Request, Started, Stored},
@@ -55,8 +56,15 @@ impl Host {
         let changes = self.notices.of_worker(&Self::topic(&key.creation.worker));
         let (mut asked, mut first) = (false, false);
         loop {
-            match self.run_state(key)? {
-                RunState::Over(..) | RunState::Gone => return Ok(()),
+            match self.settled_state(key).await? {
+                RunState::Over(..) => return Ok(()),
+                RunState::Gone => {
+                    // Noted for nobody.
+                    if first {
+                        let _ = files::remove(&self.layout.stopping(key));
+                    }
+                    return Ok(());
+                }
                 RunState::Running(_) | RunState::Starting if !asked => {
                     first |= self.mark_stopping(key)?;
                     asked = ask(fifo, grace)?;
@@ -112,7 +120,7 @@ impl Host {
         }
         let (host, key, started) = (Arc::clone(self), key.clone(), started.clone());
         blocking(move || {
-            host.contain(&key, Some(&started));
+            host.contain(&key, Some(&started), None);
             Ok(())
         })
         .await
@@ -268,6 +276,7 @@ impl Host {
                 let _ = files::remove_tree(&self.logs.join(name));
             }
         }
+        sweep_lost(&self.logs, self.settings.logs.keep_lost.get(), self.clock.now());
         Ok(())
     }
 }

@@ -29,6 +29,7 @@ use rustix::{
 };
 
 pub(crate) use contain::wait_for;
+pub(crate) use run::raw;
 
 use crate::{
     files,
@@ -239,6 +240,8 @@ pub(crate) fn record(layout: &Layout, key: &RunKey, launch: &Launch, pid: i32) -
         time: SystemClock.now(),
         process: proc::identify(pid).ok_or_else(gone)?,
         supervisor: proc::own().ok_or_else(gone)?,
+        attached: launch.attached,
+        secrets: launch.secrets.clone(),
         groups: launch.groups.clone(),
     };
     files::put(&layout.started(key), &started)

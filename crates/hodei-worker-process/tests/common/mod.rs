@@ -194,6 +194,12 @@ pub(crate) async fn until(condition: impl Fn() -> bool) {
     }
 }
 
+/// All files below a folder.
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
 /// All that a worker has written.
 pub(crate) async fn text(provider: &ProcessProvider, worker: &WorkerRef) -> String {
     let all = hodei_worker_core::provider::LogOptions::all();

@@ -85,6 +85,7 @@ fn files(folder: &Path, all: &mut Vec<String>) {
         let path = entry.path();
         match path.is_dir() {
             true => files(&path, all),
+            false if path.ends_with("id") || path.ends_with("state") => {}
             false => all.push(path.display().to_string()),
         }
     }
