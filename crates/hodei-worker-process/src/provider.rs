@@ -19,7 +19,7 @@ use crate::{
     host::{Children, Host, Launcher, blocking},
     limits::Limits,
     notices::Notices,
-    proc,
+    places, proc,
     settings::ProcessSettings,
 };
 
@@ -64,8 +64,8 @@ impl ProcessProvider {
         context.progress.report("making folders and looking for control groups", 10);
         let (prepared, installation) = (settings.clone(), context.installation.clone());
         let (layout, limits) = blocking(move || {
-            let layout = folders::prepare(&folders::state(&prepared), installation.as_str())?;
-            let logs = folders::logs(&prepared);
+            let layout = folders::prepare(&places::state(&prepared), installation.as_str())?;
+            let logs = places::logs(&prepared);
             folders::prepare_logs(&logs, &logs.join(installation.as_str()))?;
             Ok((layout, Limits::detect(prepared.limits, &installation)))
         })
@@ -89,9 +89,9 @@ impl ProcessProvider {
         let starts = std::thread::available_parallelism().map_or(4, |cpus| cpus.get() * 2);
         let host = Arc::new(Host {
             info: context.info(ProcessSettings::TYPE),
-            logs: folders::logs(&settings).join(context.installation.as_str()),
+            logs: places::logs(&settings).join(context.installation.as_str()),
             installation: context.installation,
-            capabilities: Arc::new(capabilities::detect(&launcher, &limits)),
+            capabilities: Arc::new(capabilities::detect(&launcher, &limits, layout.root())),
             settings,
             layout,
             boot,
