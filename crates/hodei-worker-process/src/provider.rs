@@ -20,7 +20,7 @@ use crate::{
     host::{Children, Host, Launcher, blocking},
     limits::Limits,
     notices::Notices,
-    proc,
+    places, proc,
     scan::Scans,
     settings::ProcessSettings,
 };
@@ -66,8 +66,8 @@ impl ProcessProvider {
         context.progress.report("making folders and looking for control groups", 10);
         let (prepared, installation) = (settings.clone(), context.installation.clone());
         let (layout, logs, limits) = blocking(move || {
-            let layout = folders::prepare(&folders::state(&prepared), installation.as_str())?;
-            let logs = folders::logs(&prepared);
+            let layout = folders::prepare(&places::state(&prepared), installation.as_str())?;
+            let logs = places::logs(&prepared);
             let own = logs.join(installation.as_str());
             folders::prepare_logs(&logs, &own)?;
             let logs = crate::logs::home(&own, layout.root())?;
@@ -95,7 +95,7 @@ impl ProcessProvider {
             info: context.info(ProcessSettings::TYPE),
             logs,
             installation: context.installation,
-            capabilities: Arc::new(capabilities::detect(&launcher, &limits)),
+            capabilities: Arc::new(capabilities::detect(&launcher, &limits, layout.root())),
             settings,
             layout,
             boot,

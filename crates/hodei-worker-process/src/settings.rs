@@ -28,9 +28,12 @@ use crate::ProcessProvider;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct ProcessSettings {
-    /// Where the state of workers is kept, best in memory; it need not survive a reboot, as workers do not either.
-    /// Default: `/run/hodei-worker` for root, `$XDG_RUNTIME_DIR/hodei-worker` for others, or else a folder of the
-    /// user's own in the temporary folder.
+    /// Where the state of workers is kept. In memory (tmpfs) a start takes a third of the time, and secret files are
+    /// offered there only. It need not survive a reboot, as workers do not either, but everything short of that.
+    ///
+    /// Default for root: `/run/hodei-worker`, or `/dev/shm/hodei-worker` where only that is in memory. For others:
+    /// `$XDG_RUNTIME_DIR/hodei-worker` if it outlasts the last log-out (`loginctl enable-linger`), or else
+    /// `$XDG_STATE_HOME/hodei-worker-state` or `~/.local/state/hodei-worker-state`, on a disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_dir: Option<PathBuf>,
     /// Where the output of workers is kept. Default: `/var/lib/hodei-worker` for root, `$XDG_STATE_HOME/hodei-worker`

@@ -1,5 +1,8 @@
 //! Local processes as a subject of the behaviour suite.
 
+#[path = "../memory/mod.rs"]
+pub(crate) mod memory;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -109,7 +112,7 @@ impl Planted for Folder {
 
 /// A folder for the run, and its removal at the end.
 pub(crate) fn in_a_folder(run: impl FnOnce(&Path) -> std::process::ExitCode) -> std::process::ExitCode {
-    let base = std::env::temp_dir().join(format!("hodei-conformance-{}", std::process::id()));
+    let base = memory::folder().join(format!("hodei-conformance-{}", std::process::id()));
     let code = run(&base);
     let _ = std::fs::remove_dir_all(&base);
     code
