@@ -271,6 +271,7 @@ impl Attached {
         let _ = groups::remove(&self.launch.groups);
         self.stdout.drain(&mut self.log);
         self.stderr.drain(&mut self.log);
+        self.log.end();
         let end = self.leader.kill().map_or(End::Lost, |status| End::Wait(status.into_raw()));
         match supervise::finish(&self.host.layout, &self.key, end, out_of_memory) {
             Ok(()) => self.over = true,

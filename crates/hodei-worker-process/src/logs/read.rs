@@ -8,12 +8,10 @@ use hodei_worker_core::{
     provider::{LogChunk, LogItem, LogOptions, LogStream},
 };
 
-use super::format::{self, HEADER, Header, Kind, MAGIC};
+use super::format::{self, HEADER, Header, Kind, LONGEST, MAGIC};
 
 /// What is read at once.
 const BATCH: usize = 64 * 1024;
-/// No writer makes a longer record; a header that says otherwise is damaged.
-const LONGEST: u32 = 1 << 20;
 
 /// A place in the files of a folder.
 #[derive(Debug)]

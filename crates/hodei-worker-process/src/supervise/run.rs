@@ -186,6 +186,7 @@ impl Running {
         if let Some(pump) = &mut self.stderr {
             pump.flush(&mut self.log);
         }
+        self.log.end();
     }
 
     fn signalled(&mut self) {
