@@ -77,6 +77,7 @@ fn answer(reply: &Reply) {
     if let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdout(&null);
         let _ = rustix::stdio::dup2_stdin(&null);
+        let _ = rustix::stdio::dup2_stderr(&null);
     }
 }
 
@@ -172,6 +173,8 @@ pub(crate) fn claim(layout: &Layout, key: &RunKey) -> io::Result<()> {
 /// Gives a claim back: the run has not begun, and anybody may begin it.
 pub(crate) fn give_back(layout: &Layout, key: &RunKey) -> io::Result<()> {
     clear(layout, key);
+    // Whoever wanted it to stop has what they wanted; the next to begin it is not to be taken for stopping.
+    files::remove(&layout.stopping(key))?;
     files::remove(&layout.claim(key))
 }
 
