@@ -108,6 +108,7 @@ impl Stored {
 
 impl Drop for Host {
     fn drop(&mut self) {
+        self.children.bequeath();
         self.limits.remove_empty();
     }
 }
@@ -116,7 +117,26 @@ impl Drop for Host {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Children(Arc<Mutex<HashMap<String, Child>>>);
 
+/// Supervisors whose provider is gone, for the next to reap: whose child they are is a fact about this process.
+static LEFT: Mutex<Vec<(String, Child)>> = Mutex::new(Vec::new());
+
 impl Children {
+    /// Begins with those of earlier providers that still run.
+    pub(crate) fn inherited() -> Self {
+        let children = Self::default();
+        let left = std::mem::take(&mut *LEFT.lock().unwrap_or_else(PoisonError::into_inner));
+        children.0.lock().unwrap_or_else(PoisonError::into_inner).extend(left);
+        children.reap_all();
+        children
+    }
+
+    /// Leaves those that still run to the next provider.
+    pub(crate) fn bequeath(&self) {
+        self.reap_all();
+        let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        LEFT.lock().unwrap_or_else(PoisonError::into_inner).extend(all);
+    }
+
     pub(crate) fn insert(&self, run: String, child: Child) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(run, child);
     }

@@ -35,6 +35,9 @@ pub struct ProcessProvider(Arc<Host>);
 impl ProcessProvider {
     /// Prepares the folders, finds out what this machine can do, and finishes what an earlier host left half done.
     ///
+    /// What it hears of workers comes through the runtime on which it is connected; when that is gone, calls that wait
+    /// for something answer [`Unavailable`](hodei_worker_core::ErrorKind::Unavailable).
+    ///
     /// # Errors
     /// [`Config`](hodei_worker_core::ErrorKind::Config) and
     /// [`PermissionDenied`](hodei_worker_core::ErrorKind::PermissionDenied) when the settings do not fit the machine.
@@ -77,7 +80,7 @@ impl ProcessProvider {
         let boot = proc::boot_id().map_err(|error| {
             error::file("reading the boot id", "/proc/sys/kernel/random/boot_id".as_ref(), error)
         })?;
-        let children = Children::default();
+        let children = Children::inherited();
         let (reaper, locks) = (children.clone(), layout.clone());
         let on_release = Box::new(move |run: Option<&str>| match run {
             Some(run) => reaper.reap(&locks, run),

@@ -129,7 +129,7 @@ impl Host {
             } else if !held {
                 return Ok(false);
             }
-            changes.notified().await;
+            changes.changed().await?;
         }
     }
 

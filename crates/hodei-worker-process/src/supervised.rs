@@ -127,14 +127,14 @@ fn converse(
                 return Err(Silence { late, said });
             }
         }
-        if let Some(reply) = answer(&mut said) {
+        if let Some(reply) = answer(&said) {
             return Ok(reply);
         }
     }
 }
 
 /// The answer among the whole lines that have come.
-fn answer(said: &mut Vec<u8>) -> Option<Reply> {
+fn answer(said: &[u8]) -> Option<Reply> {
     let whole = said.iter().rposition(|byte| *byte == b'\n')?;
     said[..whole].split(|byte| *byte == b'\n').find_map(|line| serde_json::from_slice(line).ok())
 }

@@ -184,3 +184,16 @@ fn p1_the_last_gap_is_told_too() {
     let items = folder.read(LogOptions::all());
     assert_eq!((bytes(&items), gaps(&items)), (Vec::new(), 1));
 }
+
+#[test]
+fn p1_a_reader_that_is_behind_when_all_is_removed_is_told() {
+    let folder = Folder::new();
+    let mut log = LogWriter::new(folder.plan(4096, 9));
+    for n in 0..500 {
+        write(&mut log, Kind::Stdout, format!("line {n}\n").as_bytes());
+    }
+    let mut reader = LogReader::open(folder.0.clone(), LogOptions::all()).unwrap();
+    assert_eq!(gaps(&reader.next().unwrap()), 0);
+    std::fs::remove_dir_all(&folder.0).unwrap();
+    assert_eq!(gaps(&all(&mut reader)), 1);
+}
