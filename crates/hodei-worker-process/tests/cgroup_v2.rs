@@ -16,7 +16,8 @@ use hodei_worker_process::Survival;
 use libtest_mimic::Arguments;
 use subject::{Processes, in_a_folder};
 
-const NAME: &str = "process-cgroup-v2";
+const NAMES: [(&str, Survival); 2] =
+    [("process-cgroup-v2", Survival::Required), ("process-cgroup-v2-attached", Survival::Attached)];
 const INSIDE: &str = "HODEI_TEST_INSIDE";
 const END: &str = "the suite ended with ";
 
@@ -24,13 +25,13 @@ fn main() -> ExitCode {
     hodei_worker_process::init();
     if std::env::var_os(INSIDE).is_some() {
         return in_a_folder(|base| {
-            run([Processes { name: NAME, survival: Survival::Required, base: base.join(NAME) }])
+            run(NAMES.map(|(name, survival)| Processes { name, survival, base: base.join(name) }))
         });
     }
     let arguments = Arguments::from_args();
     if arguments.list {
         let base = std::env::temp_dir();
-        return run([Processes { name: NAME, survival: Survival::Required, base }]);
+        return run(NAMES.map(|(name, survival)| Processes { name, survival, base: base.clone() }));
     }
     match boot(arguments.filter.unwrap_or_default()) {
         Ok(()) => ExitCode::SUCCESS,
