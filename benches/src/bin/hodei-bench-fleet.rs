@@ -1,7 +1,6 @@
-//! Starts many `sleep` workers once and tells how long that took: a host with local processes and nothing else, as
-//! small as hosts get, since its own size is its supervisors' too. `hodei-bench-fleet raw|attached|adoptable COUNT
-//! [SUPERVISOR]` prints nanoseconds until all run, nanoseconds until a new provider knows them, and the bytes of
-//! private memory that the supervisors hold.
+//! Starts many `sleep` workers once and tells how long that took, as a host with local processes and nothing else.
+//! `hodei-bench-fleet raw|attached|adoptable COUNT` prints nanoseconds until all run, nanoseconds until a new provider
+//! knows them, and the bytes of private memory that the supervisors hold.
 
 use std::{
     process::{Command, ExitCode, Stdio},
@@ -43,11 +42,7 @@ async fn measure() -> Outcome<(Duration, Duration, u64)> {
     let settings = match what.as_str() {
         "raw" => return Ok((raw(count)?, Duration::ZERO, 0)),
         "attached" => settings(Survival::Attached),
-        "adoptable" => {
-            let mut settings = settings(Survival::Required);
-            settings.supervisor = arguments.next().map(Into::into);
-            settings
-        }
+        "adoptable" => settings(Survival::Required),
         _ => return Err(usage.into()),
     };
     let installation = format!("f6-{:x}", fastrand::u64(..));
@@ -86,13 +81,17 @@ async fn workers(
         started??;
     }
     let started = begun.elapsed();
-    let running = marked(installation);
-    if running.len() != count {
-        return Err(format!("{} of {count} workers run", running.len()).into());
-    }
+    // A process that was executed this instant may show no environment yet.
+    let look = || Some(marked(installation)).filter(|running| running.len() == count);
+    let running = (0..100).find_map(|_| look()).ok_or("not all workers run")?;
     let private = match settings.survival {
         Survival::Attached => 0,
-        _ => running.iter().map(|pid| private_bytes(parent(*pid)?)).sum::<Outcome<u64>>()?,
+        // The supervisors, and what they were forked from.
+        _ => {
+            let supervisors: Vec<u32> = running.iter().map(|pid| parent(*pid)).collect::<Outcome<_>>()?;
+            let origin = supervisors.first().map(|pid| parent(*pid)).transpose()?;
+            supervisors.into_iter().chain(origin).map(private_bytes).sum::<Outcome<u64>>()?
+        }
     };
 
     let begun = Instant::now();
