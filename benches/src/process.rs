@@ -19,6 +19,8 @@ const MEMORY: f64 = 30.0;
 struct Way {
     name: &'static str,
     start: Start,
+    /// Before the clock runs, as the peers' folders are made.
+    created: Samples,
     started: Samples,
     adopted: Samples,
     private_bytes: u64,
@@ -32,7 +34,14 @@ enum Start {
 
 impl Way {
     fn new(name: &'static str, start: Start) -> Self {
-        Self { name, start, started: Samples::new(), adopted: Samples::new(), private_bytes: 0 }
+        Self {
+            name,
+            start,
+            created: Samples::new(),
+            started: Samples::new(),
+            adopted: Samples::new(),
+            private_bytes: 0,
+        }
     }
 
     fn measure(&mut self) -> Outcome {
@@ -47,9 +56,10 @@ impl Way {
         }
         let text = String::from_utf8(output.stdout)?;
         let numbers: Vec<u64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-        let [started, adopted, private] = numbers[..] else {
+        let [created, started, adopted, private] = numbers[..] else {
             return Err(format!("answered `{text}`").into());
         };
+        self.created.push(Duration::from_nanos(created));
         self.started.push(Duration::from_nanos(started));
         self.adopted.push(Duration::from_nanos(adopted));
         self.private_bytes = self.private_bytes.max(private);
@@ -128,6 +138,8 @@ fn rows(ways: &[Way]) -> Vec<Row> {
         None => Row::new("F6", format!("200 under {} until all run", peer.name), "not installed"),
     }));
     if let Some(adoptable) = way("adoptable") {
+        let each = adoptable.created.median() / WORKERS as u32;
+        rows.push(Row::new("F6", "creating them before that, each", show(each)));
         let each = adoptable.adopted.median() / WORKERS as u32;
         rows.push(Row::new("F6", "adoption: connect and list 200, each", show(each)));
     }
