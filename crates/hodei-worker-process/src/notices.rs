@@ -1,5 +1,5 @@
 //! What happens in the folders of an installation, pushed by the kernel: one inotify instance per provider serves the
-//! watch, every call that waits, every follower of a log, and the reaping of supervisors.
+//! watch, every call that waits and every follower of a log.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -27,9 +27,8 @@ use crate::{
     wire::ProcessId,
 };
 
-/// Called with the name of a run whose lock may have been released; without one when any may have been. Whether it has
-/// been. It must not block: it is called on the event loop.
-pub(crate) type OnRelease = Box<dyn Fn(Option<&str>) -> bool + Send + Sync>;
+/// Whether the lock of the run of this name is free. It must not block: it is called on the event loop.
+pub(crate) type IsFree = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 #[derive(Debug)]
 pub(crate) struct Notices {
@@ -42,7 +41,7 @@ struct Shared {
     topics: Mutex<Topics>,
     workers: i32,
     flat: [i32; FLAT.len()],
-    on_release: OnRelease,
+    is_free: IsFree,
     /// Nobody reads any more: the runtime is gone, or the kernel does not answer.
     closed: AtomicBool,
 }
@@ -146,7 +145,7 @@ impl std::fmt::Debug for Shared {
 
 impl Notices {
     /// Watches the folders, which must exist. Call it inside a Tokio runtime.
-    pub(crate) fn open(layout: &Layout, on_release: OnRelease) -> io::Result<Self> {
+    pub(crate) fn open(layout: &Layout, is_free: IsFree) -> io::Result<Self> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let moves = WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM | WatchFlags::ONLYDIR;
         let workers = inotify::add_watch(&inotify, layout.workers(), moves)?;
@@ -165,7 +164,7 @@ impl Notices {
             topics: Mutex::default(),
             workers,
             flat,
-            on_release,
+            is_free,
             closed: AtomicBool::new(false),
         });
         let reader = tokio::spawn(read(Reading(Arc::clone(&shared)))).abort_handle();
@@ -282,7 +281,6 @@ impl Shared {
 
     fn handle(self: &Arc<Self>, watch: i32, flags: ReadFlags, name: &str) {
         if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
-            (self.on_release)(None);
             return self.topics().tell(None);
         }
         if flags.contains(ReadFlags::IGNORED) {
@@ -305,7 +303,7 @@ impl Shared {
         if name.starts_with('.') {
             return;
         }
-        if watch == self.flat[0] && !(self.on_release)(Some(name)) {
+        if watch == self.flat[0] && !(self.is_free)(name) {
             // The kernel tells of the closing before it lets go of the lock. Or it was only an attempt to take it.
             tokio::spawn(Arc::clone(self).look_again(name.to_owned()));
         }
@@ -321,7 +319,7 @@ impl Shared {
     async fn look_again(self: Arc<Self>, run: String) {
         for power in 0..8 {
             tokio::time::sleep(Duration::from_millis(1 << power)).await;
-            if (self.on_release)(Some(&run)) {
+            if (self.is_free)(&run) {
                 return self.tell_run(&run);
             }
         }

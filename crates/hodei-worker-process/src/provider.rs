@@ -17,8 +17,10 @@ use tokio::sync::Semaphore;
 use crate::{
     attached::Attachments,
     capabilities, error, folders,
-    host::{Children, Host, Launcher, blocking},
+    fork_server::ForkServer,
+    host::{Host, Launcher, blocking},
     limits::Limits,
+    lock,
     notices::Notices,
     places, proc,
     scan::Scans,
@@ -80,16 +82,10 @@ impl ProcessProvider {
         let boot = proc::boot_id().map_err(|error| {
             error::file("reading the boot id", "/proc/sys/kernel/random/boot_id".as_ref(), error)
         })?;
-        let children = Children::inherited();
-        let (reaper, locks) = (children.clone(), layout.clone());
-        let on_release = Box::new(move |run: Option<&str>| match run {
-            Some(run) => reaper.reap(&locks, run),
-            None => {
-                reaper.reap_all();
-                true
-            }
-        });
-        let notices = Notices::open(&layout, on_release).map_err(|error| {
+        let locks = layout.dir("locks");
+        // The kernel tells of the closing before it lets go of the lock, and of every attempt to take it.
+        let is_free = Box::new(move |run: &str| !lock::is_held(&locks.join(run)).unwrap_or(true));
+        let notices = Notices::open(&layout, is_free).map_err(|error| {
             error::file("watching the state folder", layout.root(), error)
                 .with_help("raise `fs.inotify.max_user_instances`, or connect fewer providers")
         })?;
@@ -108,7 +104,7 @@ impl ProcessProvider {
             launcher,
             notices,
             hub: WatchHub::default(),
-            children,
+            fork_server: ForkServer::default(),
             scans: Scans::default(),
             attached: Attachments::default(),
             starting: Arc::new(Semaphore::new(starts)),

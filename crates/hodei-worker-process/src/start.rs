@@ -60,7 +60,9 @@ impl Host {
             let files = launch.secrets.clone();
             let reply = match &host.launcher {
                 Launcher::Attached(_) => host.start_attached(&run, launch),
-                Launcher::Supervised(program) => host.start_supervised(program, &run, &launch),
+                Launcher::Supervised(program) => {
+                    host.fork_server.start(program, host.layout.root(), &run, &launch)
+                }
             };
             discard_unless_started(&reply, files.as_deref());
             reply

@@ -205,7 +205,6 @@ impl Host {
                     .map_err(|error| error::file("removing a worker's records", &path, error))?;
             }
         }
-        self.children.wait(creation);
         Ok(())
     }
 

@@ -61,7 +61,6 @@ fn main() -> ExitCode {
         l6_a_configuration_that_cannot_be_read_hides_no_other_worker,
         l5_a_program_that_is_being_written_can_be_started_later,
         p1_a_small_limit_does_not_keep_a_worker_from_starting,
-        l6_supervisors_of_a_provider_that_is_gone_are_reaped,
     ];
     let mut trials = trials;
     trials.push(Trial::test("l5_without_its_runtime_a_provider_says_so", || {
@@ -367,19 +366,6 @@ async fn p1_a_small_limit_does_not_keep_a_worker_from_starting() {
     let ended = end(&provider, &worker).await;
     assert!(ended.exit.is_some(), "{ended:?}");
     drop(provider);
-    bed.clean().await;
-}
-
-async fn l6_supervisors_of_a_provider_that_is_gone_are_reaped() {
-    let bed = Bed::new();
-    let provider = bed.connect().await;
-    let worker = start(&provider, script("a", "exec sleep 1000")).await;
-    let (process, supervisor) = common::pids(&bed, &worker);
-    drop(provider);
-    common::kill(process);
-    common::until(|| !common::is_alive(supervisor)).await;
-    drop(bed.connect().await);
-    assert!(!std::path::Path::new("/proc").join(supervisor.to_string()).exists(), "it is a zombie");
     bed.clean().await;
 }
 

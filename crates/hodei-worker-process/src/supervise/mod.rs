@@ -7,6 +7,7 @@
 mod contain;
 pub(crate) mod groups;
 mod run;
+mod server;
 pub(crate) mod signals;
 pub(crate) mod spawn;
 
@@ -30,6 +31,7 @@ use rustix::{
 
 pub(crate) use contain::wait_for;
 pub(crate) use run::raw;
+pub(crate) use server::serve;
 
 use crate::{
     files,
@@ -40,20 +42,19 @@ use crate::{
 
 /// What a supervisor is called in process lists.
 pub(crate) const NAME: &str = "hodei-supervise";
-/// The argument that makes a process a supervisor.
+/// The argument that makes a process one from which supervisors are forked.
 pub(crate) const ARGUMENT: &str = "--supervise";
 /// The variable by which processes of a worker can be found when all else is lost.
 pub(crate) const MARKER: &str = "HODEI_WORKER_RUN";
 
-/// Folder and run, if this process was started to supervise.
-pub(crate) fn arguments(mut all: impl Iterator<Item = OsString>) -> Option<(OsString, RunKey)> {
-    let (_, argument, root, key) = (all.next()?, all.next()?, all.next()?, all.next()?);
-    (argument == ARGUMENT && all.next().is_none()).then_some(())?;
-    Some((root, key.to_str()?.parse().ok()?))
+/// The state folder, if this process was started to supervise.
+pub(crate) fn arguments(mut all: impl Iterator<Item = OsString>) -> Option<OsString> {
+    let (_, argument, root) = (all.next()?, all.next()?, all.next()?);
+    (argument == ARGUMENT && all.next().is_none()).then_some(root)
 }
 
 /// Supervises one run from before its start to its end.
-pub(crate) fn supervise(root: &Path, key: &RunKey) {
+fn supervise(root: &Path, key: &RunKey) {
     let reply = match prepare(root, key) {
         Ok(Prepared::Run(mut running)) => {
             answer(&Reply::Started);
@@ -77,7 +78,6 @@ fn answer(reply: &Reply) {
     if let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdout(&null);
         let _ = rustix::stdio::dup2_stdin(&null);
-        let _ = rustix::stdio::dup2_stderr(&null);
     }
 }
 
