@@ -7,10 +7,14 @@ use std::{
     mem::MaybeUninit,
     os::fd::OwnedFd,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
+use hodei_worker_core::{Error, ErrorKind, Result};
 use rustix::{
     fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags},
     process::{Pid, PidfdFlags, pidfd_open},
@@ -38,6 +42,40 @@ struct Shared {
     workers: i32,
     flat: [i32; FLAT.len()],
     is_free: IsFree,
+    /// Nobody reads any more: the runtime is gone, or the kernel does not answer.
+    closed: AtomicBool,
+}
+
+/// What a call waits for: that something changes of a worker.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    shared: Arc<Shared>,
+    name: String,
+    changed: Arc<Notify>,
+}
+
+impl Topic {
+    /// Waits for the next change, from when the topic was made.
+    ///
+    /// # Errors
+    /// When nobody hears of changes any more.
+    pub(crate) async fn changed(&self) -> Result<()> {
+        self.shared.check()?;
+        self.changed.notified().await;
+        self.shared.check()
+    }
+}
+
+impl Drop for Topic {
+    fn drop(&mut self) {
+        let mut topics = self.shared.topics();
+        if let Some(waiting) = topics.workers.get_mut(&self.name) {
+            waiting.retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(&self.changed)));
+            if waiting.is_empty() {
+                topics.workers.remove(&self.name);
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -127,19 +165,23 @@ impl Notices {
             workers,
             flat,
             is_free,
+            closed: AtomicBool::new(false),
         });
-        let reader = tokio::spawn(read(Arc::clone(&shared))).abort_handle();
+        let reader = tokio::spawn(read(Reading(Arc::clone(&shared)))).abort_handle();
         Ok(Self { shared, reader })
     }
 
     /// Is notified when something changes of a worker, named `<id>.<generation>`.
-    pub(crate) fn of_worker(&self, name: &str) -> Arc<Notify> {
-        let notify = Arc::new(Notify::new());
+    pub(crate) fn of_worker(&self, name: &str) -> Topic {
+        let changed = Arc::new(Notify::new());
         let mut topics = self.shared.topics();
-        let waiting = topics.workers.entry(name.to_owned()).or_default();
-        waiting.retain(|other| other.strong_count() > 0);
-        waiting.push(Arc::downgrade(&notify));
-        notify
+        topics.workers.entry(name.to_owned()).or_default().push(Arc::downgrade(&changed));
+        Topic { shared: Arc::clone(&self.shared), name: name.to_owned(), changed: Arc::clone(&changed) }
+    }
+
+    /// Whether changes are heard of.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.shared.check()
     }
 
     /// Is told of every worker that changes.
@@ -158,7 +200,9 @@ impl Notices {
         let mut topics = self.shared.topics();
         let flags = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::ONLYDIR;
         let watch = inotify::add_watch(self.shared.inotify.get_ref(), path, flags)?;
-        topics.folders.entry(watch).or_default().push(Arc::downgrade(&notify));
+        let waiting = topics.folders.entry(watch).or_default();
+        waiting.retain(|other| other.strong_count() > 0);
+        waiting.push(Arc::downgrade(&notify));
         Ok(notify)
     }
 
@@ -220,6 +264,17 @@ fn wake(waiting: &mut Vec<Weak<Notify>>) -> bool {
 }
 
 impl Shared {
+    fn check(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                "the runtime on which this provider was connected is gone, and with it all news of workers",
+            )
+            .with_help("connect on the runtime that uses it"));
+        }
+        Ok(())
+    }
+
     fn topics(&self) -> MutexGuard<'_, Topics> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -271,7 +326,18 @@ impl Shared {
     }
 }
 
-async fn read(shared: Arc<Shared>) {
+/// Tells all that wait when nobody reads any more.
+struct Reading(Arc<Shared>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.closed.store(true, Ordering::Release);
+        self.0.topics().tell(None);
+    }
+}
+
+async fn read(reading: Reading) {
+    let shared = &reading.0;
     let mut buffer = vec![MaybeUninit::uninit(); 16 * 1024];
     loop {
         let Ok(mut ready) = shared.inotify.readable().await else { return };

@@ -37,6 +37,9 @@ pub struct ProcessProvider(Arc<Host>);
 impl ProcessProvider {
     /// Prepares the folders, finds out what this machine can do, and finishes what an earlier host left half done.
     ///
+    /// What it hears of workers comes through the runtime on which it is connected; when that is gone, calls that wait
+    /// for something answer [`Unavailable`](hodei_worker_core::ErrorKind::Unavailable).
+    ///
     /// # Errors
     /// [`Config`](hodei_worker_core::ErrorKind::Config) and
     /// [`PermissionDenied`](hodei_worker_core::ErrorKind::PermissionDenied) when the settings do not fit the machine.

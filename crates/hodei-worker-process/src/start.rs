@@ -36,11 +36,8 @@ impl Host {
                         return Err(failure.to_error().with_retry(Retry::Safe { after: None }));
                     }
                     Reply::Gone => return Err(Error::worker_not_found(worker)),
-                    Reply::Broken { what, .. } => {
-                        return Err(Error::new(
-                            ErrorKind::Unavailable,
-                            format!("the worker's supervisor could not begin: {what}"),
-                        ));
+                    Reply::Broken { what, errno } => {
+                        return Err(error::broken("the worker's supervisor could not begin", &what, errno));
                     }
                     Reply::Taken => key,
                 },
@@ -134,7 +131,7 @@ impl Host {
             } else if !held {
                 return Ok(false);
             }
-            changes.notified().await;
+            changes.changed().await?;
         }
     }
 

@@ -78,6 +78,7 @@ fn answer(reply: &Reply) {
     if let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdout(&null);
         let _ = rustix::stdio::dup2_stdin(&null);
+        let _ = rustix::stdio::dup2_stderr(&null);
     }
 }
 
@@ -147,13 +148,13 @@ fn prepare(root: &Path, key: &RunKey) -> io::Result<Prepared> {
             Ok(Prepared::Run(Box::new(running)))
         }
         Err((failure, ran)) => {
-            contain::kill_all(&launch.groups, None);
+            let _ = contain::kill_all(&launch.groups, None);
             let _ = groups::remove(&launch.groups);
             if !ran && failure.is_capacity() {
                 give_back(&layout, key)?;
                 return Ok(Prepared::Not(Reply::Full(failure)));
             }
-            finish(&layout, key, End::Failed(failure.clone()), false)?;
+            finish(&layout, key, &Exit::new(SystemClock.now(), End::Failed(failure.clone())))?;
             Ok(Prepared::Not(Reply::Failed(failure)))
         }
     }
@@ -173,6 +174,8 @@ pub(crate) fn claim(layout: &Layout, key: &RunKey) -> io::Result<()> {
 /// Gives a claim back: the run has not begun, and anybody may begin it.
 pub(crate) fn give_back(layout: &Layout, key: &RunKey) -> io::Result<()> {
     clear(layout, key);
+    // Whoever wanted it to stop has what they wanted; the next to begin it is not to be taken for stopping.
+    files::remove(&layout.stopping(key))?;
     files::remove(&layout.claim(key))
 }
 
@@ -262,9 +265,9 @@ pub(crate) fn clear(layout: &Layout, key: &RunKey) {
 }
 
 /// Writes down how the run ended, and removes what was only for its life.
-pub(crate) fn finish(layout: &Layout, key: &RunKey, end: End, out_of_memory: bool) -> io::Result<()> {
+pub(crate) fn finish(layout: &Layout, key: &RunKey, exit: &Exit) -> io::Result<()> {
     clear(layout, key);
-    files::put(&layout.exit(key), &Exit { time: SystemClock.now(), end, out_of_memory })?;
+    files::put(&layout.exit(key), exit)?;
     forget_earlier(layout, key);
     Ok(())
 }
