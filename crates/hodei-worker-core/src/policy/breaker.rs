@@ -157,7 +157,7 @@ impl Inner {
         let open = self.settings.open.saturating_mul(factor).min(self.settings.open_most.get());
         self.change(
             state,
-            State::Open { until: super::deadline::after(open), times: times.saturating_add(1) },
+            State::Open { until: crate::deadline::after(open), times: times.saturating_add(1) },
         );
     }
 

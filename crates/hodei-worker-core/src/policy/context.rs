@@ -1,7 +1,7 @@
 use std::future::Future;
 
-use super::{Call, DeadlinePassed, Policy, TimeoutSettings, deadline};
-use crate::error::Result;
+use super::{Call, DeadlinePassed, Policy, TimeoutSettings};
+use crate::{deadline, error::Result};
 
 /// Gives the call its deadline, and its errors the operation, the provider and the worker, once for everybody below.
 #[derive(Debug)]

@@ -1,9 +1,8 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
-use super::{
-    Call, DeadlinePassed, Policy, TimeoutSettings, With, current_deadline, deadline::after, with::Inner,
-};
+use super::{Call, DeadlinePassed, Policy, TimeoutSettings, With, current_deadline, with::Inner};
 use crate::{
+    deadline::after,
     error::Result,
     factory::{ProviderHandle, ProviderState},
     provider::{ProviderInfo, WorkerProvider},
