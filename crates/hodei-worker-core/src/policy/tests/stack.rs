@@ -8,7 +8,7 @@ use crate::{
     factory::{ConnectContext, ProviderHandle},
     model::WorkerConfig,
     policy::{BreakerState, LaneSettings, RetryPolicy, Stack, within},
-    provider::{CreateOptions, Operation, StartOptions, StopOptions},
+    provider::{CreateOptions, Operation, StartOptions},
 };
 
 async fn stack(script: &Arc<Script>, settings: &PolicySettings) -> Stack {
@@ -61,14 +61,14 @@ async fn p6_no_permit_is_held_while_a_retry_waits() {
     let limited = limited.with_retry(crate::Retry::Safe { after: Some(10 * SECOND) });
     let script = Script::new([]);
     let mut settings = PolicySettings::default();
-    settings.limits.control = LaneSettings { at_once: 1, queue: 0 };
+    settings.limits.long = LaneSettings { at_once: 1, queue: 0 };
     let provider = stack(&script, &settings).await.provider();
     script.then(Step::Fail(limited));
     let other = Arc::clone(&provider);
     let waiting =
         tokio::spawn(async move { other.start_worker(&worker("a"), &StartOptions::default()).await });
     settle().await;
-    provider.stop_worker(&worker("b"), &StopOptions::kill()).await.unwrap();
+    provider.start_worker(&worker("b"), &StartOptions::default()).await.unwrap();
     assert!(!waiting.is_finished());
     waiting.await.unwrap().unwrap();
 }
