@@ -5,8 +5,9 @@ use std::{
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Call, DeadlinePassed, LaneSettings, LimitSettings, Policy, deadline, names, rate::Rate};
+use super::{Call, DeadlinePassed, LaneSettings, LimitSettings, Policy, names, rate::Rate};
 use crate::{
+    deadline,
     error::{Error, ErrorKind, Result, Retry},
     provider::Lane,
 };
