@@ -152,14 +152,19 @@ impl WorkerProvider for ProcessProvider {
     }
 
     async fn get_worker_status(&self, worker: &WorkerRef) -> Result<Arc<WorkerStatus>> {
+        let reading = self.0.hub.reading();
         let status = self.describe(self.0.status(worker), Operation::Status, Some(worker))?;
+        let status = status.map(|status| self.0.hub.saw(&reading, status));
         Ok(status.unwrap_or_else(|| WorkerStatus::absent(worker, self.0.clock.now())))
     }
 
     async fn list_workers(&self, filter: &WorkerFilter) -> Result<Listing> {
         let (host, filter) = (Arc::clone(&self.0), filter.clone());
+        let reading = self.0.hub.reading();
         let listing = blocking(move || host.list(&filter)).await;
-        self.describe(listing, Operation::List, None)
+        let mut listing = self.describe(listing, Operation::List, None)?;
+        listing.workers.iter_mut().for_each(|status| *status = self.0.hub.saw(&reading, Arc::clone(status)));
+        Ok(listing)
     }
 
     async fn watch_workers(

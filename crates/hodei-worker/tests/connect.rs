@@ -1,5 +1,7 @@
 //! Connecting: what is checked before, and how long it may take.
 
+#![allow(clippy::unwrap_used)] // A test, all of it.
+
 use std::time::Duration;
 
 use hodei_worker::{

@@ -165,12 +165,13 @@ async fn watch_for<P: WorkerProvider + ?Sized>(
                 if status.worker == *worker =>
             {
                 listed = true;
-                let fits = settled(&status);
-                if fits && status.as_of > begun.as_of {
-                    return Ok(status);
+                match status.is_newer_than(&begun) {
+                    Some(false) => false,
+                    Some(true) if settled(&status) => return Ok(status),
+                    Some(true) => false,
+                    // It may be what was, and it may be what is.
+                    None => settled(&status),
                 }
-                // Told before we asked, or about then: it may be what was, and it may be what is.
-                fits
             }
             WorkerObservation::Resync => {
                 listed = false;

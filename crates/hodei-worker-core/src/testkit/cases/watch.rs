@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::StreamExt as _;
 
@@ -10,7 +10,7 @@ use crate::{
         BoxStream, CreateOptions, DeleteOptions, StartOptions, WatchOptions, WorkerFilter,
         WorkerProviderExt as _,
     },
-    status::{WorkerObservation, WorkerPhase},
+    status::{WorkerObservation, WorkerPhase, WorkerStatus},
 };
 
 cases! {
@@ -25,6 +25,8 @@ cases! {
     l10_a_late_word_on_an_older_generation_buries_nothing [Watch, DeferredStart];
     l10_waiting_for_an_exit_means_the_present_run [Watch, KeepsStopped, RestartInPlace];
     l10_watch_is_opened_again_after_all_were_dropped [Watch, DeferredStart];
+    l10_of_two_statuses_it_is_told_which_is_later [Watch, DeferredStart, KeepsStopped];
+    l10_the_word_that_one_is_gone_names_its_run [Watch, KeepsStopped];
 }
 
 /// A watch with the picture that a consumer would draw from it.
@@ -76,6 +78,8 @@ impl Watching {
             WorkerObservation::Gone(gone) => {
                 self.picture.remove(&gone.worker);
             }
+            // The next picture ends it.
+            WorkerObservation::Unsynced(_) => {}
         }
         Ok(observation)
     }
@@ -261,4 +265,53 @@ async fn l10_waiting_for_an_exit_means_the_present_run(cx: CaseContext) -> CaseR
         last.clone_from(&end.run);
     }
     Ok(())
+}
+
+/// The next status of the worker that a watch tells in this phase.
+async fn told(
+    watching: &mut Watching,
+    worker: &WorkerRef,
+    phase: WorkerPhase,
+) -> CaseResult<Arc<WorkerStatus>> {
+    loop {
+        if let Some(status) = watching.step().await?.status()
+            && status.worker == *worker
+            && status.phase == phase
+        {
+            return Ok(Arc::clone(status));
+        }
+    }
+}
+
+async fn l10_of_two_statuses_it_is_told_which_is_later(cx: CaseContext) -> CaseResult {
+    let mut watching = Watching::open(&cx, WorkerFilter::all()).await?;
+    let worker = cx.create("a", &Program::ObeyTerm(0)).await?;
+    let created = cx.provider().get_worker_status(&worker).await?;
+    cx.start(&worker).await?;
+    let running = cx.until(&worker, "running", |status| status.phase == WorkerPhase::Running).await?;
+    let told_running = told(&mut watching, &worker, WorkerPhase::Running).await?;
+    cx.provider().stop_worker(&worker, &crate::provider::StopOptions::kill()).await?;
+    let exited = told(&mut watching, &worker, WorkerPhase::Exited).await?;
+    let read = cx.provider().get_worker_status(&worker).await?;
+    for (earlier, later) in
+        [(&created, &running), (&created, &told_running), (&running, &exited), (&running, &read)]
+    {
+        check_eq!(later.is_newer_than(earlier), Some(true));
+        check_eq!(earlier.is_newer_than(later), Some(false));
+    }
+    Ok(())
+}
+
+async fn l10_the_word_that_one_is_gone_names_its_run(cx: CaseContext) -> CaseResult {
+    let mut watching = Watching::open(&cx, WorkerFilter::all()).await?;
+    let worker = cx.run("a", &Program::Exit(0)).await?;
+    let exited = told(&mut watching, &worker, WorkerPhase::Exited).await?;
+    check!(exited.run.is_some(), "the status names no run: {exited:?}");
+    cx.provider().delete_worker(&worker, &DeleteOptions::default()).await?;
+    loop {
+        if let WorkerObservation::Gone(gone) = watching.step().await? {
+            check_eq!((&gone.native_id, &gone.run), (&exited.native_id, &exited.run));
+            return Ok(());
+        }
+    }
 }
