@@ -9,7 +9,8 @@ use hodei_worker_core::{
     ConnectContext, ErrorKind, WorkerConfig, WorkerPhase, WorkerProvider as _, WorkerProviderExt as _,
     WorkerRef,
     policy::{DeadlinePassed, within},
-    provider::{StartOptions, StopOptions, WatchOptions},
+    provider::{ExecOptions, LogOptions, StartOptions, StopOptions, WatchOptions},
+    quantity::ByteSize,
     testkit::{FakePlatform, FakeProvider, FakeSubject, Program, Subject as _},
 };
 
@@ -79,4 +80,17 @@ async fn p1_a_worker_that_has_not_run_yet_is_waited_for_through_its_first_run() 
     // A watch that stays open costs nothing of this.
     let mut watch = provider.watch_workers(&WatchOptions::default()).await.unwrap();
     assert!(watch.next().await.is_some());
+}
+
+#[tokio::test]
+async fn p1_what_is_collected_has_an_end_and_no_holes() {
+    let (provider, worker) = running().await;
+    let error = provider.collect_logs(&worker, &LogOptions::following()).await.unwrap_err();
+    assert_eq!((error.kind(), error.worker()), (ErrorKind::Config, Some(&worker)));
+
+    let flood = ExecOptions::new(FakeSubject::new().command(&Program::Flood(4096)));
+    let session = provider.exec_in_worker(&worker, &flood).await.unwrap();
+    assert_eq!(session.collect_up_to(ByteSize::new(4096)).await.unwrap().stdout.len(), 4096);
+    let session = provider.exec_in_worker(&worker, &flood).await.unwrap();
+    assert_eq!(session.collect_up_to(ByteSize::new(4095)).await.unwrap_err().kind(), ErrorKind::Config);
 }

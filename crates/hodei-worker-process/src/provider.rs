@@ -184,7 +184,9 @@ impl WorkerProvider for ProcessProvider {
     }
 
     async fn exec_in_worker(&self, worker: &WorkerRef, options: &ExecOptions) -> Result<ExecSession> {
-        self.describe(self.0.exec(worker, options), Operation::Exec, Some(worker))
+        let resolved = options.resolved(&*self.0.credentials).await;
+        let session = resolved.and_then(|options| self.0.exec(worker, &options));
+        self.describe(session, Operation::Exec, Some(worker))
     }
 
     async fn worker_stats(&self, worker: &WorkerRef, _: &StatsOptions) -> Result<WorkerStats> {

@@ -6,6 +6,7 @@ use futures::StreamExt as _;
 use super::{
     CreateOptions, LogItem, LogOptions, Operation, StartOptions, StopOptions, WatchOptions, WorkerFilter,
     WorkerProvider,
+    exec::{MOST, too_much},
 };
 use crate::{
     deadline::{self, DeadlinePassed},
@@ -116,22 +117,48 @@ pub trait WorkerProviderExt: WorkerProvider {
         .await
     }
 
-    /// All that the worker has written by now, both streams together.
+    /// All that the worker has written by now, both streams together, and whole. Keeps 64 MiB at most; `tail` and `since`
+    /// make it less.
     ///
     /// # Errors
-    /// As [`worker_logs`](WorkerProvider::worker_logs).
+    /// As [`worker_logs`](WorkerProvider::worker_logs). [`Corrupt`](ErrorKind::Corrupt) where some output is lost, and
+    /// [`Config`](ErrorKind::Config) where there is more than that, or `follow` is set: read the stream then.
     ///
     /// # Cancel safety
     /// Reads only.
+    ///
+    /// # Examples
+    /// ```
+    /// # use hodei_worker_core::{Result, WorkerProvider, WorkerProviderExt, WorkerRef, provider::LogOptions};
+    /// # async fn example(provider: &dyn WorkerProvider, worker: &WorkerRef) -> Result<()> {
+    /// let last = provider.collect_logs(worker, &LogOptions::all().tail(20)).await?;
+    /// println!("{}", String::from_utf8_lossy(&last));
+    /// # Ok(()) }
+    /// ```
     async fn collect_logs(&self, worker: &WorkerRef, options: &LogOptions) -> Result<Vec<u8>> {
+        let about = |error: Error| error.with_operation(Operation::Logs).with_worker(worker);
+        if options.follow {
+            let endless = Error::config("follow", "what comes cannot be collected");
+            return Err(about(endless.with_help("read `worker_logs` piece by piece")));
+        }
         let mut logs = self.worker_logs(worker, options).await?;
         let mut all = Vec::new();
-        while let Some(item) = logs.next().await {
-            if let LogItem::Chunk(chunk) = item? {
-                all.extend_from_slice(&chunk.bytes);
+        loop {
+            let Some(item) = deadline::bounded(logs.next()).await else {
+                return Err(about(DeadlinePassed::unsent("the deadline passed while the log was read")));
+            };
+            let Some(item) = item else { return Ok(all) };
+            match item? {
+                LogItem::Chunk(chunk) => all.extend_from_slice(&chunk.bytes),
+                LogItem::Gap { reason } => {
+                    let lost = Error::new(ErrorKind::Corrupt, "some of the output is lost");
+                    return Err(about(lost.with_context("reason", reason)));
+                }
+            }
+            if all.len() as u64 > MOST.bytes() {
+                return Err(about(too_much(MOST)));
             }
         }
-        Ok(all)
     }
 }
 

@@ -404,6 +404,7 @@ impl WorkerProvider for FakeProvider {
     async fn exec_in_worker(&self, worker: &WorkerRef, options: &ExecOptions) -> Result<ExecSession> {
         self.need(Capability::Exec, Operation::Exec)?;
         self.call(Operation::Exec, async {
+            let options = options.resolved(&*self.context.credentials).await?;
             let world = self.with(worker, |object| {
                 let running = object.run.as_ref().filter(|run| run.end.is_none());
                 let not_running = || Error::new(ErrorKind::Conflict, "the worker does not run");
