@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{CaseContext, CaseFailure, CaseResult, PATIENCE, Program, cases, check, check_eq};
 use crate::{
@@ -169,16 +169,37 @@ async fn l10_two_watches_see_the_same(cx: CaseContext) -> CaseResult {
 }
 
 async fn l10_a_watch_that_is_not_read_slows_nobody(cx: CaseContext) -> CaseResult {
+    // More changes than a buffer holds that somebody may have put before each reader.
+    const WORKERS: usize = 100;
     let mut idle = Watching::open(&cx, WorkerFilter::all()).await?;
     let mut busy = Watching::open(&cx, WorkerFilter::all()).await?;
-    for n in 0..20 {
-        let worker = cx.run(&format!("w-{n}"), &Program::Exit(0)).await?;
-        busy.until_phase(&worker, WorkerPhase::Exited).await?;
-        cx.provider().delete_worker(&worker, &DeleteOptions::default()).await?;
-        busy.until_gone(&worker).await?;
-    }
-    let last = cx.create("last", &Program::Exit(0)).await?;
-    // It has read nothing meanwhile, and still arrives at the truth.
+    let lives = stream::iter(0..WORKERS).map(|n| {
+        let cx = cx.clone();
+        async move {
+            let worker = cx.run(&format!("w-{n}"), &Program::Exit(0)).await?;
+            cx.ended(&worker).await?;
+            Ok::<_, CaseFailure>(cx.provider().delete_worker(&worker, &DeleteOptions::default()).await?)
+        }
+    });
+    let changes = async {
+        lives.buffer_unordered(8).try_collect::<Vec<()>>().await?;
+        Ok::<_, CaseFailure>(cx.create("last", &Program::Exit(0)).await?)
+    };
+    // It is read while they come, and hears of them.
+    let reading = async {
+        let mut gone = 0;
+        loop {
+            match busy.step().await? {
+                WorkerObservation::Gone(_) => gone += 1,
+                WorkerObservation::Applied(status) if status.worker.id.as_str() == "last" => return Ok(gone),
+                _ => {}
+            }
+        }
+    };
+    let (last, gone): (_, CaseResult<usize>) = futures::join!(changes, reading);
+    let (last, gone) = (last?, gone?);
+    check!(gone > 0, "the one that was read heard of no end");
+    // The other has read nothing meanwhile, and still arrives at the truth.
     let truth = BTreeMap::from([(last, WorkerPhase::Created)]);
     idle.until("up to date", |watching| watching.picture == truth).await
 }
