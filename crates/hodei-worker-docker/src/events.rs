@@ -152,6 +152,7 @@ async fn drive(shared: Arc<Shared>, feed: WatchFeed, mut source: Option<Events>)
             return error;
         }
         tracing::warn!(provider = %shared.info, %error, "the watch has a gap and is opened again");
+        feed.lost(&error);
         shared.engine.reconnect().ok();
         tokio::time::sleep(backoff.next()).await;
         // Another engine may have come up in its place, which speaks another version.

@@ -42,8 +42,9 @@ impl Shared {
 
     /// The status of a container of ours by its id; `None` if it is gone or somebody else's.
     pub(crate) async fn observe(&self, id: &str) -> Result<Option<Arc<WorkerStatus>>> {
-        let as_of = self.context.clock.now();
+        let (reading, as_of) = (self.hub.reading(), self.context.clock.now());
         let inspected = self.inspect(id).await?;
-        Ok(inspected.and_then(|inspected| self.view.status(&inspected, as_of)).map(Arc::new))
+        let status = inspected.and_then(|inspected| self.view.status(&inspected, as_of));
+        Ok(status.map(|status| self.hub.saw(&reading, status)))
     }
 }
