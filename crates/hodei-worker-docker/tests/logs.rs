@@ -67,6 +67,27 @@ async fn d8_streams_times_and_last_lines_are_told_apart() {
 }
 
 #[tokio::test]
+async fn d8_the_last_lines_are_as_many_as_were_asked_for() {
+    on_engine("last", |bench| async move {
+        let script = "echo rare >&2; seq 60000";
+        let worker = bench.run("a", script).await;
+        bench.ended(&worker).await;
+        let count = async |options: LogOptions| {
+            let logs = bench.provider.worker_logs(&worker, &options).await.unwrap();
+            limit(logs.fold((0_u64, 0_u64), async |(chunks, gaps), item| match item.unwrap() {
+                LogItem::Chunk(_) => (chunks + 1, gaps),
+                _ => (chunks, gaps + 1),
+            }))
+            .await
+        };
+        assert_eq!(count(LogOptions::all().tail(50_000)).await, (50_000, 0));
+        let rare = LogOptions::all().only(LogStream::Stderr).tail(10);
+        assert_eq!(bench.text(&worker, &rare).await, "rare\n");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn d8_follow_goes_on_over_restarts_and_ends_with_the_worker() {
     on_engine("follow", |bench| async move {
         let script =
@@ -162,18 +183,22 @@ async fn d8_a_damaged_log_is_told_once_and_gone_on_with() {
             file.seek(SeekFrom::Start(4)).unwrap();
             file.write_all(&[0xff; 20]).unwrap();
         }
-        let mut logs = bench.provider.worker_logs(&worker, &LogOptions::following()).await.unwrap();
-        let (mut gaps, mut lines) = (0, 0);
-        limit(async {
-            while lines < 5 {
-                match logs.next().await.unwrap().unwrap() {
-                    LogItem::Gap { .. } => gaps += 1,
-                    _ => lines += 1,
+        for options in
+            [LogOptions::following(), LogOptions::following().tail(2), LogOptions::following().tail(100)]
+        {
+            let mut logs = bench.provider.worker_logs(&worker, &options).await.unwrap();
+            let (mut gaps, mut lines) = (0, 0);
+            limit(async {
+                while lines < 5 {
+                    match logs.next().await.unwrap().unwrap() {
+                        LogItem::Gap { .. } => gaps += 1,
+                        _ => lines += 1,
+                    }
                 }
-            }
-        })
-        .await;
-        assert_eq!(gaps, 1);
+            })
+            .await;
+            assert_eq!(gaps, 1, "{options:?}");
+        }
     })
     .await;
 }

@@ -4,7 +4,7 @@ use futures::StreamExt as _;
 use hodei_worker_core::{
     Error, ErrorKind, Result, Retry, Timestamp, WorkerObservation, WorkerRef, WorkerStatus,
     model::RunId,
-    provider::{BoxStream, LogChunk, LogItem, LogOptions, WorkerFilter},
+    provider::{BoxStream, LogItem, LogOptions, WorkerFilter},
 };
 use http::Method;
 use http_body_util::BodyExt as _;
@@ -15,7 +15,7 @@ use super::{
     frames::{Decoder, Frame},
     mend::Mender,
     position::{Position, Resumption, Verdict},
-    tail,
+    tail::Ring,
 };
 use crate::{backoff::Backoff, client::query, error::status, provider::Shared, status as engine_status};
 
@@ -25,8 +25,8 @@ const AHEAD: usize = 64;
 const STALL: Duration = Duration::from_secs(1);
 /// A follow that ends while the worker runs is opened again after this time.
 const AGAIN: Duration = Duration::from_millis(100);
-/// More than that many times the frames are not read twice to find the beginning of a line.
-const MOST_FRAMES: u64 = 1 << 20;
+/// For so many last lines the engine is asked for the last pieces first, which spares it a long log.
+const FEW: u64 = 1 << 10;
 
 impl Shared {
     pub(crate) async fn logs(
@@ -42,7 +42,7 @@ impl Shared {
             }
             other => other,
         };
-        let (ahead, position, source) = opened?;
+        let Begun { ahead, position, troubled, source } = opened?;
         let (send, receive) = mpsc::channel(AHEAD);
         let reader = Reader {
             shared: Arc::clone(self),
@@ -50,7 +50,7 @@ impl Shared {
             id,
             options: options.clone(),
             position,
-            troubled: false,
+            troubled,
             send,
         };
         tokio::spawn(async move {
@@ -66,24 +66,15 @@ impl Shared {
         Ok(stream.boxed())
     }
 
-    /// What is to be told first, where it ends, and what comes next.
-    async fn begin_logs(
-        &self,
-        worker: &WorkerRef,
-        id: &str,
-        options: &LogOptions,
-    ) -> Result<(Vec<LogItem>, Position, Option<Source>)> {
-        Ok(match options.tail {
-            None => {
-                let position = Position::new(options.since.unwrap_or(Timestamp::UNIX_EPOCH));
-                let source = self.open_logs(worker, id, options.follow, options.since).await?;
-                (Vec::new(), position, Some(source))
-            }
-            Some(lines) => {
-                let (ahead, position) = self.read_tail(worker, id, lines, options).await?;
-                (ahead, position, None)
-            }
-        })
+    async fn begin_logs(&self, worker: &WorkerRef, id: &str, options: &LogOptions) -> Result<Begun> {
+        if let Some(lines) = options.tail {
+            let pass = self.read_tail(worker, id, lines, options).await?;
+            let (position, troubled) = (pass.position, pass.troubled);
+            return Ok(Begun { ahead: pass.ring.finish(), position, troubled, source: None });
+        }
+        let position = Position::new(options.since.unwrap_or(Timestamp::UNIX_EPOCH));
+        let source = Some(self.open_logs(worker, id, options.follow, options.since).await?);
+        Ok(Begun { ahead: Vec::new(), position, troubled: false, source })
     }
 
     async fn open_logs(
@@ -125,37 +116,81 @@ impl Shared {
         }
     }
 
-    /// The last lines that there are now, and where they end.
+    /// The last lines that there are now, and where they end. Read once, however many lines there are, and kept as
+    /// far as they are the last.
     async fn read_tail(
         &self,
         worker: &WorkerRef,
         id: &str,
         lines: u64,
         options: &LogOptions,
-    ) -> Result<(Vec<LogItem>, Position)> {
-        // One more than needed: whether the first line is whole shows in what stands before it.
-        let mut wanted = lines.saturating_add(1).min(MOST_FRAMES);
-        let since = options.since.map_or_else(|| "0".to_owned(), epoch);
-        let mut last = loop {
-            let count = wanted.to_string();
-            let source = self.request_logs(worker, id, false, &[("tail", &count), ("since", &since)]).await?;
-            let frames = source.all().await?;
-            let enough = tail::of(&frames, lines, options).whole || (frames.len() as u64) < wanted;
-            if enough || wanted >= MOST_FRAMES {
-                break frames;
-            }
-            wanted = wanted.saturating_mul(4).min(MOST_FRAMES);
-        };
-        let from = last.first().map(|first| first.time).or(options.since);
-        if let Some(from) = from.filter(|_| options.follow) {
-            // A position can only be counted from a time on, not from the middle of what was written at one time.
-            last = self.open_logs(worker, id, false, Some(from)).await?.all().await?;
+    ) -> Result<Pass> {
+        let since = options.since.unwrap_or(Timestamp::UNIX_EPOCH);
+        let mut hint = None;
+        if lines < FEW {
+            // One more than needed: whether the first line is whole shows in what stands before it.
+            let (count, from) = ((lines + 1).to_string(), epoch(since));
+            let source = self.request_logs(worker, id, false, &[("tail", &count), ("since", &from)]).await?;
+            let pass = Pass::read(source, Ring::new(lines, options), since).await?;
+            let all = options.since.is_none() && pass.count <= lines;
+            hint = Some((all || pass.ring.is_sure(), pass)).filter(|(_, pass)| !pass.troubled);
         }
-        let mut position = Position::new(from.unwrap_or(Timestamp::UNIX_EPOCH));
-        last.iter().for_each(|chunk| position.note(chunk));
-        let meant = tail::of(&last, lines, options).meant;
-        let items = last.into_iter().zip(meant).filter(|(_, meant)| *meant);
-        Ok((items.map(|(chunk, _)| LogItem::Chunk(chunk)).collect(), position))
+        let mut from = since;
+        if let Some((true, pass)) = hint {
+            if !options.follow {
+                return Ok(pass);
+            }
+            // A position can only be counted from a time on, not from the middle of what was written at one time.
+            from = pass.first.unwrap_or(since);
+            hint = Some((true, pass));
+        }
+        let source = self.open_logs(worker, id, false, Some(from)).await?;
+        let pass = Pass::read(source, Ring::new(lines, options), from).await?;
+        let (Some((sure, mut end)), Some(why)) = (hint, pass.ring.troubled()) else { return Ok(pass) };
+        // The engine reads a damaged log from its end still.
+        end.ring.trouble_at(if sure { end.count } else { 0 }, why.to_owned());
+        end.troubled = true;
+        Ok(end)
+    }
+}
+
+/// What is to be told first, where it ends, and what comes next.
+struct Begun {
+    ahead: Vec<LogItem>,
+    position: Position,
+    troubled: bool,
+    source: Option<Source>,
+}
+
+/// What one answer of the engine held, read to its end.
+struct Pass {
+    ring: Ring,
+    position: Position,
+    first: Option<Timestamp>,
+    count: u64,
+    /// Whether it ended where the engine could not read its log.
+    troubled: bool,
+}
+
+impl Pass {
+    async fn read(mut source: Source, ring: Ring, from: Timestamp) -> Result<Self> {
+        let mut pass = Self { ring, position: Position::new(from), first: None, count: 0, troubled: false };
+        while let Some(frame) = source.next().await? {
+            match frame {
+                Frame::Chunk(chunk) => {
+                    pass.first.get_or_insert(chunk.time);
+                    pass.count += 1;
+                    pass.troubled = false;
+                    pass.position.note(&chunk);
+                    pass.ring.push(&chunk);
+                }
+                Frame::Trouble(reason) => {
+                    pass.troubled = true;
+                    pass.ring.trouble_at(pass.count, reason);
+                }
+            }
+        }
+        Ok(pass)
     }
 }
 
@@ -172,23 +207,6 @@ struct Source {
 }
 
 impl Source {
-    /// Everything, to the end.
-    async fn all(mut self) -> Result<Vec<LogChunk>> {
-        let mut all = Vec::new();
-        while let Some(frame) = self.next().await? {
-            match frame {
-                Frame::Chunk(chunk) => all.push(chunk),
-                Frame::Trouble(why) => {
-                    return Err(Error::new(
-                        ErrorKind::Unexpected,
-                        format!("the engine cannot read the log: {why}"),
-                    ));
-                }
-            }
-        }
-        Ok(all)
-    }
-
     /// The next frame; `None` at the end.
     async fn next(&mut self) -> Result<Option<Frame>> {
         loop {
