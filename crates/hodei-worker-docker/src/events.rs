@@ -10,7 +10,7 @@ use bollard::models::EventMessage;
 use bytes::{Buf as _, BytesMut};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use hodei_worker_core::{
-    Error, ErrorKind, Result, Retry, Timestamp, WorkerObservation, WorkerStatus,
+    Error, ErrorKind, Result, Retry, Timestamp, WorkerObservation, WorkerPhase, WorkerStatus,
     model::Ownership,
     provider::{BoxStream, WorkerFilter},
     status::Gone,
@@ -30,6 +30,8 @@ const EVENTS: [&str; 9] =
 const OVERLAP: Duration = Duration::from_secs(2);
 /// An engine gets at least this time to answer.
 const SHORTEST: Duration = Duration::from_secs(1);
+/// The longest pause before another look at a container of which the engine does not tell.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Containers that are inspected at once.
 const AT_ONCE: usize = 8;
 /// An event that is longer than this is none.
@@ -184,6 +186,11 @@ impl Shared {
     }
 }
 
+/// Whether the engine could not say how it is.
+fn is_untold(status: &WorkerStatus) -> bool {
+    status.phase == WorkerPhase::Unknown
+}
+
 type Inspection = (String, Reading, Result<Option<Arc<WorkerStatus>>>);
 
 /// One connection's worth of events.
@@ -203,6 +210,10 @@ struct Pump<'a> {
     /// Removed while they were looked at: what is seen of them then is old.
     removed: HashSet<String>,
     inspections: FuturesUnordered<BoxFuture<'a, Inspection>>,
+    /// Containers of which the engine does not tell, with the pause before the next look.
+    untold: HashMap<String, Duration>,
+    /// When they are looked at again.
+    later: FuturesUnordered<BoxFuture<'static, String>>,
 }
 
 impl<'a> Pump<'a> {
@@ -218,6 +229,8 @@ impl<'a> Pump<'a> {
             looking: HashMap::new(),
             removed: HashSet::new(),
             inspections: FuturesUnordered::new(),
+            untold: HashMap::new(),
+            later: FuturesUnordered::new(),
         }
     }
 
@@ -237,7 +250,12 @@ impl<'a> Pump<'a> {
             }
         };
         match listing {
-            Ok(listing) => self.feed.resync(listing.workers),
+            Ok(listing) => {
+                for untold in listing.workers.iter().filter(|status| is_untold(status)) {
+                    self.look_later(untold.native_id.clone());
+                }
+                self.feed.resync(listing.workers);
+            }
             Err(error) => return error,
         }
         removed.into_iter().for_each(|gone| self.feed.gone(gone));
@@ -269,6 +287,11 @@ impl<'a> Pump<'a> {
                     silence.as_mut().reset(tokio::time::Instant::now() + interval);
                 }
                 Some(id) = self.nudges.recv() => self.wait_for(id),
+                Some(id) = self.later.next() => {
+                    if self.untold.contains_key(&id) {
+                        self.wait_for(id);
+                    }
+                }
                 Some((id, reading, seen)) = self.inspections.next() => {
                     if let Err(error) = self.seen(id, reading, seen) {
                         return error;
@@ -341,6 +364,7 @@ impl<'a> Pump<'a> {
         let ownership: Ownership = names::ownership(self.shared.installation(), actor.attributes.as_ref())?;
         if event.action.as_deref() == Some("destroy") {
             self.waiting.retain(|waiting| *waiting != id);
+            self.untold.remove(&id);
             if self.looking.contains_key(&id) {
                 self.removed.insert(id.clone());
             }
@@ -357,6 +381,19 @@ impl<'a> Pump<'a> {
         } else if !self.waiting.contains(&id) {
             self.waiting.push_back(id);
         }
+    }
+
+    /// Has a container looked at again after a while, which doubles: what it waits for is most probably told by an event.
+    fn look_later(&mut self, id: String) {
+        let pause = self.untold.get(&id).map_or(SHORTEST, |pause| (*pause * 2).min(LONGEST_PAUSE));
+        self.untold.insert(id.clone(), pause);
+        self.later.push(
+            async move {
+                tokio::time::sleep(pause).await;
+                id
+            }
+            .boxed(),
+        );
     }
 
     fn look(&mut self) {
@@ -382,7 +419,13 @@ impl<'a> Pump<'a> {
             return Ok(());
         }
         // What is not there any more is told by its own event.
-        if let Some(status) = seen? {
+        let status = seen?;
+        if status.as_ref().is_some_and(|status| is_untold(status)) {
+            self.look_later(id.clone());
+        } else {
+            self.untold.remove(&id);
+        }
+        if let Some(status) = status {
             self.feed.apply_as_of(reading, status);
         }
         if again {

@@ -1,13 +1,17 @@
 //! The engine's picture of a container as a `WorkerStatus`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use bollard::models::{
-    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum as State, HealthStatusEnum, PortMap,
+    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum as State, ContainerSummary,
+    HealthStatusEnum, PortMap,
 };
 use hodei_worker_core::{
     Timestamp, WorkerPhase,
-    model::{GroupRef, InstallationId, Protocol, RunId, labels},
+    model::{GroupRef, InstallationId, Ownership, Protocol, RunId, labels},
     status::{Address, ExitStatus, FailureClass, Health, WorkerStatus},
 };
 
@@ -64,10 +68,31 @@ impl Viewpoint {
         if status.phase.is_alive() {
             status.addresses = ports.map(|ports| self.addresses(ports)).unwrap_or_default();
         }
+        self.mark(&mut status, all, ownership);
+        Some(status)
+    }
+
+    /// The status of a container of ours of which the engine does not tell more than it lists.
+    pub(crate) fn untold(
+        &self,
+        summary: &ContainerSummary,
+        why: &str,
+        as_of: Timestamp,
+    ) -> Option<WorkerStatus> {
+        let all = summary.labels.as_ref()?;
+        let ownership = names::ownership(&self.installation, Some(all))?;
+        let mut status = WorkerStatus::new(ownership.worker.clone(), WorkerPhase::Unknown, as_of);
+        status.native_id = summary.id.clone().unwrap_or_default();
+        status.reason = Some(format!("the engine does not tell how it is: {why}"));
+        self.mark(&mut status, all, ownership);
+        Some(status)
+    }
+
+    /// What its labels say.
+    fn mark(&self, status: &mut WorkerStatus, all: &HashMap<String, String>, ownership: Ownership) {
         status.labels = names::user_labels(all);
         status.worker_type = all.get(labels::WORKER_TYPE).and_then(|name| GroupRef::new(name).ok());
         status.ownership = Some(ownership);
-        Some(status)
     }
 
     fn addresses(&self, ports: &PortMap) -> Vec<Address> {

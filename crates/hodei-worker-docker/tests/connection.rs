@@ -16,7 +16,7 @@ use common::{
 };
 use hodei_worker_core::{
     Error, ErrorKind, Retry, WorkerPhase, WorkerProvider as _,
-    provider::{StartOptions, WatchOptions, WorkerFilter},
+    provider::{StartOptions, StopOptions, WatchOptions, WorkerFilter},
 };
 use hodei_worker_docker::{DockerSettings, TlsSettings};
 use tokio::{
@@ -258,6 +258,42 @@ async fn p6_nothing_is_retried_below_the_port() {
         let other = bench.script("b", "true").build().unwrap();
         bench.provider.create_worker(&other, &Default::default()).await.unwrap_err();
         assert_eq!(proxy.take().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn l10_a_container_that_the_engine_does_not_tell_of_hides_no_other() {
+    let proxy = Proxy::unix(socket());
+    let mut settings = DockerSettings::at(&proxy.endpoint);
+    settings.request_timeout = "2s".parse().unwrap();
+    on_engine_with("stuck", settings, |bench| async move {
+        let stuck = bench.run("stuck", "sleep 1000").await;
+        let well = bench.run("well", "sleep 1000").await;
+        let path = format!("/containers/{}/json", bench.status(&stuck).await.native_id);
+        proxy.set(Mode::Lose(path.leak()));
+        let listed = limit(bench.provider.list_workers(&WorkerFilter::all())).await.unwrap();
+        let phase = |worker| listed.workers.iter().find(|status| status.worker == worker).unwrap().phase;
+        assert_eq!((phase(stuck.clone()), phase(well.clone())), (WorkerPhase::Unknown, WorkerPhase::Running));
+        let mut changes = bench.provider.watch_workers(&WatchOptions::default()).await.unwrap();
+        until_synced(&mut changes).await;
+        bench.provider.stop_worker(&well, &StopOptions::kill()).await.unwrap();
+        let is = |worker: &hodei_worker_core::WorkerRef, phase| {
+            let worker = worker.clone();
+            move |change: hodei_worker_core::WorkerObservation| {
+                change.status().filter(|status| status.worker == worker && status.phase == phase).map(|_| ())
+            }
+        };
+        next(&mut changes, is(&well, WorkerPhase::Exited)).await;
+        // It is looked at again by and by.
+        proxy.set(Mode::Pass);
+        next(&mut changes, is(&stuck, WorkerPhase::Running)).await;
+        let other = bench.stranger().await;
+        proxy.set(Mode::Lose(format!("/containers/{}/json", bench.status(&stuck).await.native_id).leak()));
+        other.provider.stop_worker(&stuck, &StopOptions::kill()).await.unwrap();
+        next(&mut changes, is(&stuck, WorkerPhase::Unknown)).await;
+        proxy.set(Mode::Pass);
+        next(&mut changes, is(&stuck, WorkerPhase::Exited)).await;
     })
     .await;
 }

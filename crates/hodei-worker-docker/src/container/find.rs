@@ -116,7 +116,12 @@ impl Shared {
         &self,
         wanted: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Vec<ContainerSummary>> {
-        let filters = serde_json::json!({"label": names::label_filter(self.installation(), wanted)});
+        let labels = names::label_filter(self.installation(), wanted);
+        self.list_filtered(serde_json::json!({"label": labels})).await
+    }
+
+    /// All containers that an engine's filter lets through, whosever they are.
+    pub(crate) async fn list_filtered(&self, filters: serde_json::Value) -> Result<Vec<ContainerSummary>> {
         let query = query(&[("all", "true"), ("filters", &filters.to_string())]);
         let listed = self.engine.get("/containers/json", &query).await;
         listed.map_err(|error| self.engine.error(error))

@@ -21,6 +21,8 @@ pub(crate) enum Mode {
     Refuse,
     /// Requests whose path holds this are kept, and lost with their connection when the mode changes.
     Lose(&'static str),
+    /// Requests whose path holds this are kept, and passed on when the mode changes.
+    Hold(&'static str),
 }
 
 struct State {
@@ -204,6 +206,11 @@ where
         {
             state.mode.subscribe().wait_for(|now| *now != mode).await.ok();
             return Ok(());
+        }
+        if let Mode::Hold(part) = mode
+            && asked.contains(part)
+        {
+            state.mode.subscribe().wait_for(|now| *now != mode).await.ok();
         }
         if mode == Mode::Refuse {
             let body = r#"{"message":"refused by the test"}"#;
