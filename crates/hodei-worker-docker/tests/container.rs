@@ -65,6 +65,75 @@ async fn d2_a_renamed_container_is_still_the_worker() {
 }
 
 #[tokio::test]
+async fn d2_what_runs_from_a_copy_of_a_worker_is_not_the_worker() {
+    on_engine("copied", |bench| async move {
+        let worker = bench.run("a", "sleep 1000").await;
+        let id = bench.status(&worker).await.native_id.clone();
+        let raw = bench.raw();
+        let image = raw.commit(&id, &format!("hodei-test/copy-{}", bench.installation), &[]).await;
+        let theirs = raw.sleeper_of(&image, &format!("debug-{}", bench.installation)).await;
+        let checked = tokio::spawn({
+            let (bench, worker, theirs) = (bench.clone(), worker.clone(), theirs.clone());
+            async move {
+                let other = bench.stranger().await;
+                let listed = other.provider.list_workers(&WorkerFilter::all()).await.unwrap();
+                assert_eq!(listed.workers.len(), 1);
+                assert_eq!(listed.workers[0].native_id, id);
+                for host in [&bench, &other, &bench] {
+                    host.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
+                }
+                assert_eq!(other.status(&worker).await.phase, WorkerPhase::Absent);
+                assert!(bench.raw().is_running(&theirs).await);
+            }
+        })
+        .await;
+        raw.remove(&theirs).await;
+        raw.remove_image(&image).await;
+        checked.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d2_the_labels_of_an_image_are_not_taken_for_ours_or_the_users() {
+    on_engine("labelled", |bench| async move {
+        let raw = bench.raw();
+        let base = raw.sleeper(&format!("base-{}", bench.installation)).await;
+        let labels = [
+            ("maintainer", "somebody"),
+            ("team", "the image's"),
+            ("hodei-worker/type", "web"),
+            ("hodei-worker/secrets", r#"[{"key":"no/such","target":{"file":{"path":"/run/x"}}}]"#),
+            ("hodei-worker/stop-grace", "30d"),
+            ("hodei-worker/log", "theirs"),
+            ("hodei-worker/position", "7"),
+            ("hodei-worker/labels", r#"["maintainer"]"#),
+        ];
+        let image = raw.commit(&base, &format!("hodei-test/label-{}", bench.installation), &labels).await;
+        raw.remove(&base).await;
+        let checked = tokio::spawn({
+            let (bench, image) = (bench.clone(), image.clone());
+            async move {
+                let config = bench.script("a", "trap '' TERM; sleep 1000").image(image.as_str());
+                let worker = bench.create(&config.label("team", "ours").build().unwrap()).await;
+                let other = bench.stranger().await;
+                let status = other.status(&worker).await;
+                assert_eq!(status.labels, [("team".to_owned(), "ours".to_owned())].into());
+                assert_eq!(status.worker_type, None);
+                assert_eq!(status.ownership.as_ref().unwrap().intent, None);
+                other.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+                limit(other.provider.stop_worker(&worker, &StopOptions::default())).await.unwrap();
+                bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
+            }
+        })
+        .await;
+        raw.remove_image(&image).await;
+        checked.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn d2_a_command_that_cannot_be_run_is_an_error_of_its_configuration() {
     on_engine("command", |bench| async move {
         for (id, command) in

@@ -1,6 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
-use bollard::models::{ContainerInspectResponse, ContainerState, ContainerSummary, RestartPolicyNameEnum};
+use bollard::models::{
+    ContainerInspectResponse, ContainerState, ContainerSummary, ImageInspect, RestartPolicyNameEnum,
+};
 use hodei_worker_core::{
     Error, ErrorKind, Result, Timestamp, WorkerRef, WorkerStatus,
     model::{Ownership, labels},
@@ -132,11 +134,41 @@ impl Shared {
         let wanted = [(labels::WORKER, worker.id.as_str()), (labels::GENERATION, generation.as_str())];
         for summary in self.list_containers(wanted).await? {
             let Some(id) = summary.id else { continue };
-            if let Some(found) = self.inspect_ours(worker, &id).await? {
+            if let Some(found) = self.inspect_ours(worker, &id).await?
+                && !self.is_copy(worker, &found.inspected).await?
+            {
                 return Ok(Some(found));
             }
         }
         Ok(None)
+    }
+
+    /// Whether a container that carries a worker's labels has them from its image: `docker commit` copies them, and what
+    /// somebody runs from that is not ours. Asked of those alone that have neither the worker's name nor an id that is
+    /// remembered.
+    pub(crate) async fn is_copy(
+        &self,
+        worker: &WorkerRef,
+        inspected: &ContainerInspectResponse,
+    ) -> Result<bool> {
+        let name = inspected.name.as_deref().unwrap_or_default().trim_start_matches('/');
+        let known = self.memory.known(worker).and_then(|facts| facts.id);
+        if name == names::container(self.installation(), worker)
+            || (known.is_some() && known.as_deref() == inspected.id.as_deref())
+        {
+            return Ok(false);
+        }
+        let Some(image) = &inspected.image else { return Ok(true) };
+        match self.engine.get::<ImageInspect>(&format!("/images/{image}/json"), "").await {
+            Ok(image) => {
+                let labels = image.config.as_ref().and_then(|config| config.labels.as_ref());
+                let made = names::ownership(self.installation(), labels);
+                Ok(made.is_some_and(|ownership| ownership.worker == *worker))
+            }
+            // It cannot be told any more: left alone.
+            Err(error) if error::status(&error) == Some(404) => Ok(true),
+            Err(error) => Err(self.engine.error(error)),
+        }
     }
 
     /// The worker's container, or the error that there is none.

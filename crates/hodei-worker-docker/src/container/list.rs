@@ -63,8 +63,10 @@ impl Shared {
             inspected.unwrap_or_else(|_| Err(self.engine.error(EngineError::RequestTimeoutError)));
         let why = match inspected {
             Ok(inspected) => {
-                let status = inspected.and_then(|inspected| self.view.status(&inspected, as_of));
-                return Ok(status.map(Arc::new));
+                let Some(inspected) = inspected else { return Ok(None) };
+                let Some(status) = self.view.status(&inspected, as_of) else { return Ok(None) };
+                let copy = self.is_copy(&status.worker, &inspected).await?;
+                return Ok((!copy).then(|| Arc::new(status)));
             }
             Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unexpected) => error,
             Err(error) => return Err(error),

@@ -91,6 +91,7 @@ fn all_labels(config: &WorkerConfig, ownership: &Ownership) -> Result<Labels> {
         })?;
         all.insert(names::SECRETS.to_owned(), text);
     }
+    names::complete(&mut all, &config.metadata.labels);
     Ok(all)
 }
 

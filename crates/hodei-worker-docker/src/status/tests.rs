@@ -18,7 +18,8 @@ fn inspected(state: Value, ports: Value) -> ContainerInspectResponse {
         "State": state,
         "Config": {"Labels": {
             "hodei-worker/installation": "ci", "hodei-worker/id": "a", "hodei-worker/generation": "2",
-            "hodei-worker/type": "web", "hodei-worker/config": "ff", "team": "x",
+            "hodei-worker/type": "web", "hodei-worker/config": "ff", "team": "x", "hodei-worker/labels": "[\"team\"]",
+            "maintainer": "the image's", "hodei-worker/log": "", "hodei-worker/position": "",
         }},
         "NetworkSettings": {"Ports": ports},
     }))
