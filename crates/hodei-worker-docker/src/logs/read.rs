@@ -9,7 +9,7 @@ use hodei_worker_core::{
 use http::Method;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     frames::{Decoder, Frame},
@@ -21,8 +21,11 @@ use crate::{backoff::Backoff, client::query, error::status, provider::Shared, st
 
 /// Items that wait for a slow reader; then the engine waits, which keeps the rest.
 const AHEAD: usize = 64;
-/// A reader that makes us wait for that long makes the engine wait, which goes on to rotate the log meanwhile.
+/// A reader that makes us wait for that long in all, before it has caught up, makes the engine wait, which goes on to
+/// rotate the log meanwhile.
 const STALL: Duration = Duration::from_secs(1);
+/// The place where we stand is looked for again for one part in so many of the time, at most.
+const SEARCH: u32 = 10;
 /// A follow that ends while the worker runs is opened again after this time.
 const AGAIN: Duration = Duration::from_millis(100);
 /// For so many last lines the engine is asked for the last pieces first, which spares it a long log.
@@ -51,6 +54,8 @@ impl Shared {
             options: options.clone(),
             position,
             troubled,
+            waited: Duration::ZERO,
+            patience: STALL,
             send,
         };
         tokio::spawn(async move {
@@ -256,6 +261,10 @@ struct Reader {
     position: Position,
     /// Whether a trouble was told since the last line that was read.
     troubled: bool,
+    /// For how long the reader has made us wait since it had caught up, or since the engine's answer began.
+    waited: Duration,
+    /// How long it may.
+    patience: Duration,
     send: mpsc::Sender<Result<LogItem>>,
 }
 
@@ -274,16 +283,6 @@ impl Reader {
                     self.send.send(Err(error)).await.ok();
                     return;
                 }
-                Ok(Ok(End::Stalled)) if !self.options.follow => {
-                    let from = Some(self.position.resume_from());
-                    match self.shared.open_logs(&self.worker, &self.id, false, from).await {
-                        Ok(opened) => source = Some(opened),
-                        Err(error) => {
-                            self.send.send(Err(error)).await.ok();
-                            return;
-                        }
-                    }
-                }
                 Ok(_) => {}
             }
         }
@@ -294,6 +293,9 @@ impl Reader {
 
     /// Hands on what is new in an answer, until its end.
     async fn drain(&mut self, source: Source, mut resumption: Resumption) -> Result<Result<End>, Done> {
+        let begun = Instant::now();
+        let mut found = false;
+        self.waited = Duration::ZERO;
         let mut source = Some(source);
         let mut end = End::Whole;
         while let Some(reading) = &mut source {
@@ -317,6 +319,9 @@ impl Reader {
                     self.tell(&mut source, LogItem::Gap { reason }).await?;
                 }
             }
+            if !std::mem::replace(&mut found, true) {
+                self.patience = STALL.max(begun.elapsed() * SEARCH);
+            }
             self.troubled = false;
             self.position.note(&chunk);
             if self.options.wants(chunk.stream) {
@@ -326,17 +331,21 @@ impl Reader {
         Ok(Ok(End::Stalled))
     }
 
-    /// Lets go of the engine's answer when the reader makes us wait for long.
-    async fn tell(&self, source: &mut Option<Source>, item: LogItem) -> Result<(), Done> {
-        let place = match tokio::time::timeout(STALL, self.send.reserve()).await {
-            Ok(place) => place,
-            Err(_) => {
-                *source = None;
-                self.send.reserve().await
-            }
-        };
-        place.map_err(|_| Done)?.send(Ok(item));
-        Ok(())
+    /// Lets go of the engine's answer when the reader makes us wait for long, if it goes on: what is there already, an
+    /// engine holds in open files for us.
+    async fn tell(&mut self, source: &mut Option<Source>, item: LogItem) -> Result<(), Done> {
+        if self.send.capacity() == AHEAD {
+            self.waited = Duration::ZERO;
+        }
+        let begun = Instant::now();
+        let left = self.patience.saturating_sub(self.waited);
+        if self.options.follow && tokio::time::timeout(left, self.send.reserve()).await.is_err() {
+            *source = None;
+            // All that has been told is read before more is asked for.
+            self.send.reserve_many(AHEAD).await.map_err(|_| Done)?;
+        }
+        self.waited += begun.elapsed();
+        self.send.send(Ok(item)).await.map_err(|_| Done)
     }
 
     /// Goes on after the end of an answer: the worker has ended, was removed, or the engine has gone.
