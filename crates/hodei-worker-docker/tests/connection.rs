@@ -14,9 +14,10 @@ use common::{
     proxy::{Mode, Proxy},
     socket, until_synced, var,
 };
+use futures::StreamExt as _;
 use hodei_worker_core::{
     Error, ErrorKind, Retry, WorkerPhase, WorkerProvider as _,
-    provider::{StartOptions, StopOptions, WatchOptions, WorkerFilter},
+    provider::{LogOptions, StartOptions, StopOptions, WatchOptions, WorkerFilter},
 };
 use hodei_worker_docker::{DockerSettings, TlsSettings};
 use tokio::{
@@ -313,6 +314,57 @@ async fn l10_a_connection_that_died_without_a_sign_is_noticed() {
             change.status().filter(|status| status.phase == WorkerPhase::Running).map(|_| ())
         })
         .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d8_a_follower_does_not_ask_again_and_again_while_the_watch_is_blind() {
+    let proxy = Proxy::tcp(socket()).await;
+    let mut settings = DockerSettings::at(&proxy.endpoint);
+    settings.request_timeout = "1s".parse().unwrap();
+    on_engine_with("blind", settings, |bench| async move {
+        let worker = bench.run("a", "echo said; sleep 1000").await;
+        let mut changes = bench.provider.watch_workers(&WatchOptions::default()).await.unwrap();
+        next(&mut changes, |change| {
+            change.status().filter(|status| status.phase == WorkerPhase::Running).map(|_| ())
+        })
+        .await;
+        proxy.freeze();
+        let stranger = bench.stranger().await;
+        stranger.provider.stop_worker(&worker, &StopOptions::kill()).await.unwrap();
+        // What was open before is dead, which shows to who asks.
+        while bench.provider.get_worker_status(&worker).await.is_err() {}
+        proxy.take();
+        let mut logs = bench.provider.worker_logs(&worker, &LogOptions::following()).await.unwrap();
+        assert_eq!(logs.next().await.unwrap().unwrap().chunk().unwrap().text(), "said");
+        proxy.asked("/json").await;
+        proxy.take();
+        for _ in 0..200 {
+            stranger.status(&worker).await;
+        }
+        let asked = proxy.take().len();
+        assert!(asked <= 10, "{asked} requests");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn l5_a_start_does_not_trust_a_watch_that_may_be_blind() {
+    let proxy = Proxy::tcp(socket()).await;
+    let mut settings = DockerSettings::at(&proxy.endpoint);
+    settings.request_timeout = "1s".parse().unwrap();
+    on_engine_with("blind-start", settings, |bench| async move {
+        let mut changes = bench.provider.watch_workers(&WatchOptions::default()).await.unwrap();
+        until_synced(&mut changes).await;
+        let worker = bench.create(&bench.script("a", "echo ran").build().unwrap()).await;
+        next(&mut changes, |change| change.status().map(|_| ())).await;
+        proxy.freeze();
+        let stranger = bench.stranger().await;
+        stranger.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+        let ended = stranger.ended(&worker).await;
+        while bench.provider.start_worker(&worker, &StartOptions::default()).await.is_err() {}
+        assert_eq!(stranger.status(&worker).await.run, ended.run, "it ran again");
     })
     .await;
 }

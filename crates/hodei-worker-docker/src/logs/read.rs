@@ -357,6 +357,10 @@ impl Reader {
             let state = match self.shared.inspect(&self.id).await {
                 Ok(Some(inspected)) => inspected.state.unwrap_or_default(),
                 Ok(None) => return Err(Done),
+                Err(error) if error.retry() == Retry::Never => {
+                    self.send.send(Err(error)).await.ok();
+                    return Err(Done);
+                }
                 Err(_) => {
                     tokio::time::sleep(backoff.next()).await;
                     continue;
@@ -409,18 +413,20 @@ impl Reader {
             return Ok(());
         };
         let same = |status: &WorkerStatus| status.native_id == *self.id;
+        let another =
+            |status: &WorkerStatus| same(status) && (status.run != *over || status.phase.is_alive());
         let mut listed = false;
         while let Some(change) = changes.next().await {
             match change {
                 Ok(WorkerObservation::Resync) => listed = false,
-                Ok(WorkerObservation::Listed(status) | WorkerObservation::Applied(status))
-                    if same(&status) =>
-                {
+                Ok(WorkerObservation::Listed(status)) if same(&status) => {
                     listed = true;
-                    if status.run != *over || status.phase.is_alive() {
-                        return Ok(());
+                    if another(&status) {
+                        // The picture may be of an earlier time, while the watch has a gap.
+                        break;
                     }
                 }
+                Ok(WorkerObservation::Applied(status)) if another(&status) => return Ok(()),
                 Ok(WorkerObservation::Synced) if !listed => return Err(Done),
                 Ok(WorkerObservation::Gone(gone)) if gone.native_id == *self.id => return Err(Done),
                 Ok(_) => {}
