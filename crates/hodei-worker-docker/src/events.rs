@@ -153,6 +153,7 @@ async fn drive(shared: Arc<Shared>, feed: WatchFeed, mut source: Option<Events>)
         if !synced {
             return error;
         }
+        feed.stale();
         tracing::warn!(provider = %shared.info, %error, "the watch has a gap and is opened again");
         shared.engine.reconnect().ok();
         tokio::time::sleep(backoff.next()).await;

@@ -29,11 +29,16 @@ pub struct Reading(u64);
 pub(super) struct Picture {
     workers: Known,
     synced: bool,
+    /// Whether changes may have been missed since.
+    stale: bool,
 }
 
 impl Picture {
     pub(super) fn synced(&self) -> Option<&Known> {
         self.synced.then_some(&self.workers)
+    }
+    pub(super) fn current(&self) -> Option<&Known> {
+        self.synced().filter(|_| !self.stale)
     }
 }
 
@@ -68,6 +73,14 @@ impl WatchFeed {
         state.resync(workers, reading);
     }
 
+    /// The source has a gap: until the next whole picture, nobody is told by [`current`](super::WatchHub::current) how a
+    /// worker was before it.
+    pub fn stale(&self) {
+        if let Some(mut state) = self.state() {
+            state.picture.stale = true;
+        }
+    }
+
     /// The whole picture again, of a source that cannot push: what differs from the last one is told. The first one
     /// is told in brackets.
     pub fn reconcile(&self, workers: impl IntoIterator<Item = Arc<WorkerStatus>>, as_of: Timestamp) {
@@ -77,6 +90,7 @@ impl WatchFeed {
         if !state.picture.synced {
             return state.resync(workers, reading);
         }
+        state.picture.stale = false;
         let now: BTreeSet<&WorkerRef> = workers.iter().map(|status| &status.worker).collect();
         let missing = state.picture.workers.values().filter(|known| !now.contains(&known.status.worker));
         let vanished: Vec<Gone> = missing
@@ -142,6 +156,7 @@ impl State {
         let entries = workers.into_iter().map(|status| (status.worker.clone(), Entry { status, reading }));
         self.picture.workers = entries.collect();
         self.picture.synced = true;
+        self.picture.stale = false;
         for subscriber in &self.subscribers {
             subscriber.resync(&self.picture.workers);
         }

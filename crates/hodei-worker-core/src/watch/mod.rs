@@ -106,9 +106,9 @@ impl WatchHub {
         stream
     }
 
-    /// The newest status of a worker, if somebody watches and the picture is whole.
+    /// The newest status of a worker, if somebody watches, the picture is whole, and its source has no gap.
     pub fn current(&self, worker: &WorkerRef) -> Option<Arc<WorkerStatus>> {
-        self.0.state().picture.synced()?.get(worker).map(|known| Arc::clone(&known.status))
+        self.0.state().picture.current()?.get(worker).map(|known| Arc::clone(&known.status))
     }
 
     /// How many watches are open.

@@ -15,7 +15,7 @@ use crate::{
     backoff::Backoff,
     client::query,
     error::{EngineError, status, words},
-    memory::{Facts, Known},
+    memory::{Facts, Known, Made},
     names,
     provider::Shared,
 };
@@ -66,16 +66,7 @@ impl Shared {
         let created =
             Box::pin(self.create_or_adopt(worker, config, &ownership, image, &typed, body, options)).await;
         match created {
-            Ok((id, fresh)) => {
-                let facts = Facts {
-                    id: Some(Arc::clone(&id)),
-                    state: if fresh { Known::NeverRun } else { Known::Nothing },
-                    made: Some(Arc::new(spec::made(config, &self.settings, &typed))),
-                    ..Facts::default()
-                };
-                self.memory.of(worker).know(facts);
-                Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), &*id))
-            }
+            Ok(id) => Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), &*id)),
             Err(error) => self.not_created(worker, config, &ownership, error, begun).await,
         }
     }
@@ -114,7 +105,7 @@ impl Shared {
         Err(error)
     }
 
-    /// The container's id, and whether it was made just now.
+    /// The container's id.
     #[allow(clippy::too_many_arguments)] // All of it describes the one container.
     async fn create_or_adopt(
         self: &Arc<Self>,
@@ -125,7 +116,8 @@ impl Shared {
         typed: &DockerOptions,
         body: ContainerCreateBody,
         options: &CreateOptions,
-    ) -> Result<(Arc<str>, bool)> {
+    ) -> Result<Arc<str>> {
+        let made = Arc::new(spec::made(config, &self.settings, typed));
         let name = names::container(self.installation(), worker);
         let body = Arc::new(serde_json::to_vec(&body).map_err(|error| {
             Error::config("options", "the configuration cannot be sent").with_source(error)
@@ -133,8 +125,8 @@ impl Shared {
         let (mut pulled, mut waited) = (false, false);
         let mut backoff = Backoff::default();
         for _ in 0..ATTEMPTS {
-            let error = match self.post_in_turn(worker, &name, &body).await? {
-                Ok(id) => return Ok((id, true)),
+            let error = match self.post_in_turn(worker, &name, &body, &made).await? {
+                Ok(id) => return Ok(id),
                 Err(error) => error,
             };
             match status(&error) {
@@ -160,7 +152,8 @@ impl Shared {
                 }
                 Some(409) => {
                     if let Some(id) = self.settle_conflict(worker, ownership, &name).await? {
-                        return Ok((id, false));
+                        self.memory.of(worker).found(&id, made);
+                        return Ok(id);
                     }
                     // The engine reserves a name before it shows the container.
                     tokio::time::sleep(backoff.next()).await;
@@ -179,12 +172,21 @@ impl Shared {
         worker: &WorkerRef,
         name: &str,
         body: &Arc<Vec<u8>>,
+        made: &Arc<Made>,
     ) -> Result<Result<Arc<str>, EngineError>> {
-        let turn = self.memory.of(worker).turn().await;
+        let remembered = self.memory.of(worker);
+        let turn = remembered.turn().await;
         let (shared, name, body) = (Arc::clone(self), name.to_owned(), Arc::clone(body));
+        let made = Some(Arc::clone(made));
         let request = tokio::spawn(async move {
             let _turn = turn;
-            Ok(shared.post(&name, &body).await)
+            let posted = shared.post(&name, &body).await;
+            if let Ok(id) = &posted {
+                let id = Some(Arc::clone(id));
+                // In the turn: a start that comes next knows better.
+                remembered.know(Facts { id, state: Known::NeverRun, made, ..Facts::default() });
+            }
+            Ok(posted)
         });
         super::answered(request).await
     }

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use hodei_worker_core::{
-    Error, ErrorKind, Result, Retry, Timestamp, WorkerObservation, WorkerRef, WorkerStatus,
+    Error, ErrorKind, Result, Retry, Timestamp, WorkerObservation, WorkerPhase, WorkerRef, WorkerStatus,
     model::RunId,
     provider::{BoxStream, LogItem, LogOptions, WorkerFilter},
 };
@@ -413,8 +413,11 @@ impl Reader {
             return Ok(());
         };
         let same = |status: &WorkerStatus| status.native_id == *self.id;
-        let another =
-            |status: &WorkerStatus| same(status) && (status.run != *over || status.phase.is_alive());
+        let another = |status: &WorkerStatus| {
+            same(status)
+                && status.phase != WorkerPhase::Unknown
+                && (status.run != *over || status.phase.is_alive())
+        };
         let mut listed = false;
         while let Some(change) = changes.next().await {
             match change {
