@@ -200,7 +200,7 @@ struct Pump<'a> {
     feed: &'a WatchFeed,
     events: Events,
     nudges: UnboundedReceiver<String>,
-    /// The time of the newest event, or of the opening.
+    /// The time of the newest event, or of the first opening.
     heard: Timestamp,
     /// Up to this time, all has been heard over an earlier connection.
     known: Option<Timestamp>,
@@ -305,7 +305,7 @@ impl<'a> Pump<'a> {
                 } } => {
                     match fresh {
                         Ok(fresh) => {
-                            self.known = Some(self.heard);
+                            self.known = Some(self.told_until());
                             self.events = fresh;
                             // What is being looked at may wait on a connection that is as dead.
                             self.inspections.clear();
@@ -324,7 +324,7 @@ impl<'a> Pump<'a> {
     /// Opens another stream in the place of one that is silent: it may have died without a sign, and nothing that is
     /// asked over another connection would tell.
     fn renew(&self, within: Duration) -> BoxFuture<'static, Result<Events>> {
-        let (shared, since) = (Arc::clone(self.shared), self.heard);
+        let (shared, since) = (Arc::clone(self.shared), self.told_until());
         async move {
             shared.engine.reconnect()?;
             let opened = async {
@@ -343,6 +343,11 @@ impl<'a> Pump<'a> {
             })
         }
         .boxed()
+    }
+
+    /// The time up to which all has been told: what is older than the stream's opening was told when it opened.
+    fn told_until(&self) -> Timestamp {
+        self.heard.max(self.events.opened)
     }
 
     /// Whether an event is from a time at which an earlier connection should have told it.

@@ -104,6 +104,12 @@ impl Drop for Turn<'_> {
     }
 }
 
+/// What failed is a registry, which says nothing about the engine: `Unavailable` would, and the calls about other
+/// workers would be held back.
+fn not_the_engine(message: String) -> Error {
+    Error::new(ErrorKind::Unexpected, message).with_retry(Retry::IfIdempotent)
+}
+
 impl Shared {
     /// Fetches an image.
     pub(crate) async fn pull(&self, image: &ContainerImage, options: &CreateOptions) -> Result<()> {
@@ -141,13 +147,7 @@ impl Shared {
             // Sent after the image was found, in the middle of the progress, as text alone: a layer could not be
             // fetched or unpacked.
             EngineError::DockerStreamError { error } => {
-                return about(
-                    Error::new(
-                        ErrorKind::Unavailable,
-                        format!("the image cannot be fetched: {}", error.trim()),
-                    )
-                    .with_retry(Retry::IfIdempotent),
-                );
+                return about(not_the_engine(format!("the image cannot be fetched: {}", error.trim())));
             }
             EngineError::DockerResponseServerError { .. } => words(&error),
             _ => return about(self.engine.error(error)),
@@ -169,8 +169,7 @@ impl Shared {
                     .with_help("is its name right? A registry may also hide what it asks a log-in for")
             }
             (_, Some(400)) => Error::config("image", format!("the engine does not accept the name: {said}")),
-            _ => Error::new(ErrorKind::Unavailable, format!("the image's registry does not answer: {said}"))
-                .with_retry(Retry::IfIdempotent),
+            _ => not_the_engine(format!("the image's registry does not answer: {said}")),
         })
     }
 }

@@ -13,7 +13,8 @@
 //! watch is one connection for all watchers, a list when it begins and after each gap, and one request for each change;
 //! while nothing changes it costs nothing on a Unix socket, and on TCP two requests each
 //! [`silence_limit`](DockerSettings::silence_limit), which opens the stream anew, since a TCP connection can die without
-//! a sign.
+//! a sign. An engine remembers 256 events, of everybody: where more come in that time, health checks among them, each
+//! renewal is a list.
 //!
 //! # What to know
 //! - A worker is a container named `hodei.<installation>.<worker>.<generation>`. It is acted on by its id, after its

@@ -372,6 +372,32 @@ async fn l5_a_start_does_not_trust_a_watch_that_may_be_blind() {
 }
 
 #[tokio::test]
+async fn p7_the_noise_of_others_makes_no_watch_begin_again() {
+    let proxy = Proxy::tcp(socket()).await;
+    let mut settings = DockerSettings::at(&proxy.endpoint);
+    settings.silence_limit = Duration::from_millis(300).into();
+    on_engine_with("noise", settings, |bench| async move {
+        let mut changes = bench.provider.watch_workers(&WatchOptions::default()).await.unwrap();
+        until_synced(&mut changes).await;
+        let noise = bench.raw();
+        let mut listed = 0;
+        // More than the engine remembers, and little from one renewal to the next.
+        for n in 0..30 {
+            listed += proxy.take().iter().filter(|asked| asked.contains("/containers/json")).count();
+            for m in 0..5 {
+                let name = format!("noise-{}-{n}-{m}", bench.installation);
+                noise.create_volume(&name).await;
+                noise.remove_volume(&name).await;
+            }
+            proxy.asked("/events?since=1&").await;
+        }
+        // The one that it began with.
+        assert!(listed <= 1, "{listed} lists");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn l10_what_an_engine_has_forgotten_during_a_silence_is_listed() {
     let proxy = Proxy::tcp(socket()).await;
     let mut settings = DockerSettings::at(&proxy.endpoint);
