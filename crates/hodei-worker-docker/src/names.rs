@@ -13,6 +13,8 @@ pub(crate) const SECRETS: &str = "hodei-worker/secrets";
 /// Label: the worker's own grace period, exactly; the engine knows whole seconds only.
 pub(crate) const STOP_GRACE: &str = "hodei-worker/stop-grace";
 
+/// Label of a volume: the attempt to create a worker that made it, by a number that no other attempt has.
+pub(crate) const ATTEMPT: &str = "hodei-worker/attempt";
 /// Label: which of the labels are the user's, as a list of their names. An engine shows those of the image among them.
 pub(crate) const LABELS: &str = "hodei-worker/labels";
 

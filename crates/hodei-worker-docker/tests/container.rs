@@ -320,6 +320,15 @@ async fn d2_a_refused_creation_leaves_a_live_worker_and_nothing_of_its_own() {
         let error = bench.provider.create_worker(&half, &CreateOptions::default()).await.unwrap_err();
         assert!(!error.is_retryable(), "{error}");
         assert!(!bench.raw().has_volume(&volume).await, "{volume} is left");
+        // What an earlier one has kept stays, however young it is.
+        let kept = bench.script("b", "true").mount(Mount::volume(&volume, "/x")).build().unwrap();
+        let kept = bench.create(&kept).await;
+        bench.provider.delete_worker(&kept, &DeleteOptions::keeping_volumes()).await.unwrap();
+        bench.provider.create_worker(&half, &CreateOptions::default()).await.unwrap_err();
+        let stays = bench.raw().has_volume(&volume).await;
+        bench.provider.delete_worker(&kept, &DeleteOptions::default()).await.unwrap();
+        assert!(stays, "{volume} was to be kept");
+        assert!(!bench.raw().has_volume(&volume).await, "{volume} is left");
     })
     .await;
 }

@@ -1,19 +1,21 @@
 use std::{path::Path, sync::Arc};
 
-use bollard::models::{ContainerCreateBody, ContainerCreateResponse, ContainerStateStatusEnum};
+use bollard::models::{ContainerCreateResponse, ContainerStateStatusEnum};
+use bytes::Bytes;
 use hodei_worker_core::{
-    Error, ErrorKind, Result, Timestamp, WorkerConfig, WorkerHandle, WorkerRef,
+    Error, ErrorKind, Result, WorkerConfig, WorkerHandle, WorkerRef,
     credential::resolve,
     model::{ContainerImage, MountSource, Ownership, SecretReference, SecretTarget},
     provider::CreateOptions,
 };
 use http::Method;
+use secrecy::{SecretString, zeroize::Zeroize};
 
 use super::spec::{self, Parts};
 use crate::{
     DockerOptions, PullPolicy,
     backoff::Backoff,
-    client::query,
+    client::{self, query},
     error::{EngineError, status, words},
     memory::{Facts, Known, Made},
     names,
@@ -29,6 +31,11 @@ fn another_configuration(container: &str) -> Error {
         .with_help("delete it, or create the next generation")
 }
 
+/// What is left of a refused creation is no reason to hide why it was refused.
+fn tell_of(left: &Error) {
+    tracing::warn!(error = %left, "something may be left of a creation that was refused");
+}
+
 impl Shared {
     /// One request where nothing stands in the way: the creation itself. What exists already is found by the conflict
     /// of names, a missing image by the engine's 404.
@@ -38,7 +45,7 @@ impl Shared {
         config: &WorkerConfig,
         options: &CreateOptions,
     ) -> Result<WorkerHandle> {
-        let begun = self.context.clock.now();
+        let attempt = format!("{:016x}", fastrand::u64(..));
         let typed = config.options::<DockerOptions>()?.unwrap_or_default();
         let mut ownership = Ownership::new(self.installation().clone(), worker.clone());
         ownership.intent.clone_from(&options.intent);
@@ -51,8 +58,14 @@ impl Shared {
             ownership: &ownership,
             files: &files,
             variables,
+            attempt: &attempt,
         };
-        let body = spec::body(config, parts)?;
+        let mut description = spec::body(config, parts)?;
+        let body = client::body(&description);
+        description.env.iter_mut().flatten().for_each(Zeroize::zeroize);
+        let body = body.map_err(|error| {
+            Error::config("options", "the configuration cannot be sent").with_source(error)
+        })?;
         let image =
             config.image.as_ref().ok_or_else(|| Error::config("image", "a container needs an image"))?;
 
@@ -67,7 +80,7 @@ impl Shared {
             Box::pin(self.create_or_adopt(worker, config, &ownership, image, &typed, body, options)).await;
         match created {
             Ok(id) => Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), &*id)),
-            Err(error) => self.not_created(worker, config, &ownership, error, begun).await,
+            Err(error) => self.not_created(worker, config, &ownership, error, &attempt).await,
         }
     }
 
@@ -78,7 +91,7 @@ impl Shared {
         config: &WorkerConfig,
         ownership: &Ownership,
         error: Error,
-        begun: Timestamp,
+        attempt: &str,
     ) -> Result<WorkerHandle> {
         // A conflict says that there is one; after an error that may pass it is not known, and the next attempt will see.
         if error.kind() != ErrorKind::Conflict && !error.is_retryable() {
@@ -89,14 +102,18 @@ impl Shared {
                 }
                 Ok(Some(found)) => return Err(another_configuration(&found.id).with_source(error)),
                 Ok(None) => {
-                    self.secrets.remove(worker).await?;
-                    for mount in &config.mounts {
-                        if let MountSource::Volume { name } = &mount.source {
-                            self.remove_new_volume(name, worker, begun).await?;
-                        }
-                    }
+                    self.secrets.remove(worker).await.unwrap_or_else(|left| tell_of(&left));
                 }
                 Err(_) => return Err(error),
+            }
+        }
+        // The engine has answered, so that it makes nothing any more.
+        use ErrorKind::{Cancelled, Conflict, Timeout, Unavailable};
+        if !matches!(error.kind(), Cancelled | Conflict | Timeout | Unavailable) {
+            for mount in &config.mounts {
+                if let MountSource::Volume { name } = &mount.source {
+                    self.remove_new_volume(name, attempt).await.unwrap_or_else(|left| tell_of(&left));
+                }
             }
         }
         if self.memory.known(worker).is_some_and(|facts| facts.id.is_none()) {
@@ -114,14 +131,11 @@ impl Shared {
         ownership: &Ownership,
         image: &ContainerImage,
         typed: &DockerOptions,
-        body: ContainerCreateBody,
+        body: Bytes,
         options: &CreateOptions,
     ) -> Result<Arc<str>> {
         let made = Arc::new(spec::made(config, &self.settings, typed));
         let name = names::container(self.installation(), worker);
-        let body = Arc::new(serde_json::to_vec(&body).map_err(|error| {
-            Error::config("options", "the configuration cannot be sent").with_source(error)
-        })?);
         let (mut pulled, mut waited) = (false, false);
         let mut backoff = Backoff::default();
         for _ in 0..ATTEMPTS {
@@ -171,16 +185,16 @@ impl Shared {
         self: &Arc<Self>,
         worker: &WorkerRef,
         name: &str,
-        body: &Arc<Vec<u8>>,
+        body: &Bytes,
         made: &Arc<Made>,
     ) -> Result<Result<Arc<str>, EngineError>> {
         let remembered = self.memory.of(worker);
         let turn = remembered.turn().await;
-        let (shared, name, body) = (Arc::clone(self), name.to_owned(), Arc::clone(body));
+        let (shared, name, body) = (Arc::clone(self), name.to_owned(), body.clone());
         let made = Some(Arc::clone(made));
         let request = tokio::spawn(async move {
             let _turn = turn;
-            let posted = shared.post(&name, &body).await;
+            let posted = shared.post(&name, body).await;
             if let Ok(id) = &posted {
                 let id = Some(Arc::clone(id));
                 // In the turn: a start that comes next knows better.
@@ -192,9 +206,9 @@ impl Shared {
     }
 
     /// Not by bollard, which logs the body, secret variables included.
-    async fn post(&self, name: &str, body: &[u8]) -> Result<Arc<str>, EngineError> {
+    async fn post(&self, name: &str, body: Bytes) -> Result<Arc<str>, EngineError> {
         let path = query(&[("name", name)]);
-        let answer = self.engine.call(Method::POST, "/containers/create", &path, Some(body.to_vec())).await?;
+        let answer = self.engine.call(Method::POST, "/containers/create", &path, Some(body)).await?;
         let created: ContainerCreateResponse = answer.value;
         for warning in &created.warnings {
             tracing::warn!(container = name, warning, "the engine warns about a creation");
@@ -253,7 +267,7 @@ impl Shared {
         &self,
         config: &WorkerConfig,
         typed: &DockerOptions,
-    ) -> Result<Vec<(String, String)>> {
+    ) -> Result<Vec<(String, SecretString)>> {
         let mut variables = Vec::new();
         for (n, secret) in config.secrets.iter().enumerate() {
             let field = format!("secrets[{n}].target");
@@ -280,10 +294,10 @@ impl Shared {
         Ok(variables)
     }
 
-    async fn resolve_text(&self, secret: &SecretReference, field: &str) -> Result<String> {
+    async fn resolve_text(&self, secret: &SecretReference, field: &str) -> Result<SecretString> {
         let found = resolve(&*self.context.credentials, secret).await?;
         let text = found.material.expose_str().filter(|text| !text.contains('\0'));
-        text.map(str::to_owned)
+        text.map(SecretString::from)
             .ok_or_else(|| Error::config(field.to_owned(), "the secret is no text, as a variable must be"))
     }
 }

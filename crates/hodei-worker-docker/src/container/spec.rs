@@ -11,6 +11,8 @@ use hodei_worker_core::{
     settings::Problems,
 };
 
+use secrecy::{ExposeSecret as _, SecretString};
+
 use crate::{DockerOptions, DockerSettings, NativeRestart, memory::Made, names, secret::SecretFile};
 
 /// What goes into a container beside its configuration.
@@ -20,18 +22,26 @@ pub(super) struct Parts<'a> {
     pub(super) ownership: &'a Ownership,
     pub(super) files: &'a [SecretFile],
     /// Secret variables, where the options allow them.
-    pub(super) variables: Vec<(String, String)>,
+    pub(super) variables: Vec<(String, SecretString)>,
+    /// What tells this attempt from all others.
+    pub(super) attempt: &'a str,
 }
 
 /// The engine's description of a worker's container.
 pub(super) fn body(config: &WorkerConfig, parts: Parts<'_>) -> Result<ContainerCreateBody> {
-    let Parts { settings, options, ownership, files, variables } = parts;
+    let Parts { settings, options, ownership, files, variables, attempt } = parts;
     let image = config.image.as_ref().ok_or_else(|| {
         Error::config("image", "a container needs an image")
             .with_help("name one with its tag, as in `busybox:1`")
     })?;
     let env = config.environment.iter().map(|(name, value)| format!("{name}={value}"));
-    let secret = variables.iter().map(|(name, value)| format!("{name}={value}"));
+    let secret = variables.iter().map(|(name, value)| {
+        let value = value.expose_secret();
+        // At its length from the beginning: a text that grows leaves its earlier places behind.
+        let mut text = String::with_capacity(name.len() + 1 + value.len());
+        [name, "=", value].iter().for_each(|part| text.push_str(part));
+        text
+    });
     let words = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
     let (exposed_ports, port_bindings) = ports(config, settings);
     Ok(ContainerCreateBody {
@@ -47,7 +57,7 @@ pub(super) fn body(config: &WorkerConfig, parts: Parts<'_>) -> Result<ContainerC
         exposed_ports: Some(exposed_ports),
         host_config: Some(HostConfig {
             port_bindings: Some(port_bindings),
-            mounts: Some(mounts(config, ownership, files)),
+            mounts: Some(mounts(config, ownership, files, attempt)),
             network_mode: options.network.clone(),
             init: options.init,
             log_config: Some(log_config(settings, options)),
@@ -112,7 +122,14 @@ fn limits(config: &WorkerConfig) -> HostConfig {
     }
 }
 
-fn mounts(config: &WorkerConfig, ownership: &Ownership, files: &[SecretFile]) -> Vec<EngineMount> {
+fn mounts(
+    config: &WorkerConfig,
+    ownership: &Ownership,
+    files: &[SecretFile],
+    attempt: &str,
+) -> Vec<EngineMount> {
+    let mut of_volumes = ownership.to_labels();
+    of_volumes.insert(names::ATTEMPT.to_owned(), attempt.to_owned());
     let configured = config.mounts.iter().map(|mount| {
         let base = EngineMount {
             target: Some(mount.target.clone()),
@@ -128,7 +145,7 @@ fn mounts(config: &WorkerConfig, ownership: &Ownership, files: &[SecretFile]) ->
                 source: Some(name.clone()),
                 // Used only if the volume does not exist yet: it is ours then, and goes when nobody uses it any more.
                 volume_options: Some(MountVolumeOptions {
-                    labels: Some(ownership.to_labels().into_iter().collect()),
+                    labels: Some(of_volumes.clone().into_iter().collect()),
                     ..MountVolumeOptions::default()
                 }),
                 ..base

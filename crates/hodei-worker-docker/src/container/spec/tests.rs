@@ -17,6 +17,7 @@ fn described(config: &WorkerConfig) -> Value {
         ownership: &ownership,
         files: &[],
         variables: Vec::new(),
+        attempt: "1",
     };
     serde_json::to_value(body(config, parts).unwrap()).unwrap()
 }
@@ -108,6 +109,7 @@ fn d2_an_image_is_required() {
         ownership: &ownership,
         files: &[],
         variables: Vec::new(),
+        attempt: "1",
     };
     let error = body(&config, parts).unwrap_err();
     assert_eq!(error.context_value("field"), Some("image"));
