@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Bench, limit, on_engine, var};
+use common::{Bench, limit, on_engine, on_engine_with, proxy::Proxy, socket, var};
 use hodei_worker_core::{
     ErrorKind, WorkerPhase, WorkerProvider as _, WorkerRef,
     model::{Mount, Port, SecretReference, SecretTarget},
@@ -13,7 +13,7 @@ use hodei_worker_core::{
     },
     status::{ExitStatus, FailureClass},
 };
-use hodei_worker_docker::{DockerOptions, NativeRestart, PullPolicy};
+use hodei_worker_docker::{DockerOptions, DockerSettings, NativeRestart, PullPolicy};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -442,6 +442,32 @@ async fn d6_a_missing_image_is_pulled_with_progress() {
         for created in futures::future::join_all(creations).await {
             created.unwrap();
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d6_an_image_that_is_always_pulled_is_pulled_for_many_at_once() {
+    let proxy = Proxy::unix(socket());
+    on_engine_with("always", DockerSettings::at(&proxy.endpoint), |bench| async move {
+        let image = format!("{}/hodei-test/busybox:1", var("HODEI_TEST_REGISTRY"));
+        let always = DockerOptions::default().pull(PullPolicy::Always);
+        let config =
+            |id: &str| bench.script(id, "true").image(image.as_str()).options(&always).build().unwrap();
+        proxy.take();
+        let many = (0..10).map(|n| {
+            let (config, provider) = (config(&format!("a-{n}")), bench.provider.clone());
+            async move { provider.create_worker(&config, &CreateOptions::default()).await.unwrap() }
+        });
+        let created = futures::future::join_all(many).await;
+        let pulls = proxy.take().iter().filter(|asked| asked.contains("/images/create")).count();
+        assert!((1..=2).contains(&pulls), "{pulls} pulls");
+        // What is there is what was asked for, whether its registry answers or not.
+        proxy.plan("/images/create", 500, r#"{"message":"the registry is down"}"#);
+        let again = bench.provider.create_worker(&config("a-0"), &CreateOptions::default()).await.unwrap();
+        assert_eq!(again.native_id, created[0].native_id);
+        let error = bench.provider.create_worker(&config("b"), &CreateOptions::default()).await.unwrap_err();
+        assert!(error.is_retryable(), "{error}");
     })
     .await;
 }

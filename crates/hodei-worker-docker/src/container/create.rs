@@ -6,12 +6,15 @@ use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerConfig, WorkerHandle, WorkerRef,
     credential::resolve,
     model::{ContainerImage, MountSource, Ownership, SecretReference, SecretTarget},
-    provider::CreateOptions,
+    provider::{CreateOptions, CreateProgress},
 };
 use http::Method;
 use secrecy::{SecretString, zeroize::Zeroize};
 
-use super::spec::{self, Parts};
+use super::{
+    Found,
+    spec::{self, Parts},
+};
 use crate::{
     DockerOptions, PullPolicy,
     backoff::Backoff,
@@ -70,7 +73,13 @@ impl Shared {
             config.image.as_ref().ok_or_else(|| Error::config("image", "a container needs an image"))?;
 
         if typed.pull == PullPolicy::Always {
-            self.pull(image, options).await?;
+            // What is there is what is asked for, whether its registry answers or not.
+            if let Some(found) = self.find(worker).await?
+                && let Some(id) = self.adopt(&ownership, found).await?
+            {
+                return Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), &*id));
+            }
+            self.pull_always(image, options).await?;
         }
         if !files.is_empty() {
             // The engine binds only what exists; the contents come with each start.
@@ -150,13 +159,11 @@ impl Shared {
                         .with_help("pull it, or allow that by the option `pull`"));
                 }
                 Some(404) if !pulled => {
-                    let turn = self.pulls.turn(image).await;
-                    if let Some(failure) = turn.failure() {
-                        return Err(failure);
-                    }
+                    let turn = self.pull_turn(image, options).await?;
                     // Whoever had the turn before has pulled it, most probably.
                     if turn.waited() && !waited {
                         waited = true;
+                        options.report(CreateProgress::Pulled { image: image.to_string() });
                     } else {
                         let done = self.pull(image, options).await;
                         turn.done(&done);
@@ -226,7 +233,6 @@ impl Shared {
     ) -> Result<Option<Arc<str>>> {
         let Some(inspected) = self.inspect(name).await? else { return Ok(None) };
         let id = inspected.id.clone().unwrap_or_default();
-        let removing = inspected.state.as_ref().and_then(|state| state.status);
         let Some(found) = self.ours(worker, inspected) else {
             return Err(Error::new(
                 ErrorKind::Conflict,
@@ -235,12 +241,17 @@ impl Shared {
             .with_context("container", id)
             .with_context("name", name));
         };
-        if removing == Some(ContainerStateStatusEnum::REMOVING) {
+        self.adopt(ownership, found).await
+    }
+
+    /// The worker's container, if it is as it was asked for. `None` means that it was just being removed.
+    async fn adopt(&self, ownership: &Ownership, found: Found) -> Result<Option<Arc<str>>> {
+        if found.state().status == Some(ContainerStateStatusEnum::REMOVING) {
             self.wait_until_removed(&found.id).await?;
             return Ok(None);
         }
         if found.ownership.fingerprint != ownership.fingerprint {
-            return Err(another_configuration(&id));
+            return Err(another_configuration(&found.id));
         }
         Ok(Some(found.id))
     }
