@@ -19,6 +19,7 @@ use hodei_worker_core::{
 use http::Method;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use serde::{Deserialize, de::DeserializeOwned};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{backoff::Backoff, client::query, names, provider::Shared};
@@ -79,9 +80,10 @@ impl Shared {
         let body = answer.map_err(|error| self.engine.error(error))?.into_body();
         let mut history = Events { body, buffer: BytesMut::new(), opened: Timestamp::UNIX_EPOCH };
         let (mut oldest, mut count) = (None, 0);
-        // Its end is an error, as of every stream.
-        while let Ok(event) = history.next().await {
-            oldest = oldest.or(time_of(&event));
+        while let Some(line) = history.line().await? {
+            // Of events of all kinds, those that no client knows yet among them.
+            let event: Dated = read(&line)?;
+            oldest = oldest.or(event.time());
             count += 1;
         }
         // The newest ones are younger than this answer. A memory that is half empty has lost nothing yet.
@@ -105,21 +107,23 @@ pub(crate) struct Events {
 impl Events {
     /// The next event. Its end is an error: an engine ends it only when it stops. May be dropped at any time.
     pub(crate) async fn next(&mut self) -> Result<EventMessage> {
+        match self.line().await? {
+            Some(line) => read(&line),
+            None => Err(broken()),
+        }
+    }
+
+    /// The next event as text; `None` at the end.
+    async fn line(&mut self) -> Result<Option<BytesMut>> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line = self.buffer.split_to(end);
                 self.buffer.advance(1);
-                return serde_json::from_slice(&line).map_err(|error| {
-                    Error::new(ErrorKind::Unexpected, "an event makes no sense").with_source(error)
-                });
+                return Ok(Some(line));
             }
             if self.buffer.len() > LONGEST {
                 return Err(Error::new(ErrorKind::Unexpected, "an event has no end"));
             }
-            let broken = || {
-                Error::new(ErrorKind::Unavailable, "the engine's event stream broke")
-                    .with_retry(Retry::Safe { after: None })
-            };
             match self.body.frame().await {
                 Some(Ok(frame)) => {
                     if let Ok(bytes) = frame.into_data() {
@@ -127,9 +131,32 @@ impl Events {
                     }
                 }
                 Some(Err(error)) => return Err(broken().with_source(error)),
-                None => return Err(broken()),
+                None => return Ok(None),
             }
         }
+    }
+}
+
+fn broken() -> Error {
+    Error::new(ErrorKind::Unavailable, "the engine's event stream broke")
+        .with_retry(Retry::Safe { after: None })
+}
+
+fn read<T: DeserializeOwned>(line: &[u8]) -> Result<T> {
+    serde_json::from_slice(line)
+        .map_err(|error| Error::new(ErrorKind::Unexpected, "an event makes no sense").with_source(error))
+}
+
+/// An event, as far as its time goes.
+#[derive(Deserialize)]
+struct Dated {
+    #[serde(rename = "timeNano")]
+    nanos: Option<i64>,
+}
+
+impl Dated {
+    fn time(&self) -> Option<Timestamp> {
+        Timestamp::from_nanosecond(self.nanos?.into()).ok()
     }
 }
 

@@ -21,17 +21,21 @@ use crate::{endpoint, names};
 #[derive(Debug, Clone)]
 pub(crate) struct Viewpoint {
     pub(crate) installation: InstallationId,
-    /// Where ports are reachable that are published on all of the engine's addresses.
-    pub(crate) engine_address: IpAddr,
+    /// The engine's machine, by name or address, if it is not this one.
+    pub(crate) remote: Option<String>,
 }
 
 impl Viewpoint {
     pub(crate) fn new(installation: InstallationId, endpoint: &endpoint::Endpoint) -> Self {
-        let engine_address = match &endpoint.address {
-            endpoint::Address::Tcp { host, .. } => host.parse().ok(),
-            endpoint::Address::Unix(_) => None,
+        let is_ours = |host: &str| {
+            host.eq_ignore_ascii_case("localhost")
+                || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
         };
-        Self { installation, engine_address: engine_address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)) }
+        let remote = match &endpoint.address {
+            endpoint::Address::Tcp { host, .. } if !is_ours(host) => Some(host.clone()),
+            _ => None,
+        };
+        Self { installation, remote }
     }
 
     /// The status of an inspected container, if it is one of ours.
@@ -109,7 +113,9 @@ impl Viewpoint {
                 let host_port = binding.host_port.as_deref().and_then(|port| port.parse().ok());
                 let host = binding.host_ip.as_deref().and_then(|host| host.parse().ok());
                 let (Some(host_port), Some(host)) = (host_port, host) else { continue };
-                all.push(Address::new(port, protocol, self.reachable(host), host_port));
+                if let Some(host) = self.reachable(host) {
+                    all.push(Address::new(port, protocol, host, host_port));
+                }
             }
         }
         all.sort_by_key(|address| (address.port, address.protocol, address.host.clone(), address.host_port));
@@ -117,14 +123,14 @@ impl Viewpoint {
         all
     }
 
-    /// Nobody can connect to "all addresses".
-    fn reachable(&self, host: IpAddr) -> IpAddr {
-        if !host.is_unspecified() {
-            return host;
-        }
-        match (host, self.engine_address) {
-            (IpAddr::V6(_), IpAddr::V4(address)) if address.is_loopback() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-            (_, address) => address,
+    /// Nobody can connect to "all addresses", nor from here to the loopback address of another machine.
+    fn reachable(&self, host: IpAddr) -> Option<String> {
+        match (&self.remote, host) {
+            (Some(_), _) if host.is_loopback() => None,
+            (Some(machine), _) if host.is_unspecified() => Some(machine.clone()),
+            (None, IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => Some(Ipv4Addr::LOCALHOST.to_string()),
+            (None, IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => Some(Ipv6Addr::LOCALHOST.to_string()),
+            _ => Some(host.to_string()),
         }
     }
 }

@@ -398,6 +398,21 @@ async fn p7_the_noise_of_others_makes_no_watch_begin_again() {
 }
 
 #[tokio::test]
+async fn l10_a_memory_of_the_engine_that_cannot_be_read_is_not_taken_for_whole() {
+    let proxy = Proxy::tcp(socket()).await;
+    let mut settings = DockerSettings::at(&proxy.endpoint);
+    settings.silence_limit = Duration::from_millis(300).into();
+    on_engine_with("unread", settings, |bench| async move {
+        let mut changes = bench.provider.watch_workers(&WatchOptions::default()).await.unwrap();
+        until_synced(&mut changes).await;
+        proxy.plan("/events?since=1&", 200, "no event\n");
+        next(&mut changes, |change| (change == hodei_worker_core::WorkerObservation::Resync).then_some(()))
+            .await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn l10_what_an_engine_has_forgotten_during_a_silence_is_listed() {
     let proxy = Proxy::tcp(socket()).await;
     let mut settings = DockerSettings::at(&proxy.endpoint);

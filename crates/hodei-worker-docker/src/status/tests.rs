@@ -113,7 +113,13 @@ fn d4_published_ports_are_where_one_can_connect() {
         each.map(|a| format!("{}/{} {} {}", a.port, a.protocol, a.host, a.host_port)).collect()
     };
     assert_eq!(shown("unix:///x"), ["53/udp ::1 5353", "80/tcp 127.0.0.1 8080", "80/tcp 127.0.0.1 49153"]);
-    assert_eq!(shown("tcp://10.0.0.9:2375")[1], "80/tcp 10.0.0.9 8080");
+    // What is reached over our own loopback address is taken for an engine of this machine.
+    assert_eq!(shown("tcp://localhost:2375"), shown("unix:///x"));
+    assert_eq!(shown("tcp://10.0.0.9:2375"), ["53/udp 10.0.0.9 5353", "80/tcp 10.0.0.9 8080"]);
+    assert_eq!(
+        shown("tcp://docker.example.com:2376"),
+        ["53/udp docker.example.com 5353", "80/tcp docker.example.com 8080"]
+    );
 }
 
 #[test]
