@@ -21,8 +21,9 @@
 //!   labels were checked; what does not carry this installation's labels is never touched.
 //! - A command that runs by [`exec_in_worker`](hodei_worker_core::WorkerProvider::exec_in_worker) goes on when its
 //!   session is dropped: the engine has no request to end it.
-//! - Secrets are files in memory on an engine of this machine. An engine in the network sees none of our files, so that
-//!   the capability is missing there.
+//! - Secrets are files in memory on an engine of this machine: one behind a Unix socket that says that it has our name
+//!   and kernel, or of which [`secrets_dir`](DockerSettings::secrets_dir) says that it sees our files. Any other
+//!   does not, so that the capability is missing there.
 //! - An engine sends no event of a start that fails before there is a process. The watch of the host that made it
 //!   tells it all the same; other hosts see it when they look.
 //! - Nothing is retried, save a request that an idle connection turned out not to have sent.

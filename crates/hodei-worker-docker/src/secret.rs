@@ -30,6 +30,10 @@ pub(crate) struct SecretStore {
     engine: RwLock<String>,
     /// Whether users inside containers are others outside.
     remapped: AtomicBool,
+    /// Why the engine does not see this machine's files, by what it says of itself.
+    elsewhere: RwLock<Option<String>>,
+    /// Whether a person has said where the files go.
+    chosen: bool,
 }
 
 /// A folder below which folders of ours can be made.
@@ -57,26 +61,47 @@ impl SecretStore {
         } else if let Some(folder) = &settings.secrets_dir {
             let root = Root { base: folder.clone(), own: None };
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-            made.map(|()| root).map_err(|error| {
-                format!("`secrets_dir` is `{}`, which cannot be made: {error}", folder.display())
-            })
+            let shown = folder.display();
+            let real = fs::canonicalize(folder).unwrap_or_else(|_| folder.clone());
+            match made {
+                Err(error) => Err(format!("`secrets_dir` is `{shown}`, which cannot be made: {error}")),
+                Ok(()) if is_in_memory(&mounts(), &real.to_string_lossy()) => Ok(root),
+                Ok(()) => Err(format!("`secrets_dir` is `{shown}`, which is not held in memory")),
+            }
         } else {
             let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
             let all = [Some("/run".into()), runtime, Some("/dev/shm".into())];
-            let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-            first_usable(all.into_iter().flatten(), &mounts)
+            first_usable(all.into_iter().flatten(), &mounts())
         };
         Self {
             root,
             installation: installation.clone(),
             engine: RwLock::default(),
             remapped: AtomicBool::new(false),
+            elsewhere: RwLock::default(),
+            chosen: settings.secrets_dir.is_some(),
         }
     }
 
     /// Why there are no secret files here, if there are none.
     pub(crate) fn available(&self) -> Result<(), String> {
-        self.root.as_ref().map(|_| ()).map_err(Clone::clone)
+        self.root().map(|_| ())
+    }
+
+    fn root(&self) -> Result<Root, String> {
+        let elsewhere = self.elsewhere.read().unwrap_or_else(PoisonError::into_inner).clone();
+        match elsewhere.filter(|_| !self.chosen) {
+            Some(why) => Err(why),
+            None => self.root.clone(),
+        }
+    }
+
+    /// Takes note of the machine that the engine runs on, by its own words: a socket may lead elsewhere, from inside a
+    /// container for instance, into a virtual machine, or over a tunnel.
+    pub(crate) fn set_machine(&self, name: Option<&str>, kernel: Option<&str>) {
+        let ours = |what: &str| fs::read_to_string(format!("/proc/sys/kernel/{what}")).unwrap_or_default();
+        let why = elsewhere([(name, &ours("hostname")), (kernel, &ours("osrelease"))]);
+        *self.elsewhere.write().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     /// Takes note of the engine that the files are for, by its own id.
@@ -101,7 +126,7 @@ impl SecretStore {
     }
 
     fn of(&self, worker: &WorkerRef) -> Result<Folder> {
-        let root = self.root.clone().map_err(|why| {
+        let root = self.root().map_err(|why| {
             Error::new(ErrorKind::Unsupported, format!("there are no secret files here: {why}"))
         })?;
         let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
@@ -311,6 +336,24 @@ async fn run(path: &Path, work: impl FnOnce() -> io::Result<()> + Send + 'static
     })
 }
 
+/// Why a machine is not ours, by its name and kernel, theirs and ours; what it does not say is no reason.
+fn elsewhere(each: [(Option<&str>, &str); 2]) -> Option<String> {
+    let differs = |(theirs, ours): &(Option<&str>, &str)| {
+        theirs.is_some_and(|theirs| !theirs.is_empty() && theirs != ours.trim())
+    };
+    let (theirs, ours) = each.into_iter().find(differs)?;
+    Some(format!(
+        "the engine runs on `{}` and we on `{}`, so that it does not see our files; if it does, name a folder that \
+         both see by `secrets_dir`",
+        theirs.unwrap_or_default(),
+        ours.trim()
+    ))
+}
+
+fn mounts() -> String {
+    fs::read_to_string("/proc/self/mounts").unwrap_or_default()
+}
+
 /// Whether what lies below the folder is in memory, by the list of mounts.
 fn is_in_memory(mounts: &str, folder: &str) -> bool {
     let mut best: Option<(&str, &str)> = None;
@@ -382,8 +425,26 @@ mod tests {
     }
 
     #[test]
+    fn d7_an_engine_of_another_machine_gets_no_files() {
+        let ours = [(Some("here"), "here\n"), (Some("6.1"), "6.1\n")];
+        assert_eq!(elsewhere(ours), None);
+        assert_eq!(elsewhere([(None, "here"), (Some(""), "6.1")]), None);
+        assert!(elsewhere([(Some("desktop"), "here\n"), ours[1]]).unwrap().contains("`desktop`"));
+        assert!(elsewhere([ours[0], (Some("6.1-linuxkit"), "6.1\n")]).unwrap().contains("secrets_dir"));
+        let settings = DockerSettings::default();
+        let address = crate::endpoint::Address::parse("unix:///x").unwrap();
+        let endpoint = Endpoint { address, tls: None, source: String::new() };
+        let store = SecretStore::new(&settings, &endpoint, &"ci".parse().unwrap());
+        store.set_machine(Some("another"), None);
+        assert!(store.available().unwrap_err().contains("`another`"));
+        let disk = DockerSettings { secrets_dir: Some("/".into()), ..settings };
+        let store = SecretStore::new(&disk, &endpoint, &"ci".parse().unwrap());
+        assert!(store.available().unwrap_err().contains("not held in memory"));
+    }
+
+    #[test]
     fn d7_engines_do_not_share_files() {
-        let home = tempfile::tempdir().unwrap();
+        let home = tempfile::tempdir_in("/dev/shm").unwrap();
         let settings =
             DockerSettings { secrets_dir: Some(home.path().to_owned()), ..DockerSettings::default() };
         let address = crate::endpoint::Address::parse("unix:///x").unwrap();
