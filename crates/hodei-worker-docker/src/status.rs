@@ -148,7 +148,8 @@ pub(crate) fn is_alive(state: &ContainerState) -> bool {
 
 /// Whether the last attempt to start it failed: the engine keeps its message until a start succeeds.
 pub(crate) fn start_failed(state: &ContainerState) -> bool {
-    let over = matches!(state.status, Some(State::CREATED | State::EXITED | State::DEAD));
+    // What is dead has not failed to start: the message is about its removal.
+    let over = matches!(state.status, Some(State::CREATED | State::EXITED));
     over && state.error.as_ref().is_some_and(|error| !error.is_empty())
 }
 

@@ -92,6 +92,18 @@ fn d2_a_command_that_does_not_exist_is_no_exit() {
 }
 
 #[test]
+fn d2_a_removal_that_fails_does_not_change_how_it_ended() {
+    for (code, succeeded) in [(0, true), (127, false)] {
+        let status = status(json!({
+            "Status": "dead", "ExitCode": code, "Error": "unable to remove filesystem: device or resource busy",
+            "StartedAt": STARTED, "FinishedAt": STARTED,
+        }));
+        assert_eq!((status.phase, status.exit.is_some()), (WorkerPhase::Exited, true));
+        assert_eq!(status.succeeded(), succeeded);
+    }
+}
+
+#[test]
 fn d2_a_program_that_exits_with_127_did_exit() {
     let status = ended(127, false);
     assert_eq!(status.exit, Some(ExitStatus::Code(127)));
