@@ -1,4 +1,4 @@
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use bollard::models::{ContainerCreateResponse, ContainerStateStatusEnum};
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use http::Method;
 use secrecy::{SecretString, zeroize::Zeroize};
 
 use super::{
-    Found,
+    Found, check,
     spec::{self, Parts},
 };
 use crate::{
@@ -50,10 +50,11 @@ impl Shared {
     ) -> Result<WorkerHandle> {
         let attempt = format!("{:016x}", fastrand::u64(..));
         let typed = config.options::<DockerOptions>()?.unwrap_or_default();
+        check::configuration(config, &typed)?;
         let mut ownership = Ownership::new(self.installation().clone(), worker.clone());
         ownership.intent.clone_from(&options.intent);
         ownership.fingerprint = Some(config.fingerprint());
-        let variables = self.check_secrets(config, &typed).await?;
+        let variables = self.check_secrets(config).await?;
         let files = self.secrets.files(worker, &config.secrets)?;
         let parts = Parts {
             settings: &self.settings,
@@ -258,46 +259,23 @@ impl Shared {
 
     /// The engine has read the configuration and does not like it. Nothing was made.
     fn refused(&self, config: &WorkerConfig, error: EngineError) -> Error {
-        for (n, mount) in config.mounts.iter().enumerate() {
-            if let MountSource::Bind { path } = &mount.source
-                && self.engine.endpoint.is_local()
-                && !Path::new(path).exists()
-            {
-                return Error::config(
-                    format!("mounts[{n}].source.bind.path"),
-                    format!("`{path}` does not exist on the engine's machine"),
-                );
-            }
+        if self.engine.endpoint.is_local()
+            && let Err(missing) = check::bind_sources(config)
+        {
+            return missing;
         }
         Error::new(ErrorKind::Config, format!("the engine refuses the configuration: {}", words(&error)))
             .with_context("status", 400)
     }
 
     /// Fails before anything exists if a secret cannot be had; returns those that go into the environment.
-    async fn check_secrets(
-        &self,
-        config: &WorkerConfig,
-        typed: &DockerOptions,
-    ) -> Result<Vec<(String, SecretString)>> {
+    async fn check_secrets(&self, config: &WorkerConfig) -> Result<Vec<(String, SecretString)>> {
         let mut variables = Vec::new();
         for (n, secret) in config.secrets.iter().enumerate() {
             let field = format!("secrets[{n}].target");
             match &secret.target {
-                SecretTarget::Variable { name } if typed.allow_secret_variables => {
-                    let value = self.resolve_text(secret, &field).await?;
-                    variables.push((name.clone(), value));
-                }
                 SecretTarget::Variable { name } => {
-                    let message = format!(
-                        "the secret variable `{name}` could be read by whoever may inspect containers"
-                    );
-                    return Err(Error::config(field, message).with_help(
-                        "make it a file, or set the option `allow_secret_variables` if the program reads nothing else",
-                    ));
-                }
-                SecretTarget::File { path } if !path.starts_with('/') => {
-                    let message = format!("`{path}` is not an absolute path inside the container");
-                    return Err(Error::config(field, message));
+                    variables.push((name.clone(), self.resolve_text(secret, &field).await?));
                 }
                 _ => drop(resolve(&*self.context.credentials, secret).await?),
             }

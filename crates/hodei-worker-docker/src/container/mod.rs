@@ -1,5 +1,6 @@
 //! Containers: how one is described, found, created, started, stopped and deleted.
 
+mod check;
 mod create;
 mod delete;
 mod find;

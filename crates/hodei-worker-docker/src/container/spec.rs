@@ -8,7 +8,6 @@ use bollard::models::{
 use hodei_worker_core::{
     Error, Result, WorkerConfig,
     model::{HealthCheckConfig, Labels, MountSource, Ownership, Probe, SecretTarget, labels},
-    settings::Problems,
 };
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -53,7 +52,7 @@ pub(super) fn body(config: &WorkerConfig, parts: Parts<'_>) -> Result<ContainerC
         user: options.user.clone(),
         labels: Some(all_labels(config, ownership)?.into_iter().collect()),
         stop_signal: options.stop_signal.clone(),
-        healthcheck: native_check(config)?.map(health),
+        healthcheck: native_check(config).map(health),
         exposed_ports: Some(exposed_ports),
         host_config: Some(HostConfig {
             port_bindings: Some(port_bindings),
@@ -112,7 +111,9 @@ fn limits(config: &WorkerConfig) -> HostConfig {
     HostConfig {
         nano_cpus: resources.cpu_limit.map(|cpu| number(cpu.nanos())),
         // 1024 shares stand for one core; the kernel knows no less than 2.
-        cpu_shares: resources.cpu_request.map(|cpu| number((cpu.millis() * 1024 / 1000).max(2))),
+        cpu_shares: resources
+            .cpu_request
+            .map(|cpu| number((cpu.millis().saturating_mul(1024) / 1000).max(2))),
         memory,
         // As much swap in all as memory: none. Otherwise a limit on memory only makes a worker slow.
         memory_swap: memory,
@@ -208,26 +209,9 @@ fn restart(policy: NativeRestart) -> RestartPolicy {
     RestartPolicy { name: Some(name), maximum_retry_count: retries.map(i64::from) }
 }
 
-/// The check that the engine runs: one, a command, or the image's own (`None`). What it cannot run is refused, since
-/// nobody else would.
-fn native_check(config: &WorkerConfig) -> Result<Option<&HealthCheckConfig>> {
-    let mut problems = Problems::new();
-    for (n, check) in config.health_checks.iter().enumerate() {
-        let path = format!("health_checks[{n}]");
-        problems.require(n == 0, path.clone(), "an engine runs one check of a container, no more");
-        problems.require(
-            matches!(check.probe, Probe::Command(_) | Probe::Native),
-            format!("{path}.probe"),
-            "an engine runs commands only; make it one, or probe a published port from outside",
-        );
-        problems.require(
-            check.success_threshold == 1,
-            format!("{path}.success_threshold"),
-            "an engine takes one success for healthy",
-        );
-    }
-    problems.into_result()?;
-    Ok(config.health_checks.first().filter(|check| matches!(check.probe, Probe::Command(_))))
+/// The check that the engine runs: a command, or the image's own (`None`).
+fn native_check(config: &WorkerConfig) -> Option<&HealthCheckConfig> {
+    config.health_checks.first().filter(|check| matches!(check.probe, Probe::Command(_)))
 }
 
 fn health(check: &HealthCheckConfig) -> HealthConfig {
