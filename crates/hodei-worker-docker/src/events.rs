@@ -282,7 +282,11 @@ impl<'a> Pump<'a> {
                 for untold in listing.workers.iter().filter(|status| is_untold(status)) {
                     self.look_later(untold.native_id.clone());
                 }
+                let existing: Vec<_> = listing.workers.iter().map(|status| status.worker.clone()).collect();
                 self.feed.resync(listing.workers);
+                if let Err(error) = self.shared.secrets.sweep(existing).await {
+                    tracing::warn!(%error, "secrets of workers that do not exist may be left");
+                }
             }
             Err(error) => return error,
         }

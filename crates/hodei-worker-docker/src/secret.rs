@@ -1,6 +1,7 @@
 //! Secrets as files in memory, on the engine's machine when that is ours.
 
 use std::{
+    collections::HashSet,
     fs, io,
     io::Write as _,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
@@ -9,6 +10,7 @@ use std::{
         PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, SystemTime},
 };
 
 use hodei_worker_core::{
@@ -20,6 +22,9 @@ use hodei_worker_core::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{DockerSettings, endpoint::Endpoint};
+
+/// Files without a container for that long are nobody's.
+const CUT_OFF: Duration = Duration::from_secs(600);
 
 /// Where this installation's secrets lie while its workers exist.
 #[derive(Debug)]
@@ -136,19 +141,21 @@ impl SecretStore {
         Ok(Folder { base: root.base, levels: root.own.into_iter().chain(ours).collect() })
     }
 
-    /// Makes empty files for the engine to bind.
-    pub(crate) async fn prepare(&self, worker: &WorkerRef, files: &[SecretFile]) -> Result<()> {
+    /// Makes empty files for the engine to bind. Returns whether there were none of the worker before.
+    pub(crate) async fn prepare(&self, worker: &WorkerRef, files: &[SecretFile]) -> Result<bool> {
         let folder = self.of(worker)?;
         let paths: Vec<PathBuf> = files.iter().map(|file| file.host.clone()).collect();
         let shown = folder.path();
         run(&shown, move || {
-            folder.make()?;
+            let made = folder.make()?;
             for path in paths {
                 if !path.exists() {
                     fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o400).open(path)?;
                 }
             }
-            Ok(())
+            // Whoever sweeps takes it for wanted.
+            fs::File::open(folder.path())?.set_modified(SystemTime::now())?;
+            Ok(made)
         })
         .await
     }
@@ -171,6 +178,45 @@ impl SecretStore {
         run(&shown, move || {
             folder.make()?;
             resolved.iter().try_for_each(|(path, material)| write(path, material, access))
+        })
+        .await
+    }
+
+    /// Whether any worker has files here.
+    pub(crate) fn is_used(&self) -> bool {
+        let entries = self.installation_folder().and_then(|folder| fs::read_dir(folder.path()).ok());
+        entries.is_some_and(|mut entries| entries.next().is_some())
+    }
+
+    fn installation_folder(&self) -> Option<Folder> {
+        let root = self.root().ok()?;
+        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
+        let ours = format!("{}.{engine}", self.installation);
+        Some(Folder { base: root.base, levels: root.own.into_iter().chain([ours]).collect() })
+    }
+
+    /// Removes the files of workers that do not exist: of creations that were cut off, and of containers that somebody
+    /// removed past this library. Young ones stay, since their container may just be made.
+    pub(crate) async fn sweep(&self, existing: impl IntoIterator<Item = WorkerRef>) -> Result<()> {
+        let Some(folder) = self.installation_folder().filter(|_| self.is_used()) else { return Ok(()) };
+        let existing: HashSet<String> =
+            existing.into_iter().map(|worker| format!("{}.{}", worker.id, worker.generation)).collect();
+        let shown = folder.path();
+        run(&shown, move || {
+            folder.check()?;
+            for entry in fs::read_dir(folder.path())? {
+                let entry = entry?;
+                let wanted = entry.file_name().to_str().is_none_or(|name| existing.contains(name));
+                let age = entry.metadata().and_then(|meta| meta.modified()).map(|time| time.elapsed());
+                if wanted || !matches!(age, Ok(Ok(age)) if age > CUT_OFF) {
+                    continue;
+                }
+                match fs::remove_dir_all(entry.path()) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => tracing::info!(path = %entry.path().display(), "secrets of nobody were removed"),
+                }
+            }
+            Ok(())
         })
         .await
     }
@@ -259,17 +305,17 @@ impl Folder {
         })
     }
 
-    /// Makes it, with those above it.
-    fn make(&self) -> io::Result<()> {
+    /// Makes it, with those above it. Returns whether it did not exist.
+    fn make(&self) -> io::Result<bool> {
         const ATTEMPTS: usize = 8;
-        let mut result = Ok(());
+        let mut result = Ok(false);
         for _ in 0..ATTEMPTS {
-            result = self.each().try_for_each(|path| {
-                match fs::DirBuilder::new().mode(0o700).create(&path) {
+            result = self.each().try_fold(false, |_, path| {
+                let made = match fs::DirBuilder::new().mode(0o700).create(&path) {
                     Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                    _ => {}
-                }
-                is_private(&path)
+                    made => made.is_ok(),
+                };
+                is_private(&path).map(|()| made)
             });
             // Another worker's removal may take the parent away in between.
             if !matches!(&result, Err(error) if error.kind() == io::ErrorKind::NotFound) {
@@ -319,14 +365,17 @@ fn first_usable(all: impl IntoIterator<Item = PathBuf>, mounts: &str) -> Result<
             continue;
         }
         match (Folder { base: base.clone(), levels: vec![own.clone()] }).make() {
-            Ok(()) => return Ok(Root { base, own: Some(own) }),
+            Ok(_) => return Ok(Root { base, own: Some(own) }),
             Err(error) => reasons.push(format!("below `{}` no folder can be made: {error}", base.display())),
         }
     }
     Err(format!("{}; name a folder by `secrets_dir`", reasons.join(", ")))
 }
 
-async fn run(path: &Path, work: impl FnOnce() -> io::Result<()> + Send + 'static) -> Result<()> {
+async fn run<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)));
     done.map_err(|error| {
         Error::new(ErrorKind::Config, "the folder for secrets cannot be used")
@@ -371,112 +420,4 @@ fn is_in_memory(mounts: &str, folder: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn d7_memory_is_told_from_disk() {
-        let mounts = "/dev/vda / ext4 rw 0 0\ntmpfs /dev/shm tmpfs rw 0 0\ntmpfs /run/user tmpfs rw 0 0\n";
-        assert!(is_in_memory(mounts, "/dev/shm"));
-        assert!(!is_in_memory(mounts, "/run"));
-        assert!(!is_in_memory(mounts, "/run/userland"));
-    }
-
-    #[test]
-    fn d7_a_folder_that_others_have_a_hand_in_is_refused() {
-        let home = tempfile::tempdir().unwrap();
-        let base = home.path().to_owned();
-        let folder =
-            |level: &str| Folder { base: base.clone(), levels: vec![level.to_owned(), "a.1".to_owned()] };
-        folder("good").make().unwrap();
-        folder("good").check().unwrap();
-        std::os::unix::fs::symlink(base.join("good"), base.join("link")).unwrap();
-        fs::create_dir(base.join("open")).unwrap();
-        fs::set_permissions(base.join("open"), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::write(base.join("file"), "").unwrap();
-        for (level, why) in
-            [("link", "is no folder"), ("open", "is open to other users"), ("file", "is no folder")]
-        {
-            for refused in [folder(level).make(), folder(level).check()] {
-                assert!(refused.unwrap_err().to_string().contains(why), "{level}");
-            }
-        }
-        if our_user().unwrap() == 0 {
-            fs::DirBuilder::new().mode(0o700).create(base.join("theirs")).unwrap();
-            std::os::unix::fs::chown(base.join("theirs"), Some(65534), None).unwrap();
-            assert!(folder("theirs").make().unwrap_err().to_string().contains("another user"));
-        }
-    }
-
-    #[test]
-    fn d7_the_folder_is_found_not_assumed() {
-        let home = tempfile::tempdir().unwrap();
-        let (used, free) = (home.path().join("used"), home.path().join("free"));
-        fs::create_dir_all(&used).unwrap();
-        fs::create_dir_all(&free).unwrap();
-        let mounts = format!("tmpfs {} tmpfs rw 0 0\n", home.path().display());
-        let root = first_usable([used.clone(), free.clone()], &mounts).unwrap();
-        assert_eq!(root.base, used);
-        fs::remove_dir(used.join(root.own.as_deref().unwrap())).unwrap();
-        fs::write(used.join(root.own.unwrap()), "").unwrap();
-        assert_eq!(first_usable([used.clone(), free], &mounts).unwrap().base.file_name().unwrap(), "free");
-        let why = first_usable([used, "/nowhere".into()], &mounts).unwrap_err();
-        assert!(why.contains("is no folder") && why.contains("`/nowhere` is not held in memory"), "{why}");
-    }
-
-    #[test]
-    fn d7_an_engine_of_another_machine_gets_no_files() {
-        let ours = [(Some("here"), "here\n"), (Some("6.1"), "6.1\n")];
-        assert_eq!(elsewhere(ours), None);
-        assert_eq!(elsewhere([(None, "here"), (Some(""), "6.1")]), None);
-        assert!(elsewhere([(Some("desktop"), "here\n"), ours[1]]).unwrap().contains("`desktop`"));
-        assert!(elsewhere([ours[0], (Some("6.1-linuxkit"), "6.1\n")]).unwrap().contains("secrets_dir"));
-        let settings = DockerSettings::default();
-        let address = crate::endpoint::Address::parse("unix:///x").unwrap();
-        let endpoint = Endpoint { address, tls: None, source: String::new() };
-        let store = SecretStore::new(&settings, &endpoint, &"ci".parse().unwrap());
-        store.set_machine(Some("another"), None);
-        assert!(store.available().unwrap_err().contains("`another`"));
-        let disk = DockerSettings { secrets_dir: Some("/".into()), ..settings };
-        let store = SecretStore::new(&disk, &endpoint, &"ci".parse().unwrap());
-        assert!(store.available().unwrap_err().contains("not held in memory"));
-    }
-
-    #[test]
-    fn d7_engines_do_not_share_files() {
-        let home = tempfile::tempdir_in("/dev/shm").unwrap();
-        let settings =
-            DockerSettings { secrets_dir: Some(home.path().to_owned()), ..DockerSettings::default() };
-        let address = crate::endpoint::Address::parse("unix:///x").unwrap();
-        let endpoint = Endpoint { address, tls: None, source: String::new() };
-        let store = SecretStore::new(&settings, &endpoint, &"ci".parse().unwrap());
-        let worker = WorkerRef::first("a".parse().unwrap());
-        store.set_engine("one");
-        let one = store.of(&worker).unwrap().path();
-        store.set_engine("two");
-        assert_ne!(one, store.of(&worker).unwrap().path());
-    }
-
-    #[test]
-    fn d7_the_containers_user_can_read_its_secrets() {
-        for (user, remapped, access) in [
-            (None, false, Access::Owner(None)),
-            (Some("root"), false, Access::Owner(None)),
-            (Some("1000:50"), false, Access::Owner(Some(1000))),
-            (Some("www"), false, Access::Container),
-            (Some("0"), true, Access::Container),
-        ] {
-            assert_eq!(Access::for_user(user, remapped), access, "{user:?}");
-        }
-    }
-
-    #[test]
-    fn d7_a_secret_is_a_file_of_mode_0400() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("0");
-        write(&path, &"hunter2".into(), Access::Owner(None)).unwrap();
-        write(&path, &"hunter3".into(), Access::Owner(None)).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"hunter3");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o400);
-    }
-}
+mod tests;

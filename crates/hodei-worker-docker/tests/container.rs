@@ -521,6 +521,21 @@ async fn d7_secrets_are_files_that_inspect_does_not_show() {
         assert!(std::path::Path::new(&source).exists());
         bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
         assert!(!std::path::Path::new(&source).exists(), "{source} is left");
+        // Somebody removes a container past us; after a while its files are nobody's.
+        let secret = SecretReference::file("db/password", "/run/secrets/db");
+        let config = bench.script("b", "sleep 1000").secret(secret).build().unwrap();
+        let worker = bench.create(&config).await;
+        bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+        let id = bench.status(&worker).await.native_id.clone();
+        let source = bench.raw().inspect(&id).await.mounts.unwrap_or_default()[0].source.clone().unwrap();
+        let folder = std::path::Path::new(&source).parent().unwrap();
+        let old = std::time::SystemTime::now() - Duration::from_secs(3600);
+        std::fs::File::open(folder).unwrap().set_modified(old).unwrap();
+        bench.stranger().await;
+        assert!(folder.exists());
+        bench.raw().remove(&id).await;
+        bench.stranger().await;
+        assert!(!folder.exists(), "{} is left", folder.display());
     })
     .await;
 }

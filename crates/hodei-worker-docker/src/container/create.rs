@@ -23,6 +23,7 @@ use crate::{
     memory::{Facts, Known, Made},
     names,
     provider::Shared,
+    secret::SecretFile,
 };
 
 /// Attempts while a container of the same name is just being made or removed, before we give up: some seconds.
@@ -82,15 +83,14 @@ impl Shared {
             }
             self.pull_always(image, options).await?;
         }
-        if !files.is_empty() {
-            // The engine binds only what exists; the contents come with each start.
-            self.secrets.prepare(worker, &files).await?;
-        }
+        // The engine binds only what exists; the contents come with each start.
+        let fresh = !files.is_empty() && self.secrets.prepare(worker, &files).await?;
         let created =
-            Box::pin(self.create_or_adopt(worker, config, &ownership, image, &typed, body, options)).await;
+            Box::pin(self.create_or_adopt(worker, config, &ownership, image, &typed, body, options, &files))
+                .await;
         match created {
             Ok(id) => Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), &*id)),
-            Err(error) => self.not_created(worker, config, &ownership, error, &attempt).await,
+            Err(error) => self.not_created(worker, config, &ownership, error, &attempt, fresh).await,
         }
     }
 
@@ -102,6 +102,7 @@ impl Shared {
         ownership: &Ownership,
         error: Error,
         attempt: &str,
+        fresh: bool,
     ) -> Result<WorkerHandle> {
         // A conflict says that there is one; after an error that may pass it is not known, and the next attempt will see.
         if error.kind() != ErrorKind::Conflict && !error.is_retryable() {
@@ -111,6 +112,8 @@ impl Shared {
                     return Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), &*found.id));
                 }
                 Ok(Some(found)) => return Err(another_configuration(&found.id).with_source(error)),
+                // Files that were there before may be another attempt's, which is under way.
+                Ok(None) if !fresh => {}
                 Ok(None) => {
                     self.secrets.remove(worker).await.unwrap_or_else(|left| tell_of(&left));
                 }
@@ -143,6 +146,7 @@ impl Shared {
         typed: &DockerOptions,
         body: Bytes,
         options: &CreateOptions,
+        files: &[SecretFile],
     ) -> Result<Arc<str>> {
         let made = Arc::new(spec::made(config, &self.settings, typed));
         let name = names::container(self.installation(), worker);
@@ -170,6 +174,10 @@ impl Shared {
                         turn.done(&done);
                         done?;
                         pulled = true;
+                    }
+                    if !files.is_empty() {
+                        // It may have taken long.
+                        self.secrets.prepare(worker, files).await?;
                     }
                 }
                 Some(409) => {
