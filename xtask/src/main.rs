@@ -19,6 +19,7 @@ mod spec;
 mod stop;
 mod sweep;
 mod table;
+mod target;
 mod test;
 mod tools;
 

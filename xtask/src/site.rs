@@ -36,7 +36,7 @@ impl Site {
         let cargo_target = match env::var_os("CARGO_TARGET_DIR") {
             Some(folder) => root.join(folder),
             // A clean clone of a CI run is spared compiling the dependencies again.
-            None if env::var("CI").is_ok_and(|ci| ci == "true") => cache.join("target"),
+            None if env::var("CI").is_ok_and(|ci| is_set(&ci)) => cache.join("target"),
             None => root.join("target"),
         };
         let base = base();
@@ -64,6 +64,11 @@ impl Site {
         self.work.join("bin")
     }
 
+    /// Whether other checkouts may compile into the same folder.
+    pub(crate) fn shares_target(&self) -> bool {
+        self.cargo_target != self.root.join("target")
+    }
+
     /// Empties a shared target folder that has grown too large: every clone adds its own crates to it.
     pub(crate) fn prune(&self) {
         if self.cargo_target.starts_with(&self.cache) && size(&self.cargo_target) > SHARED_LIMIT {
@@ -83,6 +88,11 @@ impl Site {
     pub(crate) fn prepare_work(&self) -> Result<()> {
         [self.logs(), self.results(), self.bin()].iter().try_for_each(|folder| make(folder))
     }
+}
+
+/// As runners of CI write it: `true`, `1`, or their own name.
+fn is_set(ci: &str) -> bool {
+    !matches!(ci, "" | "0" | "false")
 }
 
 /// In bytes.
@@ -135,6 +145,12 @@ fn hash(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_of_ci_is_one_however_its_runner_writes_it() {
+        assert!(is_set("true") && is_set("1") && is_set("woodpecker"));
+        assert!(!is_set("") && !is_set("false") && !is_set("0"));
+    }
 
     #[test]
     fn the_hash_of_a_path_is_eight_digits_and_its_own() {

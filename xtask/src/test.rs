@@ -9,7 +9,7 @@ use crate::output::{Binaries, Reader};
 use crate::parts::{self, Running};
 use crate::results::{self, Case};
 use crate::site::Site;
-use crate::{chaos, ci, packages, process, report, run, stop, sweep};
+use crate::{chaos, ci, packages, process, report, run, stop, sweep, target};
 
 /// Kill loops in a test run; `chaos --rounds` does more.
 const CHAOS_ROUNDS: u32 = 5;
@@ -19,7 +19,7 @@ pub(crate) fn run(site: &Site, options: &TestOptions) -> Result<()> {
     let chosen = packages::choose(&members, &options.only)?;
     let _lock = Lock::take(site, "test")?;
     sweep::leftovers(site)?;
-    site.prune();
+    target::claim(site)?;
     let _ = fs::remove_dir_all(site.results());
     site.prepare()?;
 
