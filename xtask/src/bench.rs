@@ -27,6 +27,6 @@ pub(crate) fn run(site: &Site, arguments: &[String]) -> Result<()> {
     command.envs(running.environment()).envs(test::environment(site));
     let status = run::stream(&mut command, |line| println!("{line}"))?;
     running.stop()?;
-    sweep::marked("which outlived its measurement");
+    sweep::marked(site, "which outlived its measurement");
     if status.success() { Ok(()) } else { Err(Failure(format!("the measurements failed ({status})"))) }
 }

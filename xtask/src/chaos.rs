@@ -32,7 +32,7 @@ pub(crate) fn run(site: &Site, rounds: u32, only: &[String]) -> Result<()> {
     }
     let problems = rounds_of(site, &running, &chosen, rounds)?;
     running.stop()?;
-    sweep::marked("which outlived its host");
+    sweep::marked(site, "which outlived its host");
     if problems.is_empty() { Ok(()) } else { Err(Failure(problems.join("\n"))) }
 }
 

@@ -42,7 +42,7 @@ fn judge(kept: bool, alive: usize, recorded: usize) -> Verdict {
 
 /// Removes what cut-off runs of any checkout left. The machine's lock must be held.
 pub(crate) fn leftovers(site: &Site) -> Result<()> {
-    marked("left by an earlier run");
+    marked(site, "left by an earlier run");
     let mut known = HashSet::new();
     for entry in fs::read_dir(&site.base).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -99,21 +99,22 @@ pub(crate) fn folder(state: &Path, hash: &str) -> Result<()> {
     }
 }
 
-/// Ends what was started below a test run and outlived it. Gives their number.
-pub(crate) fn marked(why: &str) -> usize {
+/// Ends what was started below a test run of ours and outlived it. Gives their number.
+pub(crate) fn marked(site: &Site, why: &str) -> usize {
     let own = process::lineage();
-    let found: Vec<_> = process::all()
-        .into_iter()
-        .filter(|process| process.marked && !own.contains(&process.identity.pid))
-        .collect();
-    for process in &found {
-        println!("ending {} ({}), {why}", process.name, process.identity.pid);
-        process.identity.signal(Signal::KILL);
-    }
-    found.len()
+    let mut told = HashSet::new();
+    kill_where(|process| {
+        let found = process.is_marked_by(&site.base) && !own.contains(&process.identity.pid);
+        if found && told.insert(process.identity.pid) {
+            println!("ending {} ({}), {why}", process.name, process.identity.pid);
+        }
+        found
+    });
+    told.len()
 }
 
-fn kill_where(condition: impl Fn(&Process) -> bool) {
+/// Ends them, and looks again: what was forked meanwhile is one of them.
+fn kill_where(mut condition: impl FnMut(&Process) -> bool) {
     let end = Instant::now() + Duration::from_secs(10);
     loop {
         let found: Vec<_> = process::all().into_iter().filter(|process| condition(process)).collect();
@@ -207,7 +208,7 @@ mod tests {
             name: name.into(),
             arguments: arguments.iter().map(ToString::to_string).collect(),
             cgroups: cgroups.iter().map(ToString::to_string).collect(),
-            marked: false,
+            mark: None,
         }
     }
 
@@ -233,6 +234,28 @@ mod tests {
         assert!(is_engine_child(&process("containerd-shim", &["-address", path], &[]), state));
         assert!(!is_engine_child(&process("tail", &["-f", path], &[]), state));
         assert!(!is_engine_child(&process("containerd", &["/run/hodei-test/0a0b0c0d9/x"], &[]), state));
+    }
+
+    #[test]
+    fn what_forks_while_it_is_ended_is_ended_too_and_another_base_is_left_alone() {
+        let folder = std::env::temp_dir().join(format!("hodei-xtask-base-{}", std::process::id()));
+        let site = Site { base: folder.clone(), ..Site::find().unwrap() };
+        let start = |base: &Path, script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script, script, "0"]).env(process::MARK, process::mark_of(base, "0a1b2c3d"));
+            command.stdin(std::process::Stdio::null()).spawn().unwrap()
+        };
+        // A chain in which each starts the next and leaves.
+        let next = r#"sleep 0.05; [ "$1" -lt 200 ] && sh -c "$0" "$0" $(($1 + 1)) & sleep 0.02"#;
+        let mut chain = start(&folder, next);
+        let mut other = start(&folder.join("another"), "sleep 100");
+        assert!(marked(&site, "in a test") > 0);
+        let left: Vec<_> = process::all().into_iter().filter(|one| one.is_marked_by(&folder)).collect();
+        assert!(left.is_empty(), "{left:?}");
+        assert!(other.try_wait().unwrap().is_none(), "another's process was ended");
+        other.kill().unwrap();
+        other.wait().unwrap();
+        chain.wait().unwrap();
     }
 
     #[test]

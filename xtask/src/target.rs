@@ -103,9 +103,9 @@ mod tests {
     #[test]
     fn a_checkout_with_older_files_runs_its_own_code_and_not_that_of_another() {
         let folder = Folder(std::env::temp_dir().join(format!("hodei-xtask-target-{}", std::process::id())));
-        let now = SystemTime::now();
-        let first = checkout(&folder.0.join("a"), "the first", now - Duration::from_secs(60));
-        let second = checkout(&folder.0.join("b"), "the second", now - Duration::from_secs(3600));
+        let written = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let first = checkout(&folder.0.join("a"), "the first", written);
+        let second = checkout(&folder.0.join("b"), "the second", written - Duration::from_secs(3600));
         assert_eq!(said_by(&first), "the first");
         assert_eq!(said_by(&second), "the second");
         assert_eq!(said_by(&first), "the first");

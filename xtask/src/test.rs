@@ -40,7 +40,7 @@ pub(crate) fn run(site: &Site, options: &TestOptions) -> Result<()> {
         problems.extend(chaos::in_a_test_run(site, &running, &chosen, CHAOS_ROUNDS)?);
     }
     let stopped = running.stop();
-    sweep::marked("which outlived its test");
+    sweep::marked(site, "which outlived its test");
     let mut cases = ran?;
     stop::check()?;
 
@@ -126,7 +126,7 @@ fn tests(
 /// What everything that is run below this task is told, besides where the parts are.
 pub(crate) fn environment(site: &Site) -> Vec<(&'static str, String)> {
     vec![
-        (process::MARK, site.hash.clone()),
+        (process::MARK, process::mark_of(&site.base, &site.hash)),
         ("HODEI_TEST_RESULTS", site.results().display().to_string()),
         ("HODEI_TEST_LOGS", site.logs().display().to_string()),
     ]
