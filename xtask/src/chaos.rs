@@ -4,7 +4,7 @@ use crate::failure::{Failure, Result};
 use crate::lock::Lock;
 use crate::parts::{self, Running};
 use crate::site::Site;
-use crate::{run, sweep, target, test};
+use crate::{run, scratch, sweep, target, test};
 
 const PACKAGE: &str = "hodei-worker-benches";
 /// The providers that it knows, and their packages.
@@ -25,6 +25,7 @@ pub(crate) fn run(site: &Site, rounds: u32, only: &[String]) -> Result<()> {
     let _lock = Lock::take(site, "chaos")?;
     sweep::leftovers(site)?;
     site.prepare()?;
+    scratch::prepare(site)?;
     target::claim(site)?;
     let mut running = parts::up(site, &parts::needed(&chosen));
     if let Some((name, error)) = running.absent().next() {
@@ -32,7 +33,7 @@ pub(crate) fn run(site: &Site, rounds: u32, only: &[String]) -> Result<()> {
     }
     let problems = rounds_of(site, &running, &chosen, rounds)?;
     running.stop()?;
-    sweep::marked(site, "which outlived its host");
+    sweep::ours(site, "which outlived its host")?;
     if problems.is_empty() { Ok(()) } else { Err(Failure(problems.join("\n"))) }
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Context, Failure, Result};
+use crate::scratch;
 
 /// The folders of one checkout.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub(crate) struct Site {
     pub(crate) base: PathBuf,
     /// Sockets, process records and data of this checkout's parts. Short: a socket's path holds 107 bytes.
     pub(crate) state: PathBuf,
+    /// Temporary files of whatever a run starts; removed after it.
+    pub(crate) scratch: PathBuf,
     /// Logs, results and helper programs, below the checkout's `target/`.
     pub(crate) work: PathBuf,
     /// What was fetched or built, kept by version for the next checkout.
@@ -43,6 +46,7 @@ impl Site {
         let hash = hash(&root);
         Ok(Self {
             state: base.join(&hash),
+            scratch: scratch::folder(&hash),
             work: root.join("target/hodei-test"),
             root,
             hash,
@@ -62,6 +66,16 @@ impl Site {
 
     pub(crate) fn bin(&self) -> PathBuf {
         self.work.join("bin")
+    }
+
+    /// A copy of this program that tests can run, since cargo may be building the original anew meanwhile. Not in the
+    /// state folder: `/run` may refuse to execute.
+    pub(crate) fn copy_of_ourselves(&self) -> Result<PathBuf> {
+        let program = self.bin().join("xtask");
+        let _ = fs::remove_file(&program);
+        // Not by its name: a shared target folder that changes hands has lost the file.
+        fs::copy("/proc/self/exe", &program).context("copying xtask for the tests")?;
+        Ok(program)
     }
 
     /// Whether other checkouts may compile into the same folder.

@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use crate::failure::{Context, Result};
 use crate::process::{self, Process, Record};
 use crate::site::Site;
-use crate::{run, stop};
+use crate::{run, scratch, stop};
 
 /// Marks a state folder whose parts were left running on purpose.
 pub(crate) const KEPT: &str = "kept";
@@ -42,7 +42,7 @@ fn judge(kept: bool, alive: usize, recorded: usize) -> Verdict {
 
 /// Removes what cut-off runs of any checkout left. The machine's lock must be held.
 pub(crate) fn leftovers(site: &Site) -> Result<()> {
-    marked(site, "left by an earlier run");
+    ours(site, "left by an earlier run")?;
     let mut known = HashSet::new();
     for entry in fs::read_dir(&site.base).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -99,12 +99,22 @@ pub(crate) fn folder(state: &Path, hash: &str) -> Result<()> {
     }
 }
 
-/// Ends what was started below a test run of ours and outlived it. Gives their number.
-pub(crate) fn marked(site: &Site, why: &str) -> usize {
+/// Ends what was started below a run of ours and outlived it, and removes its temporary files.
+pub(crate) fn ours(site: &Site, why: &str) -> Result<()> {
+    let scratch = scratch::all();
+    marked(site, &scratch, why);
+    scratch.iter().try_for_each(|folder| scratch::remove(folder))
+}
+
+/// Ends what carries the mark of a run of ours, and the supervisors of workers whose state lies in these folders.
+/// Gives their number.
+fn marked(site: &Site, scratch: &[PathBuf], why: &str) -> usize {
     let own = process::lineage();
     let mut told = HashSet::new();
     kill_where(|process| {
-        let found = process.is_marked_by(&site.base) && !own.contains(&process.identity.pid);
+        let found =
+            process.is_marked_by(&site.base) || scratch.iter().any(|folder| supervises(process, folder));
+        let found = found && !own.contains(&process.identity.pid);
         if found && told.insert(process.identity.pid) {
             println!("ending {} ({}), {why}", process.name, process.identity.pid);
         }
@@ -139,6 +149,12 @@ fn is_engine_child(process: &Process, state: &Path) -> bool {
         && process.arguments.iter().any(|argument| Path::new(argument).starts_with(state))
 }
 
+/// A worker's supervisor keeps nothing of its host's environment, but names the folder of its installation.
+fn supervises(process: &Process, folder: &Path) -> bool {
+    process.arguments.first().is_some_and(|name| name.ends_with("hodei-supervise"))
+        && process.arguments.iter().any(|argument| Path::new(argument).starts_with(folder))
+}
+
 fn is_hash(name: &str) -> bool {
     name.len() == 8 && name.bytes().all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase())
 }
@@ -151,7 +167,7 @@ fn remove_cgroups(group: &str) {
     }
 }
 
-fn remove_cgroup(folder: &Path) {
+pub(crate) fn remove_cgroup(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove_cgroup(&entry.path());
@@ -237,6 +253,19 @@ mod tests {
     }
 
     #[test]
+    fn a_supervisor_is_known_by_its_name_and_the_folder_of_its_installation() {
+        let folder = Path::new("/tmp/hodei-scratch-0-0a1b2c3d");
+        let state = "/tmp/hodei-scratch-0-0a1b2c3d/hodei-process-t1/state/t1";
+        assert!(supervises(
+            &process("exe", &["hodei-supervise", "--supervise", state, "a.1.1"], &[]),
+            folder
+        ));
+        assert!(!supervises(&process("ls", &["ls", state], &[]), folder));
+        let other = "/run/hodei-worker/t1";
+        assert!(!supervises(&process("exe", &["hodei-supervise", "--supervise", other], &[]), folder));
+    }
+
+    #[test]
     fn what_forks_while_it_is_ended_is_ended_too_and_another_base_is_left_alone() {
         let folder = std::env::temp_dir().join(format!("hodei-xtask-base-{}", std::process::id()));
         let site = Site { base: folder.clone(), ..Site::find().unwrap() };
@@ -249,7 +278,7 @@ mod tests {
         let next = r#"sleep 0.05; [ "$1" -lt 200 ] && sh -c "$0" "$0" $(($1 + 1)) & sleep 0.02"#;
         let mut chain = start(&folder, next);
         let mut other = start(&folder.join("another"), "sleep 100");
-        assert!(marked(&site, "in a test") > 0);
+        assert!(marked(&site, &[], "in a test") > 0);
         let left: Vec<_> = process::all().into_iter().filter(|one| one.is_marked_by(&folder)).collect();
         assert!(left.is_empty(), "{left:?}");
         assert!(other.try_wait().unwrap().is_none(), "another's process was ended");

@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::failure::{Context, Failure, Result};
-use crate::parts::Part;
+use crate::parts::{Needs, Part};
 use crate::process::{self, Record};
 use crate::site::Site;
 use crate::tools::apt::{self, which};
@@ -49,6 +49,24 @@ impl Part for Docker {
 
     fn packages(&self) -> &'static [&'static str] {
         &["hodei-worker-docker", "hodei-worker", "hodei-worker-examples", "hodei-worker-benches"]
+    }
+
+    fn needs(&self) -> &'static [Needs] {
+        const {
+            &[
+                Needs { package: "hodei-worker-docker", binary: None, test: None },
+                Needs { package: "hodei-worker", binary: Some("matrix"), test: None },
+                Needs {
+                    package: "hodei-worker-examples",
+                    binary: Some("examples"),
+                    test: Some("d2_the_docker_example_runs_on_a_real_engine"),
+                },
+            ]
+        }
+    }
+
+    fn stand_ins(&self) -> &'static [(&'static str, &'static str)] {
+        &[(HOST, "unix:///nowhere"), ("HODEI_TEST_IMAGE", "none")]
     }
 
     fn install(&self, site: &Site) -> Result<()> {
@@ -298,14 +316,10 @@ fn script(site: &Site) -> PathBuf {
     site.bin().join("docker-engine")
 }
 
-/// The program by which a test stops and starts the engine: a copy of ourselves, since cargo may
-/// be building the original anew meanwhile. Not in the state folder: `/run` may refuse to execute.
+/// The program by which a test stops and starts the engine.
 fn control_script(site: &Site) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    let program = site.bin().join("xtask");
-    let _ = fs::remove_file(&program);
-    // Not by its name: a shared target folder that changes hands has lost the file.
-    fs::copy("/proc/self/exe", &program).context("copying xtask for the tests")?;
+    let program = site.copy_of_ourselves()?;
     let text = format!(
         "#!/bin/sh\n# docker-engine start|stop|kill\nCARGO_MANIFEST_DIR='{}' exec '{}' part docker \"$@\"\n",
         site.root.join("xtask").display(),
