@@ -2,6 +2,7 @@
 
 pub mod place;
 pub mod plot;
+pub mod processes;
 pub mod sample;
 pub mod table;
 

@@ -14,10 +14,7 @@ use hodei_worker::{
     status::ExitStatus,
     testkit::eventually,
 };
-use hodei_worker_benches::{
-    Outcome,
-    place::{Place, marked},
-};
+use hodei_worker_benches::{Outcome, place::Place, processes::marked};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     process::Command,

@@ -1,5 +1,7 @@
 //! What this machine and this host let the provider do.
 
+use std::path::Path;
+
 use hodei_worker_core::{
     Capability, Error, ProviderCapabilities, Result,
     quantity::{ByteSize, Cpu},
@@ -8,6 +10,7 @@ use hodei_worker_core::{
 use crate::{
     host::Launcher,
     limits::Limits,
+    places,
     settings::{ProcessSettings, Survival},
 };
 
@@ -68,8 +71,8 @@ fn container() -> Option<String> {
         .then(|| "this host lives in a container, which takes all of its processes with it".to_owned())
 }
 
-/// What can be done.
-pub(crate) fn detect(launcher: &Launcher, limits: &Limits) -> ProviderCapabilities {
+/// What can be done with state in this folder.
+pub(crate) fn detect(launcher: &Launcher, limits: &Limits, state: &Path) -> ProviderCapabilities {
     let kernel = rustix::system::uname();
     let version = format!("Linux {}, {}", kernel.release().to_string_lossy(), limits.describe());
     let no_platform = "there is no platform behind a process";
@@ -84,7 +87,6 @@ pub(crate) fn detect(launcher: &Launcher, limits: &Limits) -> ProviderCapabiliti
         .with(Capability::KeepsStopped)
         .with(Capability::RestartInPlace)
         .with(Capability::ExactExit)
-        .with(Capability::SecretFiles)
         .without(Capability::AutoScaling, no_platform)
         .without(Capability::HealthChecks, no_platform)
         .without(Capability::NativeGroups, no_platform)
@@ -99,6 +101,16 @@ pub(crate) fn detect(launcher: &Launcher, limits: &Limits) -> ProviderCapabiliti
     found = match launcher {
         Launcher::Supervised(_) => found.with(Capability::SurvivesHost),
         Launcher::Attached(reason) => found.without(Capability::SurvivesHost, reason.clone()),
+    };
+    found = if places::in_memory(state) {
+        found.with(Capability::SecretFiles)
+    } else {
+        let reason = format!(
+            "secret files would be written to a disk below `{}`; name a folder in memory (tmpfs) in the setting \
+             `state_dir`",
+            state.display()
+        );
+        found.without(Capability::SecretFiles, reason)
     };
     found = limits.declare(found);
     if matches!(launcher, Launcher::Attached(_)) && found.supports(Capability::PidsLimit) {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Child,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -14,11 +14,13 @@ use hodei_worker_core::{
 use tokio::{runtime::Handle, sync::Semaphore};
 
 use crate::{
+    attached::Attachments,
     error, files,
     layout::{Creation, Layout, worker_name},
     limits::Limits,
     lock,
     notices::Notices,
+    scan::Scans,
     settings::ProcessSettings,
     wire::Stored,
 };
@@ -39,7 +41,7 @@ pub(crate) struct Host {
     pub(crate) installation: InstallationId,
     pub(crate) settings: ProcessSettings,
     pub(crate) layout: Layout,
-    /// This installation's log folder.
+    /// The log folder of the workers whose state is here.
     pub(crate) logs: PathBuf,
     pub(crate) boot: String,
     pub(crate) clock: Arc<dyn Clock>,
@@ -50,6 +52,8 @@ pub(crate) struct Host {
     pub(crate) notices: Notices,
     pub(crate) hub: WatchHub,
     pub(crate) children: Children,
+    pub(crate) scans: Scans,
+    pub(crate) attached: Attachments,
     /// How many supervisors are being started at once: a few are quicker than one, many are not.
     pub(crate) starting: Arc<Semaphore>,
 }
@@ -59,14 +63,6 @@ impl Host {
     pub(crate) fn stored(&self, worker: &WorkerRef) -> Result<Option<Stored>> {
         let path = self.layout.worker(worker).join("config.json");
         files::get(&path).map_err(|error| error::file("reading a worker's configuration", &path, error))
-    }
-
-    /// The creation that a worker's folder holds, by the names in it alone: for one whose configuration cannot be read.
-    pub(crate) fn creation_in(&self, worker: &WorkerRef) -> Option<Creation> {
-        let folder = self.layout.worker(worker);
-        let is_folder = |name: &String| folder.join(name).is_dir();
-        let nonce = files::names(&folder).ok()?.into_iter().find(is_folder)?;
-        Some(Creation { worker: worker.clone(), nonce })
     }
 
     /// The number of the last run that was claimed; 0 when it has never run.
@@ -85,12 +81,23 @@ impl Host {
     }
 }
 
+/// The creation that a worker's folder holds, by the names in it alone: for one whose configuration cannot be read.
+pub(crate) fn creation_in(folder: &Path, worker: &WorkerRef) -> Option<Creation> {
+    let is_folder = |name: &String| folder.join(name).is_dir();
+    let nonce = files::names(folder).ok()?.into_iter().find(is_folder)?;
+    Some(Creation { worker: worker.clone(), nonce })
+}
+
 /// The highest run whose claim lies in this folder.
-pub(crate) fn last_claim(folder: &std::path::Path) -> Result<u64> {
+pub(crate) fn last_claim(folder: &Path) -> Result<u64> {
+    Ok(claims(folder)?.into_iter().max().unwrap_or(0))
+}
+
+/// The runs whose claims lie in this folder.
+pub(crate) fn claims(folder: &Path) -> Result<Vec<u64>> {
     let names =
         files::names(folder).map_err(|error| error::file("reading a worker's runs", folder, error))?;
-    let runs = names.iter().filter_map(|name| name.strip_suffix(".claim")?.parse().ok());
-    Ok(runs.max().unwrap_or(0))
+    Ok(names.iter().filter_map(|name| name.strip_suffix(".claim")?.parse().ok()).collect())
 }
 
 impl Stored {
@@ -134,10 +141,14 @@ impl Children {
         true
     }
 
-    /// Waits for the supervisor of a run that is over, which is about to be gone. It blocks.
-    pub(crate) fn wait(&self, run: &str) {
-        let child = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(run);
-        if let Some(mut child) = child {
+    /// Waits for the supervisors of a creation whose runs are over, which are about to be gone. It blocks.
+    pub(crate) fn wait(&self, creation: &Creation) {
+        let prefix = format!("{creation}.");
+        let of_it: Vec<_> = {
+            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            all.extract_if(|run, _| run.starts_with(&prefix)).collect()
+        };
+        for (_, mut child) in of_it {
             let _ = child.wait();
         }
     }

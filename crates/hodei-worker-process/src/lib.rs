@@ -23,6 +23,8 @@ mod settings;
 #[cfg(target_os = "linux")]
 mod attached;
 #[cfg(target_os = "linux")]
+mod bury;
+#[cfg(target_os = "linux")]
 mod capabilities;
 #[cfg(target_os = "linux")]
 mod create;
@@ -41,6 +43,8 @@ mod host;
 #[cfg(target_os = "linux")]
 mod layout;
 #[cfg(target_os = "linux")]
+mod leader;
+#[cfg(target_os = "linux")]
 mod limits;
 #[cfg(target_os = "linux")]
 mod lock;
@@ -51,11 +55,15 @@ mod notices;
 #[cfg(target_os = "linux")]
 mod observe;
 #[cfg(target_os = "linux")]
+mod places;
+#[cfg(target_os = "linux")]
 mod proc;
 #[cfg(target_os = "linux")]
 mod provider;
 #[cfg(target_os = "linux")]
 mod ready;
+#[cfg(target_os = "linux")]
+mod scan;
 #[cfg(target_os = "linux")]
 mod secrets;
 #[cfg(target_os = "linux")]

@@ -15,11 +15,13 @@ use hodei_worker_core::{
 use tokio::sync::Semaphore;
 
 use crate::{
+    attached::Attachments,
     capabilities, error, folders,
     host::{Children, Host, Launcher, blocking},
     limits::Limits,
     notices::Notices,
-    proc,
+    places, proc,
+    scan::Scans,
     settings::ProcessSettings,
 };
 
@@ -63,11 +65,13 @@ impl ProcessProvider {
         }
         context.progress.report("making folders and looking for control groups", 10);
         let (prepared, installation) = (settings.clone(), context.installation.clone());
-        let (layout, limits) = blocking(move || {
-            let layout = folders::prepare(&folders::state(&prepared), installation.as_str())?;
-            let logs = folders::logs(&prepared);
-            folders::prepare_logs(&logs, &logs.join(installation.as_str()))?;
-            Ok((layout, Limits::detect(prepared.limits, &installation)))
+        let (layout, logs, limits) = blocking(move || {
+            let layout = folders::prepare(&places::state(&prepared), installation.as_str())?;
+            let logs = places::logs(&prepared);
+            let own = logs.join(installation.as_str());
+            folders::prepare_logs(&logs, &own)?;
+            let logs = crate::logs::home(&own, layout.root())?;
+            Ok((layout, logs, Limits::detect(prepared.limits, &installation)))
         })
         .await?;
         let boot = proc::boot_id().map_err(|error| {
@@ -89,9 +93,9 @@ impl ProcessProvider {
         let starts = std::thread::available_parallelism().map_or(4, |cpus| cpus.get() * 2);
         let host = Arc::new(Host {
             info: context.info(ProcessSettings::TYPE),
-            logs: folders::logs(&settings).join(context.installation.as_str()),
+            logs,
             installation: context.installation,
-            capabilities: Arc::new(capabilities::detect(&launcher, &limits)),
+            capabilities: Arc::new(capabilities::detect(&launcher, &limits, layout.root())),
             settings,
             layout,
             boot,
@@ -102,6 +106,8 @@ impl ProcessProvider {
             notices,
             hub: WatchHub::default(),
             children,
+            scans: Scans::default(),
+            attached: Attachments::default(),
             starting: Arc::new(Semaphore::new(starts)),
         });
         context.progress.report("finishing what an earlier host left", 60);
@@ -152,7 +158,7 @@ impl WorkerProvider for ProcessProvider {
     }
 
     async fn get_worker_status(&self, worker: &WorkerRef) -> Result<Arc<WorkerStatus>> {
-        let status = self.describe(self.0.status(worker), Operation::Status, Some(worker))?;
+        let status = self.describe(self.0.status_soon(worker).await, Operation::Status, Some(worker))?;
         Ok(status.unwrap_or_else(|| WorkerStatus::absent(worker, self.0.clock.now())))
     }
 
@@ -179,7 +185,8 @@ impl WorkerProvider for ProcessProvider {
     }
 
     async fn exec_in_worker(&self, worker: &WorkerRef, options: &ExecOptions) -> Result<ExecSession> {
-        self.describe(self.0.exec(worker, options), Operation::Exec, Some(worker))
+        let session = self.0.exec(worker, options).await;
+        self.describe(session, Operation::Exec, Some(worker))
     }
 
     async fn worker_stats(&self, worker: &WorkerRef, _: &StatsOptions) -> Result<WorkerStats> {

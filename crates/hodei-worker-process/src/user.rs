@@ -3,7 +3,7 @@
 use hodei_worker_core::{Result, settings::Problems};
 use nix::unistd::{Gid, Group, Uid, User};
 
-use crate::{folders::is_root, options::ProcessOptions};
+use crate::options::ProcessOptions;
 
 /// Whom a worker runs as.
 #[derive(Debug, Clone, Default)]
@@ -56,7 +56,7 @@ fn resolve(options: &ProcessOptions, problems: &mut Problems) -> Identity {
         }
     }
     let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    if !is_root() {
+    if !Uid::effective().is_root() {
         if identity.uid.is_some_and(|uid| uid != own.0) {
             problems.add("options.process.user", "only root can run a worker as another user");
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rustix::{
     io::Errno,
-    process::{Pid, Signal, WaitOptions, wait},
+    process::{Pid, WaitOptions, wait},
 };
 
 use super::{MARKER, groups};
@@ -18,9 +18,7 @@ pub(super) fn kill_all(plan: &GroupPlan, mark: Option<&str>) {
     let own = std::process::id() as i32;
     loop {
         groups::kill(plan);
-        for pid in left(plan, own) {
-            proc::signal(pid, Signal::KILL);
-        }
+        proc::kill(|| left(plan, own));
         // One death at least before the next look: children of the dead are ours then.
         match wait(WaitOptions::empty()) {
             Ok(_) | Err(Errno::INTR) => reap(),
@@ -30,17 +28,16 @@ pub(super) fn kill_all(plan: &GroupPlan, mark: Option<&str>) {
     // What came in from outside (commands run in the worker) has another parent, which reaps it.
     for _ in 0..100 {
         groups::kill(plan);
-        let mut others = groups::processes(plan);
-        others.extend(mark.into_iter().flat_map(|mark| proc::marked(MARKER, mark)));
-        others.retain(|pid| proc::identify(*pid).is_some_and(proc::is_alive));
-        others.retain(|pid| *pid != own);
+        let others = proc::kill(|| {
+            let mut others: BTreeSet<i32> = groups::processes(plan).into_iter().collect();
+            others.extend(mark.into_iter().flat_map(|mark| proc::marked(MARKER, mark)));
+            others.retain(|pid| *pid != own && proc::is_running(*pid));
+            others
+        });
         if others.is_empty() {
             break;
         }
-        for pid in others {
-            proc::signal(pid, Signal::KILL);
-            wait_for(pid);
-        }
+        others.into_iter().for_each(wait_for);
     }
 }
 

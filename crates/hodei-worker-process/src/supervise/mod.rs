@@ -29,10 +29,11 @@ use rustix::{
 };
 
 pub(crate) use contain::wait_for;
+pub(crate) use run::raw;
 
 use crate::{
     files,
-    layout::{Layout, RunKey},
+    layout::{FLAT, Layout, RunKey},
     lock, proc,
     wire::{End, Exit, Failure, Launch, Reply, Started},
 };
@@ -239,6 +240,8 @@ pub(crate) fn record(layout: &Layout, key: &RunKey, launch: &Launch, pid: i32) -
         time: SystemClock.now(),
         process: proc::identify(pid).ok_or_else(gone)?,
         supervisor: proc::own().ok_or_else(gone)?,
+        attached: launch.attached,
+        secrets: launch.secrets.clone(),
         groups: launch.groups.clone(),
     };
     files::put(&layout.started(key), &started)
@@ -260,5 +263,23 @@ pub(crate) fn clear(layout: &Layout, key: &RunKey) {
 /// Writes down how the run ended, and removes what was only for its life.
 pub(crate) fn finish(layout: &Layout, key: &RunKey, end: End, out_of_memory: bool) -> io::Result<()> {
     clear(layout, key);
-    files::put(&layout.exit(key), &Exit { time: SystemClock.now(), end, out_of_memory })
+    files::put(&layout.exit(key), &Exit { time: SystemClock.now(), end, out_of_memory })?;
+    forget_earlier(layout, key);
+    Ok(())
+}
+
+/// Removes what was kept of the last run but one, so that restarts fill no file system. Only the highest claim decides
+/// what is run; one earlier run is kept for whoever still waits for it.
+pub(crate) fn forget_earlier(layout: &Layout, key: &RunKey) {
+    if let Some(earlier) = key.run.checked_sub(2).filter(|run| *run > 0) {
+        forget(layout, &key.creation.run(earlier));
+    }
+}
+
+/// Removes what was kept of a run, its claim last: by that it is found again when this is cut off.
+pub(crate) fn forget(layout: &Layout, key: &RunKey) {
+    let flat = FLAT.iter().map(|name| layout.dir(name).join(key.to_string()));
+    for path in flat.chain([layout.exec_mark(key), layout.control(key), layout.claim(key)]) {
+        let _ = files::remove(&path);
+    }
 }

@@ -228,7 +228,7 @@ impl Running {
 }
 
 /// The status of `waitid(2)` as `wait(2)` would give it.
-fn raw(status: &WaitIdStatus) -> Option<i32> {
+pub(crate) fn raw(status: &WaitIdStatus) -> Option<i32> {
     let code = status.exit_status().map(|code| (code & 0xff) << 8);
     let core = if status.dumped() { 0x80 } else { 0 };
     code.or_else(|| status.terminating_signal().map(|signal| signal | core))

@@ -2,6 +2,9 @@
 // Each test file uses a part, and a test may panic.
 #![allow(dead_code, unused_imports, unused_macros, clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "../memory/mod.rs"]
+pub(crate) mod memory;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -34,7 +37,7 @@ impl Bed {
     /// One whose workers have supervisors.
     pub(crate) fn new() -> Self {
         let name = format!("t{:x}", fastrand::u64(..));
-        let folder = std::env::temp_dir().join(format!("hodei-process-{name}"));
+        let folder = memory::folder().join(format!("hodei-process-{name}"));
         let mut settings = ProcessSettings::default();
         settings.state_dir = Some(folder.join("state"));
         settings.log_dir = Some(folder.join("logs"));
@@ -194,6 +197,12 @@ pub(crate) async fn until(condition: impl Fn() -> bool) {
         assert!(std::time::Instant::now() < deadline, "it never happens");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// All files below a folder.
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
 /// All that a worker has written.

@@ -1,5 +1,8 @@
 //! Local processes as a subject of the behaviour suite.
 
+#[path = "../memory/mod.rs"]
+pub(crate) mod memory;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -87,6 +90,7 @@ fn files(folder: &Path, all: &mut Vec<String>) {
         let path = entry.path();
         match path.is_dir() {
             true => files(&path, all),
+            false if path.ends_with("id") || path.ends_with("state") => {}
             false => all.push(path.display().to_string()),
         }
     }
@@ -110,7 +114,7 @@ impl Planted for Folder {
 
 /// A folder for the run, and its removal at the end.
 pub(crate) fn in_a_folder(run: impl FnOnce(&Path) -> std::process::ExitCode) -> std::process::ExitCode {
-    let base = std::env::temp_dir().join(format!("hodei-conformance-{}", std::process::id()));
+    let base = memory::folder().join(format!("hodei-conformance-{}", std::process::id()));
     let code = run(&base);
     let _ = std::fs::remove_dir_all(&base);
     code
