@@ -1,5 +1,5 @@
-//! The folder for temporary files of all that a run starts. It lies beside everybody's, since a state folder may refuse
-//! to execute, and a socket's path is too short for one below the checkout.
+//! The folders for temporary files of all that a run starts, on a disk and in memory. They lie beside everybody's, since
+//! a state folder may refuse to execute, and a socket's path is too short for one below the checkout.
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use crate::failure::{Context, Failure, Result};
 use crate::site::Site;
 
+const DISK: &str = "/tmp";
+const MEMORY: &str = "/dev/shm";
+
 /// What such a folder's name begins with: ours, and no other user's.
 fn prefix() -> String {
     format!("hodei-scratch-{}-", rustix::process::geteuid().as_raw())
@@ -15,14 +18,23 @@ fn prefix() -> String {
 
 /// Where the temporary files of a checkout's run lie.
 pub(crate) fn folder(hash: &str) -> PathBuf {
-    Path::new("/tmp").join(prefix() + hash)
+    Path::new(DISK).join(prefix() + hash)
 }
 
-/// Makes it, empty. Workers of other users pass through it; nobody else lists or writes.
+/// Where that lies which is to be in memory; with the other files, where there is no such place.
+pub(crate) fn memory(hash: &str) -> PathBuf {
+    let base = if Path::new(MEMORY).is_dir() { MEMORY } else { DISK };
+    Path::new(base).join(prefix() + hash)
+}
+
+/// Makes both, empty. Workers of other users pass through them; nobody else lists or writes.
 pub(crate) fn prepare(site: &Site) -> Result<()> {
-    remove(&site.scratch)?;
-    let made = fs::DirBuilder::new().mode(0o711).create(&site.scratch);
-    made.context(format_args!("creating {}", site.scratch.display()))
+    for folder in [&site.scratch, &site.memory] {
+        remove(folder)?;
+        let made = fs::DirBuilder::new().mode(0o711).create(folder);
+        made.context(format_args!("creating {}", folder.display()))?;
+    }
+    Ok(())
 }
 
 /// Removes it. What another user has put in its place is refused.
@@ -38,7 +50,8 @@ pub(crate) fn remove(folder: &Path) -> Result<()> {
 /// Those of every checkout of this user.
 pub(crate) fn all() -> Vec<PathBuf> {
     let prefix = prefix();
-    let entries = fs::read_dir("/tmp").into_iter().flatten().flatten();
+    let entries =
+        [DISK, MEMORY].into_iter().flat_map(|base| fs::read_dir(base).into_iter().flatten().flatten());
     let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
     ours.map(|entry| entry.path()).collect()
 }
@@ -75,7 +88,8 @@ mod tests {
 
     #[test]
     fn a_scratch_folder_is_made_empty_and_removed_with_what_it_holds() {
-        let site = Site { scratch: folder(&format!("test{}", std::process::id())), ..Site::find().unwrap() };
+        let hash = format!("test{}", std::process::id());
+        let site = Site { scratch: folder(&hash), memory: memory(&hash), ..Site::find().unwrap() };
         prepare(&site).unwrap();
         let state = site.scratch.join("hodei-process-t1/state/t1/workers");
         fs::create_dir_all(&state).unwrap();
@@ -83,8 +97,8 @@ mod tests {
         assert!(all().contains(&site.scratch));
         prepare(&site).unwrap();
         assert_eq!(fs::read_dir(&site.scratch).unwrap().count(), 0);
-        remove(&site.scratch).unwrap();
-        assert!(!site.scratch.exists());
+        [&site.scratch, &site.memory].iter().for_each(|folder| remove(folder).unwrap());
+        assert!(!site.scratch.exists() && !site.memory.exists());
     }
 
     #[test]

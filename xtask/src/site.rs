@@ -20,6 +20,8 @@ pub(crate) struct Site {
     pub(crate) state: PathBuf,
     /// Temporary files of whatever a run starts; removed after it.
     pub(crate) scratch: PathBuf,
+    /// The same for what is to be in memory, and as short.
+    pub(crate) memory: PathBuf,
     /// Logs, results and helper programs, below the checkout's `target/`.
     pub(crate) work: PathBuf,
     /// What was fetched or built, kept by version for the next checkout.
@@ -47,6 +49,7 @@ impl Site {
         Ok(Self {
             state: base.join(&hash),
             scratch: scratch::folder(&hash),
+            memory: scratch::memory(&hash),
             work: root.join("target/hodei-test"),
             root,
             hash,

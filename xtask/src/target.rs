@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::Command;
 
 use crate::failure::{Context, Result};
@@ -45,13 +46,17 @@ fn owner(site: &Site) -> Result<String> {
 fn forget_members(site: &Site) -> Result<()> {
     println!("{} holds another checkout's crates: they are compiled anew", site.cargo_target.display());
     let members = packages::all(site)?;
-    for profile in ["dev", "release"] {
-        let mut command = run::cargo(site);
-        command.args(["clean", "--quiet", "--profile", profile]);
-        for member in &members {
-            command.args(["--package", &member.name]);
+    let targets = named_targets(&site.cargo_target);
+    for target in std::iter::once(None).chain(targets.iter().map(Some)) {
+        for profile in ["dev", "release"] {
+            let mut command = run::cargo(site);
+            command.args(["clean", "--quiet", "--profile", profile]);
+            command.args(target.map(|target| format!("--target={target}")));
+            for member in &members {
+                command.args(["--package", &member.name]);
+            }
+            run::output(&mut command)?;
         }
-        run::output(&mut command)?;
     }
     // Only members are documented and packaged.
     for folder in ["doc", "package"] {
@@ -60,9 +65,18 @@ fn forget_members(site: &Site) -> Result<()> {
     Ok(())
 }
 
+/// The targets that something was compiled for by name: `x86_64-unknown-linux-gnu` has a folder of its own.
+fn named_targets(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries
+        .filter(|entry| entry.path().is_dir())
+        .filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| name.matches('-').count() >= 2).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
     use std::time::{Duration, SystemTime};
 
     use super::*;

@@ -132,8 +132,7 @@ pub(crate) fn environment(site: &Site) -> Vec<(&'static str, String)> {
     vec![
         (process::MARK, process::mark_of(&site.base, &site.hash)),
         ("TMPDIR", site.scratch.display().to_string()),
-        // Where measurements and kill loops keep what is not to lie on a disk.
-        ("HODEI_TEST_STATE", site.state.display().to_string()),
+        ("HODEI_TEST_MEMORY", site.memory.display().to_string()),
         ("HODEI_TEST_RESULTS", site.results().display().to_string()),
         ("HODEI_TEST_LOGS", site.logs().display().to_string()),
     ]
