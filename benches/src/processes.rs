@@ -13,13 +13,20 @@ pub fn settings(survival: Survival) -> ProcessSettings {
     settings.state_dir = Some(memory().join("state"));
     settings.log_dir = Some(std::env::temp_dir().join("hodei-bench/logs"));
     settings.survival = survival;
+    // By it the sweep after a run that was cut off knows the workers.
+    settings.inherit.push("HODEI_TEST_RUN".into());
     settings
 }
 
 /// A folder in memory, where there is one.
 pub fn memory() -> PathBuf {
     let shared = Path::new("/dev/shm");
-    if shared.is_dir() { shared.join("hodei-bench") } else { std::env::temp_dir().join("hodei-bench") }
+    let base = match std::env::var_os("HODEI_TEST_MEMORY") {
+        Some(named) => named.into(),
+        None if shared.is_dir() => shared.to_owned(),
+        None => std::env::temp_dir(),
+    };
+    base.join("hodei-bench")
 }
 
 /// Removes the folders of an installation that is done.

@@ -184,9 +184,9 @@ impl Drop for Running {
 fn converse(mut supervisor: &UnixStream, launch: &Launch) -> io::Result<Option<Reply>> {
     let bytes = serde_json::to_vec(launch)?;
     supervisor.set_write_timeout(Some(PATIENCE))?;
+    supervisor.set_read_timeout(Some(PATIENCE))?;
     // One that ends early is heard of by its silence.
     let _ = supervisor.write_all(&bytes).and_then(|()| supervisor.shutdown(std::net::Shutdown::Write));
-    supervisor.set_read_timeout(Some(PATIENCE))?;
     let mut line = String::new();
     match BufReader::new(supervisor.take(64 * 1024)).read_line(&mut line) {
         Err(error) if !is_gone(&error) => return Err(error),

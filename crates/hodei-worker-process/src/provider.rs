@@ -157,14 +157,19 @@ impl WorkerProvider for ProcessProvider {
     }
 
     async fn get_worker_status(&self, worker: &WorkerRef) -> Result<Arc<WorkerStatus>> {
+        let reading = self.0.hub.reading();
         let status = self.describe(self.0.status_soon(worker).await, Operation::Status, Some(worker))?;
+        let status = status.map(|status| self.0.hub.saw(&reading, status));
         Ok(status.unwrap_or_else(|| WorkerStatus::absent(worker, self.0.clock.now())))
     }
 
     async fn list_workers(&self, filter: &WorkerFilter) -> Result<Listing> {
         let (host, filter) = (Arc::clone(&self.0), filter.clone());
+        let reading = self.0.hub.reading();
         let listing = blocking(move || host.list(&filter)).await;
-        self.describe(listing, Operation::List, None)
+        let mut listing = self.describe(listing, Operation::List, None)?;
+        listing.workers.iter_mut().for_each(|status| *status = self.0.hub.saw(&reading, Arc::clone(status)));
+        Ok(listing)
     }
 
     async fn watch_workers(
@@ -184,7 +189,10 @@ impl WorkerProvider for ProcessProvider {
     }
 
     async fn exec_in_worker(&self, worker: &WorkerRef, options: &ExecOptions) -> Result<ExecSession> {
-        let session = self.0.exec(worker, options).await;
+        let session = match options.resolved(&*self.0.credentials).await {
+            Ok(options) => self.0.exec(worker, &options).await,
+            Err(error) => Err(error),
+        };
         self.describe(session, Operation::Exec, Some(worker))
     }
 

@@ -44,9 +44,9 @@ impl Host {
     }
 
     async fn resync(self: &Arc<Self>, feed: &WatchFeed) -> Result<()> {
-        let host = Arc::clone(self);
+        let (host, reading) = (Arc::clone(self), feed.reading());
         let listing = blocking(move || host.list(&WorkerFilter::all())).await?;
-        feed.resync(listing.workers);
+        feed.resync_as_of(reading, listing.workers);
         Ok(())
     }
 
@@ -65,8 +65,8 @@ impl Host {
         .await?;
         for (worker, now, status) in statuses {
             match status {
-                Some(status) => feed.apply_as_of(reading, status),
-                None => feed.gone(Gone::new(worker, "", now)),
+                Some(status) => feed.apply_as_of(&reading, status),
+                None => feed.gone_as_of(&reading, Gone::new(worker, "", now)),
             }
         }
         Ok(())

@@ -57,6 +57,7 @@ async fn l6_a_fork_server_ends_with_its_provider_and_is_none_of_the_supervisors(
     drop(provider);
     until(|| !is_alive(server)).await;
     assert!(is_alive(pid) && is_alive(supervisor));
+    assert_ne!(parent(supervisor), std::process::id() as i32, "it would be ours to reap");
     bed.clean().await;
 }
 

@@ -44,6 +44,8 @@ impl Bed {
         settings.log_dir = Some(folder.join("logs"));
         settings.supervisor = Some(env!("CARGO_BIN_EXE_hodei-supervise").into());
         settings.survival = Survival::Required;
+        // By it the sweep after a run that was cut off knows the workers.
+        settings.inherit.push("HODEI_TEST_RUN".into());
         let installation = InstallationId::new(name).unwrap();
         Self { folder, settings, installation, credentials: Arc::new(MemoryCredentialProvider::new()) }
     }

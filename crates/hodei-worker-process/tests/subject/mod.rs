@@ -41,6 +41,8 @@ impl Subject for Processes {
         let mut settings = ProcessSettings::default();
         (settings.state_dir, settings.log_dir) = (Some(self.state()), Some(self.logs()));
         settings.survival = self.survival;
+        // By it the sweep after a run that was cut off knows the workers.
+        settings.inherit.push("HODEI_TEST_RUN".into());
         Ok(Arc::new(settings.connect(context).await?))
     }
 
