@@ -91,16 +91,15 @@ async fn l6_records_do_not_grow_with_restarts() {
     for bed in [Bed::new(), attached()] {
         let provider = bed.connect().await;
         let worker = start(&provider, script("a", "exit 3")).await;
-        let mut counts = Vec::new();
         for _ in 0..20 {
             let ended = end(&provider, &worker).await;
-            counts.push(files(&bed.state()).len());
             provider.start_worker(&worker, &StartOptions::after(ended.run.clone())).await.unwrap();
         }
         end(&provider, &worker).await;
-        assert!(counts[19] <= counts[4] + 4, "{counts:?}");
-        // The last but one is still known: whoever waits for it is not told that there is none.
-        until(|| files(&bed.state().join("exits")).len() == 2).await;
+        // The last but one is still known: whoever waits for it is not told that there is none. Four files each, and
+        // two that are not of runs.
+        until(|| files(&bed.state()).len() <= 10).await;
+        assert_eq!(files(&bed.state().join("exits")).len(), 2);
         drop(provider);
         bed.clean().await;
     }
