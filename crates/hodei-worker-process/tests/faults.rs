@@ -68,6 +68,8 @@ async fn l5_a_delete_that_waited_leaves_a_later_creation_alone() {
         start(&quick, script("a", FOREVER)).await;
         if waits {
             timeout(PATIENCE, waiting).await.expect("it hangs").unwrap();
+        } else {
+            drop(waiting);
         }
         assert_eq!(phase(&quick, &worker).await, WorkerPhase::Running);
         assert!(is_alive(pids(&bed, &worker).0));
