@@ -3,7 +3,7 @@ use std::{fmt, future::Future};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{ConnectContext, Detected, Environment};
-use crate::{error::Result, provider::WorkerProvider, settings::Problems};
+use crate::{error::Result, model::ValidationRules, provider::WorkerProvider, settings::Problems};
 
 /// The settings of one provider type, and how a provider is made of them.
 ///
@@ -23,6 +23,12 @@ pub trait ProviderSettings:
     /// Adds what is wrong with the values.
     fn validate(&self, problems: &mut Problems) {
         let _ = problems;
+    }
+
+    /// The rules with this type's [`WorkerOptions`](crate::model::WorkerOptions), by
+    /// [`with_options`](ValidationRules::with_options). Default: it has none.
+    fn rules(rules: ValidationRules) -> ValidationRules {
+        rules.without_options(Self::TYPE)
     }
 
     /// Settings that fit the environment, if this type is to be found there. Looks, and connects to nothing.
