@@ -41,7 +41,7 @@ capabilities! {
     HostPaths = "host_paths",
     /// Memory can be mounted.
     Tmpfs = "tmpfs",
-    /// Ports can be published, and addresses are reported.
+    /// A worker's ports can be published at others of its host, and addresses are reported.
     Networking = "networking",
     /// Workers are isolated from the host and from each other.
     Security = "security",
@@ -225,7 +225,7 @@ pub fn needed_by(config: &WorkerConfig) -> Vec<Capability> {
         (mounts(|source| matches!(source, MountSource::Bind { .. })), Capability::HostPaths),
         (mounts(|source| matches!(source, MountSource::Tmpfs { .. })), Capability::Tmpfs),
         (!config.health_checks.is_empty(), Capability::HealthChecks),
-        (config.ports.iter().any(|port| port.host_port.is_some()), Capability::Networking),
+        (config.ports.iter().any(|port| !port.is_the_hosts()), Capability::Networking),
         (config.secrets.iter().any(|secret| file(&secret.target)), Capability::SecretFiles),
     ];
     needs.into_iter().filter(|(needed, _)| *needed).map(|(_, capability)| capability).collect()
