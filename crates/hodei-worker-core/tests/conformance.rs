@@ -13,12 +13,13 @@ use hodei_worker_core::{
     testkit::{FakeSubject, run},
 };
 
-const OPTIONAL: [Capability; 15] = [
+const OPTIONAL: [Capability; 16] = [
     Capability::Watch,
     Capability::Logs,
     Capability::Exec,
     Capability::Monitoring,
     Capability::NativeGroups,
+    Capability::AutoScaling,
     Capability::Images,
     Capability::Volumes,
     Capability::HostPaths,

@@ -225,7 +225,7 @@ pub trait WorkerProvider: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Hands a group's scaling to the platform. Needs
-    /// [`NativeGroups`](crate::Capability::NativeGroups).
+    /// [`AutoScaling`](crate::Capability::AutoScaling).
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) without the capability.

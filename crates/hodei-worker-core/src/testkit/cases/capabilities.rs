@@ -64,6 +64,8 @@ pub(in crate::testkit) async fn refused(cx: &CaseContext, capability: Capability
         }
         Capability::NativeGroups => {
             unsupported(provider.scale_workers(&group, 1, &ScaleOptions::default()).await)?;
+        }
+        Capability::AutoScaling => {
             unsupported(provider.autoscale(&group, &AutoscaleOptions::default()).await)?;
         }
         Capability::Images
@@ -77,6 +79,10 @@ pub(in crate::testkit) async fn refused(cx: &CaseContext, capability: Capability
         | Capability::MemoryLimit
         | Capability::PidsLimit => {
             let builder = cx.builder("refused", &Program::Exit(0));
+            if capability == Capability::Networking {
+                let chosen = builder.clone().port(Port::tcp(8080));
+                unsupported(provider.create_worker(&chosen.build()?, &CreateOptions::default()).await)?;
+            }
             let builder = match capability {
                 Capability::Images => builder.image("some/image:1"),
                 Capability::Volumes => builder.mount(Mount::volume("refused", "/mnt")),

@@ -360,7 +360,7 @@ impl WorkerProvider for FakeProvider {
     }
 
     async fn autoscale(&self, group: &GroupRef, options: &AutoscaleOptions) -> Result<()> {
-        self.need(Capability::NativeGroups, Operation::Autoscale)?;
+        self.need(Capability::AutoScaling, Operation::Autoscale)?;
         let least = options.scaling.as_ref().map_or(0, |scaling| scaling.min as usize);
         let size = self.list_workers(&WorkerFilter::worker_type(group.clone())).await?.workers.len();
         if size < least {
