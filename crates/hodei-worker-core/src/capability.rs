@@ -63,11 +63,12 @@ capabilities! {
     Pause = "pause",
     /// Workers run from container images.
     Images = "images",
-    /// Creation and start are two steps.
+    /// Creation and start are two steps. Without it, `create_worker` begins the first run.
     DeferredStart = "deferred_start",
-    /// A worker that has ended stays, with its exit and its logs, until it is deleted.
+    /// A worker that has ended stays, with its exit and its logs, until it is deleted. Without it, one may be absent at
+    /// any time after its end, and a watch may tell no more of it than that it is gone.
     KeepsStopped = "keeps_stopped",
-    /// A worker that has ended can be started again as it is.
+    /// A worker that has ended can be started again as it is. Without it, a further run is a further generation.
     RestartInPlace = "restart_in_place",
     /// Workers go on when the host application dies, and are found again.
     SurvivesHost = "survives_host",

@@ -32,6 +32,10 @@ const OPTIONAL: [Capability; 16] = [
     Capability::SecretFiles,
 ];
 
+/// What clouds are like: a creation runs the worker, and its end is the end of it.
+const BARE: [Capability; 3] =
+    [Capability::DeferredStart, Capability::KeepsStopped, Capability::RestartInPlace];
+
 /// A provider behind the gate of a handle that is ready.
 fn gated(inner: Arc<dyn WorkerProvider>) -> Arc<dyn WorkerProvider> {
     let context = ConnectContext::new(inner.info().name.clone(), "gate".parse().expect("an id"));
@@ -55,6 +59,10 @@ fn main() -> ExitCode {
     run([
         FakeSubject::new(),
         FakeSubject::new().without("least", &OPTIONAL),
+        FakeSubject::new().without("starts-at-create", &[Capability::DeferredStart]),
+        FakeSubject::new().without("runs-once", &[Capability::RestartInPlace]),
+        FakeSubject::new().without("forgets", &[Capability::KeepsStopped, Capability::RestartInPlace]),
+        FakeSubject::new().without("bare", &BARE),
         layer("observe", |inner, _| Observe::new(&inner.info().clone()).layer(inner)),
         layer("context", |inner, settings| Context::new(&settings.timeouts).layer(inner)),
         FakeSubject::new().under("ready", gated),
