@@ -35,6 +35,7 @@ impl Host {
         let dirty = self.notices.of_all();
         self.resync(feed).await?;
         loop {
+            self.notices.check()?;
             match dirty.next().await {
                 Changed::Anything => self.resync(feed).await?,
                 Changed::Workers(names) => self.look_at(feed, names).await?,

@@ -116,7 +116,7 @@ impl WatchHub {
         stream
     }
 
-    /// The newest status of a worker, if somebody watches and the picture is whole.
+    /// The newest status of a worker, if somebody watches, the picture is whole, and its source has no gap.
     pub fn current(&self, worker: &WorkerRef) -> Option<Arc<WorkerStatus>> {
         self.0.state().picture.current(worker).map(Arc::clone)
     }

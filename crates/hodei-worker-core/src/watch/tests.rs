@@ -97,6 +97,22 @@ async fn p1_a_gap_is_told_in_brackets_and_starts_them_again() {
 }
 
 #[tokio::test]
+async fn p1_what_was_known_before_a_gap_is_not_current() {
+    let (hub, mut stream, feed) = fed().await;
+    let worker = WorkerRef::new("a".parse().unwrap(), 1);
+    feed.resync([status("a", 1, Created, 1)]);
+    assert!(hub.current(&worker).is_some());
+    feed.lost(&Error::new(ErrorKind::Unavailable, "it is gone"));
+    assert!(hub.current(&worker).is_none());
+    feed.resync([status("a", 1, Running, 2)]);
+    assert_eq!(hub.current(&worker).unwrap().phase, Running);
+    feed.lost(&Error::new(ErrorKind::Unavailable, "it is gone"));
+    feed.reconcile([status("a", 1, Exited, 3)], Timestamp::UNIX_EPOCH);
+    assert_eq!(hub.current(&worker).unwrap().phase, Exited);
+    read(&mut stream);
+}
+
+#[tokio::test]
 async fn p1_a_late_word_on_an_older_one_buries_nothing() {
     let (_hub, mut stream, feed) = fed().await;
     let earlier = feed.reading();
