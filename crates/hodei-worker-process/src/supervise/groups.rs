@@ -87,7 +87,7 @@ pub(super) fn leave(plan: &GroupPlan) -> Result<(), Failure> {
         let procs = group.home.join("cgroup.procs");
         let mut left = fs::write(&procs, "0");
         for _ in 0..10 {
-            if !matches!(&left, Err(error) if error.kind() == io::ErrorKind::NotFound) {
+            if !matches!(&left, Err(error) if is_removed(error)) {
                 break;
             }
             // The same for the supervisors' own.
@@ -98,6 +98,12 @@ pub(super) fn leave(plan: &GroupPlan) -> Result<(), Failure> {
         result = result.and(set).and(left);
     }
     result
+}
+
+/// Whether a group is not there, or was removed between its opening and the writing.
+fn is_removed(error: &io::Error) -> bool {
+    let no_device = rustix::io::Errno::NODEV.raw_os_error();
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(no_device)
 }
 
 /// Whether the kernel killed one of the group's processes for want of memory.
