@@ -41,5 +41,8 @@ pub trait ProviderSettings:
     ///
     /// # Errors
     /// An error that names the field or the endpoint.
+    ///
+    /// # Cancel safety
+    /// It may be dropped at any await, and is when the context's `connect_timeout` is over; nothing may stay behind then.
     fn connect(self, context: ConnectContext) -> impl Future<Output = Result<Self::Provider>> + Send;
 }
