@@ -5,8 +5,9 @@
 //! TLS, at the newest API version that both sides know.
 //!
 //! # What it costs
-//! A worker's life is five requests: create, a look at it, start, stop, delete; the look is saved while a watch
-//! on a Unix socket shows that nobody has started it. A grace that is no number of whole seconds and was not enough costs a sixth, as does over
+//! A worker's life is five requests: create, a look at it, start, stop, delete. Under a watch it is seven: one look each
+//! after creation, start and end, and none before the start where a Unix socket lets the watch be trusted (eight over
+//! TCP). A grace that is no number of whole seconds and was not enough costs a sixth, as does over
 //! TCP a look whether somebody else has asked the worker to stop; on a Unix socket one stream per provider tells this. A
 //! missing image's pull costs two more, a worker that this instance did not create one to find it. A list is one
 //! request and one for each worker in it, since the engine's list holds neither exit codes nor the times of runs. A
