@@ -17,7 +17,9 @@ use common::{
 use futures::StreamExt as _;
 use hodei_worker_core::{
     Error, ErrorKind, Retry, WorkerPhase, WorkerProvider as _,
-    provider::{LogOptions, StartOptions, StopOptions, WatchOptions, WorkerFilter},
+    provider::{
+        DeleteOptions, ExecOptions, LogOptions, StartOptions, StopOptions, WatchOptions, WorkerFilter,
+    },
 };
 use hodei_worker_docker::{DockerSettings, TlsSettings};
 use tokio::{
@@ -259,6 +261,26 @@ async fn p6_nothing_is_retried_below_the_port() {
         let other = bench.script("b", "true").build().unwrap();
         bench.provider.create_worker(&other, &Default::default()).await.unwrap_err();
         assert_eq!(proxy.take().len(), 1);
+        bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap_err();
+        assert_eq!(proxy.take().len(), 1);
+        bench.provider.stop_worker(&worker, &StopOptions::kill()).await.unwrap_err();
+        assert_eq!(proxy.take().len(), 1);
+        bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap_err();
+        assert_eq!(proxy.take().len(), 1);
+        let command = ExecOptions::new(["true"]);
+        assert!(bench.provider.exec_in_worker(&worker, &command).await.is_err());
+        assert_eq!(proxy.take().len(), 1);
+        assert!(bench.provider.worker_logs(&worker, &LogOptions::all()).await.is_err());
+        assert_eq!(proxy.take().len(), 1);
+        assert!(bench.provider.watch_workers(&WatchOptions::default()).await.is_err());
+        assert_eq!(proxy.take().len(), 1);
+        // A pull: the creation itself, which the engine refuses, the pull, and a look why it failed.
+        proxy.set(Mode::Pass);
+        proxy.plan("/images/create", 500, r#"{"message":"refused"}"#);
+        let missing = bench.script("c", "true").image("127.0.0.1:9/none:1").build().unwrap();
+        bench.provider.create_worker(&missing, &Default::default()).await.unwrap_err();
+        let pulls = proxy.take().iter().filter(|asked| asked.contains("/images/create")).count();
+        assert_eq!(pulls, 1);
     })
     .await;
 }

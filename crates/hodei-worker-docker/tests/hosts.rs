@@ -10,7 +10,7 @@ use common::{
     proxy::{Mode, Proxy},
     socket, until_synced,
 };
-use futures::{FutureExt as _, StreamExt as _};
+use futures::StreamExt as _;
 use hodei_worker_core::{
     ErrorKind, WorkerPhase, WorkerProvider as _, WorkerRef,
     provider::{
@@ -18,6 +18,7 @@ use hodei_worker_core::{
         WatchOptions,
     },
     status::ExitStatus,
+    testkit::polled,
 };
 use hodei_worker_docker::DockerSettings;
 
@@ -90,13 +91,8 @@ async fn l5_a_stop_dropped_at_any_poll_is_asked_for_once() {
             let worker = bench.run(&format!("a-{polls}"), COUNTS_TERM).await;
             says(&bench, &worker, "ready").await;
             let grace = StopOptions::within(Duration::from_secs(1));
-            {
-                let mut first = Box::pin(bench.provider.stop_worker(&worker, &grace));
-                for _ in 0..polls {
-                    let _pending = first.as_mut().now_or_never();
-                    tokio::task::yield_now().await;
-                }
-            }
+            // Each poll waits for what the one before has begun.
+            polled(bench.provider.stop_worker(&worker, &grace), polls).await.transpose().unwrap();
             bench.provider.stop_worker(&worker, &grace).await.unwrap();
             let text = bench.text(&worker, &LogOptions::all()).await;
             assert_eq!(text, "ready\nterm\n", "dropped after {polls} polls");
