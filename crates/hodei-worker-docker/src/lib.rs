@@ -25,6 +25,8 @@
 //! - Secrets are files in memory on an engine of this machine: one behind a Unix socket that says that it has our name
 //!   and kernel, or of which [`secrets_dir`](DockerSettings::secrets_dir) says that it sees our files. Any other
 //!   does not, so that the capability is missing there.
+//! - Labels of the image are not the worker's, though the engine shows them so; and what somebody runs from a
+//!   `docker commit` of a worker is not the worker.
 //! - An engine sends no event of a start that fails before there is a process. The watch of the host that made it
 //!   tells it all the same; other hosts see it when they look.
 //! - Nothing is retried, save a request that an idle connection turned out not to have sent.

@@ -529,7 +529,7 @@ async fn d7_secrets_are_files_that_inspect_does_not_show() {
         let id = bench.status(&worker).await.native_id.clone();
         let source = bench.raw().inspect(&id).await.mounts.unwrap_or_default()[0].source.clone().unwrap();
         let folder = std::path::Path::new(&source).parent().unwrap();
-        let old = std::time::SystemTime::now() - Duration::from_secs(3600);
+        let old = folder.metadata().unwrap().modified().unwrap() - Duration::from_secs(3600);
         std::fs::File::open(folder).unwrap().set_modified(old).unwrap();
         bench.stranger().await;
         assert!(folder.exists());
@@ -585,6 +585,13 @@ async fn d2_exec_has_input_two_outputs_and_an_exit_code() {
         assert_eq!(output.exit, Some(ExitStatus::Code(5)));
         assert!(output.stdout == input, "{} bytes came back", output.stdout.len());
         assert_eq!(output.stderr, b"hi\n/tmp\n");
+        // A session that is dropped lets go of a command that does not read.
+        let deaf = ExecOptions::new(["sh", "-c", "sleep 1000"]).with_stdin();
+        let mut session = bench.provider.exec_in_worker(&worker, &deaf).await.unwrap();
+        let mut stdin = session.stdin.take().unwrap();
+        let blocked = tokio::spawn(async move { while stdin.write_all(&[0; 65536]).await.is_ok() {} });
+        drop(session);
+        limit(blocked).await.unwrap();
         let session = bench.provider.exec_in_worker(&worker, &ExecOptions::new(["no-such"])).await.unwrap();
         let error = session.collect().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{error}");

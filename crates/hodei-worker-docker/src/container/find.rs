@@ -104,7 +104,7 @@ impl Shared {
         let named = self.inspect_ours(worker, &name).await?;
         let found = match named {
             Some(found) => Some(found),
-            None => self.find_by_labels(worker).await?,
+            None => Box::pin(self.find_by_labels(worker)).await?,
         };
         match &found {
             Some(found) => self.memory.of(worker).found(&found.id, Arc::new(found.made())),
@@ -135,7 +135,7 @@ impl Shared {
         for summary in self.list_containers(wanted).await? {
             let Some(id) = summary.id else { continue };
             if let Some(found) = self.inspect_ours(worker, &id).await?
-                && !self.is_copy(worker, &found.inspected).await?
+                && !Box::pin(self.is_copy(worker, &found.inspected)).await?
             {
                 return Ok(Some(found));
             }

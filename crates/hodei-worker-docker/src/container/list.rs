@@ -65,7 +65,7 @@ impl Shared {
             Ok(inspected) => {
                 let Some(inspected) = inspected else { return Ok(None) };
                 let Some(status) = self.view.status(&inspected, as_of) else { return Ok(None) };
-                let copy = self.is_copy(&status.worker, &inspected).await?;
+                let copy = Box::pin(self.is_copy(&status.worker, &inspected)).await?;
                 return Ok((!copy).then(|| Arc::new(status)));
             }
             Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unexpected) => error,
