@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Bench, limit, on_engine, on_engine_with, proxy::Proxy, socket, var};
+use common::{limit, on_engine, on_engine_with, proxy::Proxy, socket, var};
 use hodei_worker_core::{
     ErrorKind, WorkerPhase, WorkerProvider as _, WorkerRef,
     model::{Mount, Port, SecretReference, SecretTarget},
@@ -158,7 +158,7 @@ async fn d2_a_stop_is_asked_for_once_and_keeps_the_exit_code() {
         let script = "trap 'echo asked; n=0; while [ $n -lt 20 ]; do sleep 0.1; n=$((n+1)); done; exit 7' TERM; \
                       echo ready; while true; do sleep 0.05; done";
         let worker = bench.run("a", script).await;
-        wait_for_line(&bench, &worker, "ready").await;
+        bench.says(&worker, "ready").await;
         let stranger = bench.stranger().await;
         let grace = StopOptions::within(Duration::from_secs(30));
         // The first is dropped when it has been sent, as its own event shows.
@@ -166,7 +166,7 @@ async fn d2_a_stop_is_asked_for_once_and_keeps_the_exit_code() {
             let first = bench.provider.stop_worker(&worker, &grace);
             tokio::select! {
                 stopped = first => panic!("it stopped at once: {stopped:?}"),
-                () = wait_for_line(&stranger, &worker, "asked") => {}
+                () = stranger.says(&worker, "asked") => {}
             }
         }
         let (one, two) = tokio::join!(
@@ -182,31 +182,17 @@ async fn d2_a_stop_is_asked_for_once_and_keeps_the_exit_code() {
     .await;
 }
 
-async fn wait_for_line(bench: &Bench, worker: &WorkerRef, line: &str) {
-    use futures::StreamExt as _;
-    let mut logs = bench.provider.worker_logs(worker, &LogOptions::following()).await.unwrap();
-    limit(async {
-        while let Some(item) = logs.next().await {
-            if item.unwrap().chunk().is_some_and(|chunk| chunk.text() == line) {
-                return;
-            }
-        }
-        panic!("the log ended without `{line}`");
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn d2_who_ignores_the_request_is_killed_at_the_deadline() {
     on_engine("ignore", |bench| async move {
         let worker = bench.run("a", "trap '' TERM; echo ready; while true; do sleep 0.05; done").await;
-        wait_for_line(&bench, &worker, "ready").await;
+        bench.says(&worker, "ready").await;
         let begin = Instant::now();
         bench.provider.stop_worker(&worker, &StopOptions::within(Duration::from_millis(700))).await.unwrap();
         assert!(begin.elapsed() >= Duration::from_millis(700));
         assert_eq!(bench.status(&worker).await.exit, Some(ExitStatus::CodeOrSignal(137)));
         let worker = bench.run("b", "trap '' TERM; echo ready; while true; do sleep 0.05; done").await;
-        wait_for_line(&bench, &worker, "ready").await;
+        bench.says(&worker, "ready").await;
         // A long grace is shortened by a later call.
         let grace = StopOptions::within(Duration::from_secs(600));
         let patient = bench.provider.stop_worker(&worker, &grace);
@@ -229,7 +215,7 @@ async fn d2_the_image_decides_the_signal_unless_the_options_do() {
         let config = bench.script("a", script).options(&options).build().unwrap();
         let worker = bench.create(&config).await;
         bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
-        wait_for_line(&bench, &worker, "ready").await;
+        bench.says(&worker, "ready").await;
         let long = StopOptions::within(Duration::MAX);
         bench.stranger().await.provider.stop_worker(&worker, &long).await.unwrap();
         assert_eq!(bench.status(&worker).await.exit, Some(ExitStatus::Code(3)));
