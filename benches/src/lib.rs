@@ -1,7 +1,10 @@
 //! What the measurements share: samples, intervals, a table, a plot, and the providers that are measured.
 
+pub mod aim;
+pub mod leftovers;
 pub mod place;
 pub mod plot;
+pub mod processes;
 pub mod sample;
 pub mod table;
 

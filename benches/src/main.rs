@@ -35,7 +35,7 @@ async fn measure(wanted: &[String]) -> Outcome {
         rows.extend(docker::added_time().await?);
     }
     if wants("F6") {
-        rows.extend(process::two_hundred().await?);
+        rows.extend(tokio::task::spawn_blocking(process::two_hundred).await??);
     }
     if wants("T2") {
         rows.extend(targets::operations().await?);

@@ -1,6 +1,7 @@
 //! Peers that supervise processes, as Debian has them: s6 and runit.
 
 use std::{
+    collections::HashSet,
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     process::{Command, Stdio},
@@ -9,7 +10,7 @@ use std::{
 
 use hodei_worker_benches::{
     Outcome,
-    place::{MARK, marked},
+    processes::{MARK, all, marked, memory},
 };
 
 /// A supervisor of a folder of services.
@@ -32,7 +33,7 @@ impl Peer {
     /// Time until that many `sleep` services run.
     pub(crate) fn start(self, services: usize) -> Outcome<Duration> {
         let mark = format!("{}-{}", self.name, fastrand::u32(..));
-        let folder: PathBuf = std::env::temp_dir().join(format!("hodei-bench-{mark}"));
+        let folder: PathBuf = memory().join(&mark);
         for n in 0..services {
             let service = folder.join(format!("s{n}"));
             std::fs::create_dir_all(&service)?;
@@ -45,9 +46,10 @@ impl Peer {
             command.args(["-c", "1000"]);
         }
         command.arg(&folder).env(MARK, &mark).stdout(Stdio::null()).stderr(Stdio::null());
+        let before = all().collect();
         let begun = Instant::now();
         let mut scan = command.spawn()?;
-        let running = wait_for(services, &mark);
+        let running = wait_for(services, &before, &mark);
         let took = begun.elapsed();
         // The head first, or it starts anew what is ended.
         scan.kill()?;
@@ -65,18 +67,26 @@ impl Peer {
     }
 }
 
-/// Waits until that many `sleep` processes carry the mark.
+/// Waits until that many `sleep` processes more than before are there, and carry the mark. It looks at the names of new
+/// processes only: to read more of all of them, again and again, would slow down what is measured.
 #[allow(clippy::disallowed_methods)] // Peers tell nobody when they are done.
-fn wait_for(services: usize, mark: &str) -> Outcome {
+fn wait_for(services: usize, before: &HashSet<u32>, mark: &str) -> Outcome {
     let end = Instant::now() + Duration::from_secs(60);
     let is_sleep = |pid: &u32| {
         std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "sleep")
     };
+    let mut found = HashSet::new();
     while Instant::now() < end {
-        if marked(mark).iter().filter(|pid| is_sleep(pid)).count() >= services {
-            return Ok(());
+        let new: Vec<u32> = all().filter(|pid| !before.contains(pid) && !found.contains(pid)).collect();
+        found.extend(new.into_iter().filter(is_sleep));
+        if found.len() >= services {
+            let ours: HashSet<u32> = marked(mark).into_iter().collect();
+            found.retain(|pid| ours.contains(pid));
+            if found.len() >= services {
+                return Ok(());
+            }
         }
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(5));
     }
     Err(format!("only {} of {services} services came up", marked(mark).len()).into())
 }

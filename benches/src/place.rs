@@ -1,15 +1,16 @@
 //! The providers that are measured and shaken, each in a place of its own.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use hodei_worker::{
-    ConnectContext, ProviderSettings as _, WorkerProvider,
-    docker::DockerSettings,
-    model::WorkerConfigBuilder,
-    process::{ProcessSettings, Survival},
+    ConnectContext, ProviderSettings as _, WorkerProvider, docker::DockerSettings,
+    model::WorkerConfigBuilder, process::Survival,
 };
 
-use crate::Outcome;
+use crate::{
+    Outcome,
+    processes::{self, MARK},
+};
 
 /// A provider that can be connected to again and again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,9 +22,6 @@ pub enum Place {
     /// Containers of the engine that `HODEI_TEST_DOCKER_HOST` names.
     Docker,
 }
-
-/// The variable that marks the processes of one installation.
-pub const MARK: &str = "HODEI_BENCH_INSTALLATION";
 
 impl Place {
     /// The place of that name.
@@ -54,14 +52,8 @@ impl Place {
         let context = ConnectContext::new("bench".parse()?, installation.parse()?);
         Ok(match self {
             Self::Docker => Arc::new(DockerSettings::at(docker_host()?).connect(context).await?),
-            _ => {
-                let mut settings = ProcessSettings::default();
-                settings.state_dir = Some(folder("state"));
-                settings.log_dir = Some(folder("logs"));
-                settings.survival =
-                    if self == Self::Attached { Survival::Attached } else { Survival::Required };
-                Arc::new(settings.connect(context).await?)
-            }
+            Self::Process => Arc::new(processes::settings(Survival::Required).connect(context).await?),
+            Self::Attached => Arc::new(processes::settings(Survival::Attached).connect(context).await?),
         })
     }
 
@@ -74,18 +66,9 @@ impl Place {
     /// What processes hold besides the mark; removed with the last of an installation.
     pub fn clear(self, installation: &str) {
         if self != Self::Docker {
-            for folder in [folder("state"), folder("logs")] {
-                let _ = std::fs::remove_dir_all(folder.join(installation));
-            }
+            processes::clear(installation);
         }
     }
-}
-
-fn folder(name: &str) -> PathBuf {
-    // State in memory, as it is by default.
-    let base = if name == "state" { PathBuf::from("/run") } else { std::env::temp_dir() };
-    let base = if base.is_dir() { base } else { std::env::temp_dir() };
-    base.join("hodei-bench").join(name)
 }
 
 /// The engine to measure.
@@ -100,16 +83,4 @@ pub fn docker_host() -> Outcome<String> {
 /// The image to run.
 pub fn image() -> String {
     std::env::var("HODEI_TEST_IMAGE").unwrap_or_else(|_| "hodei-test/busybox:1".to_owned())
-}
-
-/// The processes whose environment carries the installation's mark.
-pub fn marked(installation: &str) -> Vec<u32> {
-    let mark = format!("{MARK}={installation}");
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|pid: &u32| {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
-    })
-    .collect()
 }

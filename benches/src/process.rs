@@ -1,19 +1,9 @@
 //! F6: two hundred workers as local processes, against raw spawns and peers in the same run.
 
-use std::{
-    process::{Command, Stdio},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, process::Command, time::Duration};
 
-use futures::{StreamExt as _, TryStreamExt as _};
-use hodei_worker::{
-    WorkerConfig,
-    provider::{CreateOptions, DeleteOptions, StartOptions, WorkerFilter},
-};
 use hodei_worker_benches::{
     Outcome,
-    place::{Place, marked},
     sample::{Samples, show},
     table::Row,
 };
@@ -21,139 +11,137 @@ use hodei_worker_benches::{
 use crate::peers::PEERS;
 
 const WORKERS: usize = 200;
-const REPEATS: usize = 7;
-/// Starts at once; more than the cores of the machine gain nothing.
-const AT_ONCE: usize = 8;
+const REPEATS: usize = 9;
+/// What 200 supervisors may hold by themselves.
+const MEMORY: f64 = 30.0;
 
-struct Measured {
-    started: Duration,
+/// One way to start them all, and what was measured of it.
+struct Way {
+    name: &'static str,
+    start: Start,
+    /// Before the clock runs, as the peers' folders are made.
+    created: Samples,
+    started: Samples,
+    adopted: Samples,
     private_bytes: u64,
-    adopted: Duration,
 }
 
-async fn ours(place: Place) -> Outcome<Measured> {
-    let installation = format!("f6-{}", fastrand::u32(..));
-    let provider = place.connect(&installation).await?;
-    let configs: Vec<WorkerConfig> = (0..WORKERS)
-        .map(|n| {
-            let builder = WorkerConfig::builder(format!("w-{n}")).command(["sleep", "1000"]);
-            place.prepare(builder, &installation).build()
-        })
-        .collect::<Result<_, _>>()?;
-    let begun = Instant::now();
-    let runs = configs.into_iter().map(|config| {
-        let provider = Arc::clone(&provider);
-        async move {
-            let worker = provider.create_worker(&config, &CreateOptions::default()).await?.worker;
-            provider.start_worker(&worker, &StartOptions::default()).await
-        }
-    });
-    futures::stream::iter(runs).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
-    let started = begun.elapsed();
-    let workers = marked(&installation);
-    if workers.len() < WORKERS {
-        return Err(format!("only {} of {WORKERS} workers run", workers.len()).into());
-    }
-    let private_bytes = workers.iter().filter_map(|pid| parent(*pid)).map(private_bytes).sum();
-
-    let begun = Instant::now();
-    let next = place.connect(&installation).await?;
-    let found = next.list_workers(&WorkerFilter::all()).await?.workers;
-    let adopted = begun.elapsed();
-    if place == Place::Process && found.len() != WORKERS {
-        return Err(format!("only {} of {WORKERS} workers were adopted", found.len()).into());
-    }
-    let deletes = found.iter().map(|status| {
-        let (provider, worker) = (Arc::clone(&provider), status.worker.clone());
-        async move { provider.delete_worker(&worker, &DeleteOptions::default()).await }
-    });
-    futures::stream::iter(deletes).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
-    let left = marked(&installation);
-    if !left.is_empty() {
-        return Err(format!("{} processes are left", left.len()).into());
-    }
-    drop((provider, next));
-    place.clear(&installation);
-    Ok(Measured { started, private_bytes, adopted })
+enum Start {
+    /// By a host of our own.
+    Fleet,
+    Peer(crate::peers::Peer),
 }
 
-fn parent(pid: u32) -> Option<u32> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok())
-}
-
-fn private_bytes(pid: u32) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let private = text.lines().filter(|line| line.starts_with("Private_"));
-    private.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum::<u64>() * 1024
-}
-
-/// The same number of processes, spawned and nothing else.
-fn raw() -> Outcome<Duration> {
-    let begun = Instant::now();
-    let mut children = Vec::with_capacity(WORKERS);
-    for _ in 0..WORKERS {
-        let mut command = Command::new("sleep");
-        command.arg("1000").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        children.push(command.spawn()?);
-    }
-    let took = begun.elapsed();
-    for mut child in children {
-        child.kill()?;
-        child.wait()?;
-    }
-    Ok(took)
-}
-
-pub(crate) async fn two_hundred() -> Outcome<Vec<Row>> {
-    let (mut floor, mut adoptable, mut attached) = (Samples::new(), Samples::new(), Samples::new());
-    let (mut adoption, mut memory) = (Samples::new(), 0);
-    let peers: Vec<_> = PEERS.into_iter().filter(|peer| peer.is_there()).collect();
-    let mut peers: Vec<_> = peers.into_iter().map(|peer| (peer, Samples::new())).collect();
-    for _ in 0..REPEATS {
-        floor.push(tokio::task::spawn_blocking(raw).await??);
-        let measured = ours(Place::Process).await?;
-        adoptable.push(measured.started);
-        adoption.push(measured.adopted);
-        memory = memory.max(measured.private_bytes);
-        attached.push(ours(Place::Attached).await?.started);
-        for (peer, samples) in &mut peers {
-            let peer = *peer;
-            samples.push(tokio::task::spawn_blocking(move || peer.start(WORKERS)).await??);
+impl Way {
+    fn new(name: &'static str, start: Start) -> Self {
+        Self {
+            name,
+            start,
+            created: Samples::new(),
+            started: Samples::new(),
+            adopted: Samples::new(),
+            private_bytes: 0,
         }
     }
-    let millis = |samples: &Samples| samples.median().as_secs_f64() * 1e3;
-    let of_floor = |samples: &Samples| millis(samples) / millis(&floor);
-    let mut bars = vec![
-        ("adoptable".to_owned(), millis(&adoptable)),
-        ("attached".to_owned(), millis(&attached)),
-        ("raw spawns".to_owned(), millis(&floor)),
+
+    fn measure(&mut self) -> Outcome {
+        if let Start::Peer(peer) = &self.start {
+            self.started.push(peer.start(WORKERS)?);
+            return Ok(());
+        }
+        let program = beside("hodei-bench-fleet")?;
+        let output = Command::new(program).arg(self.name).arg(WORKERS.to_string()).output()?;
+        if !output.status.success() {
+            return Err(format!("{}: {}", self.name, String::from_utf8_lossy(&output.stderr).trim()).into());
+        }
+        let text = String::from_utf8(output.stdout)?;
+        let numbers: Vec<u64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+        let [created, started, adopted, private] = numbers[..] else {
+            return Err(format!("answered `{text}`").into());
+        };
+        self.created.push(Duration::from_nanos(created));
+        self.started.push(Duration::from_nanos(started));
+        self.adopted.push(Duration::from_nanos(adopted));
+        self.private_bytes = self.private_bytes.max(private);
+        Ok(())
+    }
+
+    fn millis(&self) -> f64 {
+        self.started.median().as_secs_f64() * 1e3
+    }
+
+    /// How much longer than another way, with the interval in which that lies.
+    fn times(&self, other: &Self) -> String {
+        let (low, high) = self.started.ratio_interval(&other.started);
+        format!("{:.2}× ({low:.2}–{high:.2}) {}", self.millis() / other.millis(), other.name)
+    }
+}
+
+/// A program that was built beside this one.
+fn beside(name: &str) -> Outcome<PathBuf> {
+    let path = std::env::current_exe()?.with_file_name(name);
+    if path.exists() { Ok(path) } else { Err(format!("`{}` was not built", path.display()).into()) }
+}
+
+pub(crate) fn two_hundred() -> Outcome<Vec<Row>> {
+    let mut ways: Vec<_> =
+        ["raw", "attached", "adoptable"].into_iter().map(|name| Way::new(name, Start::Fleet)).collect();
+    ways.extend(
+        PEERS.into_iter().filter(|peer| peer.is_there()).map(|peer| Way::new(peer.name, Start::Peer(peer))),
+    );
+    for repeat in 0..REPEATS {
+        // Nobody always comes first, or always after the same.
+        let count = ways.len();
+        for n in 0..count {
+            ways[(n + repeat) % count].measure()?;
+        }
+    }
+    Ok(rows(&ways))
+}
+
+fn rows(ways: &[Way]) -> Vec<Row> {
+    let way = |name: &str| ways.iter().find(|way| way.name == name);
+    let Some(raw) = way("raw") else { return Vec::new() };
+    let bars: Vec<_> = ways.iter().map(|way| (way.name, way.millis())).collect();
+    let mut rows = vec![
+        Row::new("F6", "200 raw spawns of `sleep`, one after the other", show(raw.started.median()))
+            .bars("ms", bars),
     ];
-    bars.extend(peers.iter().map(|(peer, samples)| (peer.name.to_owned(), millis(samples))));
-    let mut rows = vec![Row::new("F6", "200 raw spawns of `sleep`", show(floor.median()))];
-    let told = |samples: &Samples| format!("{} ({:.2}× raw)", show(samples.median()), of_floor(samples));
-    let mut ours = Row::new("F6", "200 adoptable workers until all run", told(&adoptable)).bars("ms", bars);
-    if let Some((_, s6)) = peers.iter().find(|(peer, _)| peer.name == "s6") {
-        let ratio = millis(&adoptable) / millis(s6);
-        ours.result = format!("{}, {ratio:.2}× s6", ours.result);
-        ours = ours.against("≤ 0.75× s6", ratio <= 0.75);
+    let started = |way: &Way, what: &str| {
+        let told = format!("{}, {}", show(way.started.median()), way.times(raw));
+        Row::new("F6", format!("200 {what} until all run"), told)
+    };
+    if let Some(attached) = way("attached") {
+        let rate = 100.0 * raw.millis() / attached.millis();
+        let mut row = started(attached, "attached workers");
+        row.result += &format!(", {rate:.0} % of its rate");
+        rows.push(row.against("≥ 80 % of the raw rate", rate >= 80.0));
     }
-    rows.push(ours);
-    let rate = 100.0 / of_floor(&attached);
-    let attached = format!("{}, {rate:.0} % of the raw rate", told(&attached));
-    rows.push(
-        Row::new("F6", "200 attached workers until all run", attached)
-            .against("≥ 80 % of the raw rate", rate >= 80.0),
-    );
-    rows.extend(
-        peers.iter().map(|(peer, samples)| Row::new("F6", format!("200 under {}", peer.name), told(samples))),
-    );
-    let mebibytes = memory as f64 / f64::from(1 << 20);
-    rows.push(
-        Row::new("F6", "private memory of 200 supervisors", format!("{mebibytes:.1} MiB"))
-            .against("≤ 30 MiB", mebibytes <= 30.0),
-    );
-    let each = adoption.median() / WORKERS as u32;
-    rows.push(Row::new("F6", "adoption: connect and list 200, each", show(each)));
-    Ok(rows)
+    if let Some(ours) = way("adoptable") {
+        let mut row = started(ours, "adoptable workers");
+        match way("s6") {
+            Some(s6) => {
+                row.result += &format!(", {}", ours.times(s6));
+                row = row.against("≤ 0.75× s6", ours.millis() <= 0.75 * s6.millis());
+            }
+            None => row.result += ", s6 is not installed",
+        }
+        rows.push(row);
+        let mebibytes = ours.private_bytes as f64 / f64::from(1 << 20);
+        rows.push(
+            Row::new("F6", "private memory of 200 supervisors", format!("{mebibytes:.1} MiB"))
+                .against("≤ 30 MiB", mebibytes <= MEMORY),
+        );
+    }
+    rows.extend(PEERS.iter().map(|peer| match way(peer.name) {
+        Some(way) => started(way, &format!("under {}", peer.name)),
+        None => Row::new("F6", format!("200 under {} until all run", peer.name), "not installed"),
+    }));
+    if let Some(adoptable) = way("adoptable") {
+        let each = adoptable.created.median() / WORKERS as u32;
+        rows.push(Row::new("F6", "creating them before that, each", show(each)));
+        let each = adoptable.adopted.median() / WORKERS as u32;
+        rows.push(Row::new("F6", "adoption: connect and list 200, each", show(each)));
+    }
+    rows
 }

@@ -4,7 +4,7 @@ use crate::failure::{Failure, Result};
 use crate::lock::Lock;
 use crate::parts::{self, Running};
 use crate::site::Site;
-use crate::{run, sweep, test};
+use crate::{run, scratch, sweep, target, test};
 
 const PACKAGE: &str = "hodei-worker-benches";
 /// The providers that it knows, and their packages.
@@ -25,13 +25,15 @@ pub(crate) fn run(site: &Site, rounds: u32, only: &[String]) -> Result<()> {
     let _lock = Lock::take(site, "chaos")?;
     sweep::leftovers(site)?;
     site.prepare()?;
+    scratch::prepare(site)?;
+    target::claim(site)?;
     let mut running = parts::up(site, &parts::needed(&chosen));
     if let Some((name, error)) = running.absent().next() {
         return Err(Failure(format!("{name} is not there: {error}")));
     }
     let problems = rounds_of(site, &running, &chosen, rounds)?;
     running.stop()?;
-    sweep::marked("which outlived its host");
+    sweep::ours(site, "which outlived its host")?;
     if problems.is_empty() { Ok(()) } else { Err(Failure(problems.join("\n"))) }
 }
 

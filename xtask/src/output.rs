@@ -79,6 +79,7 @@ impl Reader {
             if sum != self.since {
                 self.odd.push(format!("{}: its sum is {sum:?}, its lines say {:?}", self.binary, self.since));
             }
+            self.since = Count::default();
         } else if let Some((name, outcome, reason)) = parse_test(line) {
             self.since.add(outcome);
             self.cases.push(Case {

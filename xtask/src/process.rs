@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::failure::{Context, Failure, Result};
 use crate::{run, stop};
 
-/// The variable that marks everything a test run starts.
+/// The variable that marks everything a test run starts; its value is the run's [`mark_of`].
 pub(crate) const MARK: &str = "HODEI_TEST_RUN";
 
 /// One process at one time: a pid alone may have been given to another since.
@@ -133,8 +133,21 @@ pub(crate) struct Process {
     pub(crate) arguments: Vec<String>,
     /// The lines of its `cgroup` file.
     pub(crate) cgroups: Vec<String>,
-    /// Started below a test run.
-    pub(crate) marked: bool,
+    /// The [mark](mark_of) of the test run that it was started below.
+    pub(crate) mark: Option<String>,
+}
+
+/// What marks a checkout's run. Another user's runs, and those that keep their state elsewhere, have another `base`.
+pub(crate) fn mark_of(base: &Path, hash: &str) -> String {
+    format!("{}:{hash}", base.display())
+}
+
+impl Process {
+    /// Whether it was started below a run that keeps its state in this base folder.
+    pub(crate) fn is_marked_by(&self, base: &Path) -> bool {
+        let ours = mark_of(base, "");
+        self.mark.as_ref().is_some_and(|mark| mark.starts_with(&ours))
+    }
 }
 
 /// All processes that can be seen.
@@ -159,9 +172,9 @@ fn look(pid: i32) -> Option<Process> {
             .lines()
             .map(str::to_owned)
             .collect(),
-        marked: list("environ")
+        mark: list("environ")
             .iter()
-            .any(|entry| entry.starts_with(MARK) && entry[MARK.len()..].starts_with('=')),
+            .find_map(|entry| entry.strip_prefix(MARK)?.strip_prefix('=').map(str::to_owned)),
     })
 }
 

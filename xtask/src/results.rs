@@ -55,7 +55,7 @@ impl Case {
         })
     }
 
-    fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let result = match self.outcome {
             Outcome::Passed => "passed",
             Outcome::Failed => "failed",

@@ -12,6 +12,9 @@ use rustix::process::{Pid, Signal};
 use crate::failure::{Context, Failure, Result};
 use crate::stop;
 
+/// What the variables begin with by which cargo describes a package to its program.
+const OF_OUR_PACKAGE: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_NAME", "CARGO_CRATE_NAME"];
+
 /// The cargo that runs us, at the workspace's root, without colours (its output is read).
 pub(crate) fn cargo(site: &crate::site::Site) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -19,9 +22,14 @@ pub(crate) fn cargo(site: &crate::site::Site) -> Command {
         .current_dir(&site.root)
         .env("CARGO_TERM_COLOR", "never")
         .env("CARGO_TARGET_DIR", &site.cargo_target)
-        // Set by the `cargo run` that started us, and of no meaning to what we start.
-        .env_remove("CARGO_MANIFEST_DIR")
         .stdin(Stdio::null());
+    // Set by the `cargo run` that started us, and of no meaning to what we start: build scripts that look at them would
+    // have everything above them compiled anew after each `cargo test` by hand.
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| OF_OUR_PACKAGE.iter().any(|start| name.starts_with(start))) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

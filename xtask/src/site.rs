@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Context, Failure, Result};
+use crate::scratch;
 
 /// The folders of one checkout.
 #[derive(Debug, Clone)]
@@ -17,6 +18,10 @@ pub(crate) struct Site {
     pub(crate) base: PathBuf,
     /// Sockets, process records and data of this checkout's parts. Short: a socket's path holds 107 bytes.
     pub(crate) state: PathBuf,
+    /// Temporary files of whatever a run starts; removed after it.
+    pub(crate) scratch: PathBuf,
+    /// The same for what is to be in memory, and as short.
+    pub(crate) memory: PathBuf,
     /// Logs, results and helper programs, below the checkout's `target/`.
     pub(crate) work: PathBuf,
     /// What was fetched or built, kept by version for the next checkout.
@@ -36,13 +41,15 @@ impl Site {
         let cargo_target = match env::var_os("CARGO_TARGET_DIR") {
             Some(folder) => root.join(folder),
             // A clean clone of a CI run is spared compiling the dependencies again.
-            None if env::var("CI").is_ok_and(|ci| ci == "true") => cache.join("target"),
+            None if env::var("CI").is_ok_and(|ci| is_set(&ci)) => cache.join("target"),
             None => root.join("target"),
         };
         let base = base();
         let hash = hash(&root);
         Ok(Self {
             state: base.join(&hash),
+            scratch: scratch::folder(&hash),
+            memory: scratch::memory(&hash),
             work: root.join("target/hodei-test"),
             root,
             hash,
@@ -64,6 +71,21 @@ impl Site {
         self.work.join("bin")
     }
 
+    /// A copy of this program that tests can run, since cargo may be building the original anew meanwhile. Not in the
+    /// state folder: `/run` may refuse to execute.
+    pub(crate) fn copy_of_ourselves(&self) -> Result<PathBuf> {
+        let program = self.bin().join("xtask");
+        let _ = fs::remove_file(&program);
+        // Not by its name: a shared target folder that changes hands has lost the file.
+        fs::copy("/proc/self/exe", &program).context("copying xtask for the tests")?;
+        Ok(program)
+    }
+
+    /// Whether other checkouts may compile into the same folder.
+    pub(crate) fn shares_target(&self) -> bool {
+        self.cargo_target != self.root.join("target")
+    }
+
     /// Empties a shared target folder that has grown too large: every clone adds its own crates to it.
     pub(crate) fn prune(&self) {
         if self.cargo_target.starts_with(&self.cache) && size(&self.cargo_target) > SHARED_LIMIT {
@@ -83,6 +105,11 @@ impl Site {
     pub(crate) fn prepare_work(&self) -> Result<()> {
         [self.logs(), self.results(), self.bin()].iter().try_for_each(|folder| make(folder))
     }
+}
+
+/// As runners of CI write it: `true`, `1`, or their own name.
+fn is_set(ci: &str) -> bool {
+    !matches!(ci, "" | "0" | "false")
 }
 
 /// In bytes.
@@ -135,6 +162,12 @@ fn hash(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_of_ci_is_one_however_its_runner_writes_it() {
+        assert!(is_set("true") && is_set("1") && is_set("woodpecker"));
+        assert!(!is_set("") && !is_set("false") && !is_set("0"));
+    }
 
     #[test]
     fn the_hash_of_a_path_is_eight_digits_and_its_own() {

@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use crate::failure::{Context, Result};
 use crate::process::{self, Process, Record};
 use crate::site::Site;
-use crate::{run, stop};
+use crate::{run, scratch, stop};
 
 /// Marks a state folder whose parts were left running on purpose.
 pub(crate) const KEPT: &str = "kept";
@@ -42,7 +42,7 @@ fn judge(kept: bool, alive: usize, recorded: usize) -> Verdict {
 
 /// Removes what cut-off runs of any checkout left. The machine's lock must be held.
 pub(crate) fn leftovers(site: &Site) -> Result<()> {
-    marked("left by an earlier run");
+    ours(site, "left by an earlier run")?;
     let mut known = HashSet::new();
     for entry in fs::read_dir(&site.base).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -99,21 +99,32 @@ pub(crate) fn folder(state: &Path, hash: &str) -> Result<()> {
     }
 }
 
-/// Ends what was started below a test run and outlived it. Gives their number.
-pub(crate) fn marked(why: &str) -> usize {
-    let own = process::lineage();
-    let found: Vec<_> = process::all()
-        .into_iter()
-        .filter(|process| process.marked && !own.contains(&process.identity.pid))
-        .collect();
-    for process in &found {
-        println!("ending {} ({}), {why}", process.name, process.identity.pid);
-        process.identity.signal(Signal::KILL);
-    }
-    found.len()
+/// Ends what was started below a run of ours and outlived it, and removes its temporary files.
+pub(crate) fn ours(site: &Site, why: &str) -> Result<()> {
+    let scratch = scratch::all();
+    marked(site, &scratch, why);
+    scratch.iter().try_for_each(|folder| scratch::remove(folder))
 }
 
-fn kill_where(condition: impl Fn(&Process) -> bool) {
+/// Ends what carries the mark of a run of ours, and the supervisors of workers whose state lies in these folders.
+/// Gives their number.
+fn marked(site: &Site, scratch: &[PathBuf], why: &str) -> usize {
+    let own = process::lineage();
+    let mut told = HashSet::new();
+    kill_where(|process| {
+        let found =
+            process.is_marked_by(&site.base) || scratch.iter().any(|folder| supervises(process, folder));
+        let found = found && !own.contains(&process.identity.pid);
+        if found && told.insert(process.identity.pid) {
+            println!("ending {} ({}), {why}", process.name, process.identity.pid);
+        }
+        found
+    });
+    told.len()
+}
+
+/// Ends them, and looks again: what was forked meanwhile is one of them.
+fn kill_where(mut condition: impl FnMut(&Process) -> bool) {
     let end = Instant::now() + Duration::from_secs(10);
     loop {
         let found: Vec<_> = process::all().into_iter().filter(|process| condition(process)).collect();
@@ -138,6 +149,12 @@ fn is_engine_child(process: &Process, state: &Path) -> bool {
         && process.arguments.iter().any(|argument| Path::new(argument).starts_with(state))
 }
 
+/// A worker's supervisor keeps nothing of its host's environment, but names the folder of its installation.
+fn supervises(process: &Process, folder: &Path) -> bool {
+    process.arguments.first().is_some_and(|name| name.ends_with("hodei-supervise"))
+        && process.arguments.iter().any(|argument| Path::new(argument).starts_with(folder))
+}
+
 fn is_hash(name: &str) -> bool {
     name.len() == 8 && name.bytes().all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase())
 }
@@ -150,7 +167,7 @@ fn remove_cgroups(group: &str) {
     }
 }
 
-fn remove_cgroup(folder: &Path) {
+pub(crate) fn remove_cgroup(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove_cgroup(&entry.path());
@@ -207,7 +224,7 @@ mod tests {
             name: name.into(),
             arguments: arguments.iter().map(ToString::to_string).collect(),
             cgroups: cgroups.iter().map(ToString::to_string).collect(),
-            marked: false,
+            mark: None,
         }
     }
 
@@ -233,6 +250,41 @@ mod tests {
         assert!(is_engine_child(&process("containerd-shim", &["-address", path], &[]), state));
         assert!(!is_engine_child(&process("tail", &["-f", path], &[]), state));
         assert!(!is_engine_child(&process("containerd", &["/run/hodei-test/0a0b0c0d9/x"], &[]), state));
+    }
+
+    #[test]
+    fn a_supervisor_is_known_by_its_name_and_the_folder_of_its_installation() {
+        let folder = Path::new("/tmp/hodei-scratch-0-0a1b2c3d");
+        let state = "/tmp/hodei-scratch-0-0a1b2c3d/hodei-process-t1/state/t1";
+        assert!(supervises(
+            &process("exe", &["hodei-supervise", "--supervise", state, "a.1.1"], &[]),
+            folder
+        ));
+        assert!(!supervises(&process("ls", &["ls", state], &[]), folder));
+        let other = "/run/hodei-worker/t1";
+        assert!(!supervises(&process("exe", &["hodei-supervise", "--supervise", other], &[]), folder));
+    }
+
+    #[test]
+    fn what_forks_while_it_is_ended_is_ended_too_and_another_base_is_left_alone() {
+        let folder = std::env::temp_dir().join(format!("hodei-xtask-base-{}", std::process::id()));
+        let site = Site { base: folder.clone(), ..Site::find().unwrap() };
+        let start = |base: &Path, script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script, script, "0"]).env(process::MARK, process::mark_of(base, "0a1b2c3d"));
+            command.stdin(std::process::Stdio::null()).spawn().unwrap()
+        };
+        // A chain in which each starts the next and leaves.
+        let next = r#"sleep 0.05; [ "$1" -lt 200 ] && sh -c "$0" "$0" $(($1 + 1)) & sleep 0.02"#;
+        let mut chain = start(&folder, next);
+        let mut other = start(&folder.join("another"), "sleep 100");
+        assert!(marked(&site, &[], "in a test") > 0);
+        let left: Vec<_> = process::all().into_iter().filter(|one| one.is_marked_by(&folder)).collect();
+        assert!(left.is_empty(), "{left:?}");
+        assert!(other.try_wait().unwrap().is_none(), "another's process was ended");
+        other.kill().unwrap();
+        other.wait().unwrap();
+        chain.wait().unwrap();
     }
 
     #[test]

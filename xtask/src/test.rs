@@ -9,7 +9,7 @@ use crate::output::{Binaries, Reader};
 use crate::parts::{self, Running};
 use crate::results::{self, Case};
 use crate::site::Site;
-use crate::{chaos, ci, packages, process, report, run, stop, sweep};
+use crate::{absent, chaos, ci, packages, process, report, run, scratch, stop, sweep, target};
 
 /// Kill loops in a test run; `chaos --rounds` does more.
 const CHAOS_ROUNDS: u32 = 5;
@@ -19,9 +19,10 @@ pub(crate) fn run(site: &Site, options: &TestOptions) -> Result<()> {
     let chosen = packages::choose(&members, &options.only)?;
     let _lock = Lock::take(site, "test")?;
     sweep::leftovers(site)?;
-    site.prune();
+    target::claim(site)?;
     let _ = fs::remove_dir_all(site.results());
     site.prepare()?;
+    scratch::prepare(site)?;
 
     let mut problems = Vec::new();
     let needed = parts::needed(&chosen);
@@ -40,7 +41,9 @@ pub(crate) fn run(site: &Site, options: &TestOptions) -> Result<()> {
         problems.extend(chaos::in_a_test_run(site, &running, &chosen, CHAOS_ROUNDS)?);
     }
     let stopped = running.stop();
-    sweep::marked("which outlived its test");
+    if let Err(error) = sweep::ours(site, "which outlived its test") {
+        problems.push(format!("sweeping: {error}"));
+    }
     let mut cases = ran?;
     stop::check()?;
 
@@ -108,6 +111,7 @@ fn tests(
 ) -> Result<Vec<Case>> {
     let mut reader = Reader::new(binaries);
     let mut command = cargo_test(site, options, chosen);
+    absent::wrap(site, running, &mut command)?;
     command.arg("--no-fail-fast").arg("--").args(&options.arguments);
     command.envs(running.environment()).envs(environment(site));
     let status = run::stream(&mut command, |line| {
@@ -126,7 +130,9 @@ fn tests(
 /// What everything that is run below this task is told, besides where the parts are.
 pub(crate) fn environment(site: &Site) -> Vec<(&'static str, String)> {
     vec![
-        (process::MARK, site.hash.clone()),
+        (process::MARK, process::mark_of(&site.base, &site.hash)),
+        ("TMPDIR", site.scratch.display().to_string()),
+        ("HODEI_TEST_MEMORY", site.memory.display().to_string()),
         ("HODEI_TEST_RESULTS", site.results().display().to_string()),
         ("HODEI_TEST_LOGS", site.logs().display().to_string()),
     ]

@@ -16,7 +16,10 @@ use hodei_worker::{
 };
 use hodei_worker_benches::{
     Outcome,
-    place::{Place, marked},
+    aim::{Aim, Hit},
+    leftovers,
+    place::Place,
+    sample::Samples,
 };
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
@@ -73,6 +76,7 @@ async fn host(place: &str, installation: &str, operation: &str) -> Outcome {
     let mut input = BufReader::new(tokio::io::stdin()).lines();
     println!("ready");
     input.next_line().await?;
+    println!("begun");
     call(&*provider, operation, &config).await?;
     println!("done");
     input.next_line().await?;
@@ -81,25 +85,33 @@ async fn host(place: &str, installation: &str, operation: &str) -> Outcome {
 
 async fn drive(place: &str, rounds: &str) -> Outcome {
     let place = Place::named(place)?;
-    let rounds: u32 = rounds.parse().map_err(|_| format!("`{rounds}` is no number of rounds"))?;
+    let rounds: usize = rounds.parse().map_err(|_| format!("`{rounds}` is no number of rounds"))?;
     for operation in OPERATIONS {
         // How long the call takes undisturbed, to spread the instants over it and a little beyond.
-        let mut usual = Duration::ZERO;
-        for n in 0..3 {
-            usual = usual.max(round(place, operation, &format!("dry{n}"), None).await?.took);
+        let mut usual = Samples::new();
+        for n in 0..5 {
+            usual.push(round(place, operation, &format!("dry{n}"), None).await?.took);
         }
-        let (mut begun, mut whole) = (0, 0);
-        for n in 0..rounds {
-            let after = usual.mul_f64(1.2 * f64::from(n) / f64::from(rounds.max(2) - 1));
-            let end = round(place, operation, &format!("{n}"), Some(after)).await;
+        let usual = usual.median();
+        let mut aim = Aim::new(usual, rounds);
+        while let Some(after) = aim.next() {
+            let end = round(place, operation, &aim.total().to_string(), Some(after)).await;
             let end = end.map_err(|error| format!("{operation}, killed after {after:?}: {error}"))?;
-            begun += u32::from(end.had_an_effect);
-            whole += u32::from(end.had_answered);
+            aim.hit(after, end.hit);
         }
+        if let Some(missed) = aim.missing().first() {
+            let total = aim.total();
+            return Err(format!("none of {total} kills of {operation} came {}", missed.name()).into());
+        }
+        let [before, inside, beyond] = [Hit::Before, Hit::Inside, Hit::After].map(|kind| aim.count(kind));
         println!(
-            "{:<8} {operation:<7} {rounds} kills within {usual:?}: {begun} after it had an effect, {whole} after it had \
-             answered; nothing orphaned, nothing double",
-            place.name()
+            "{:<8} {operation:<7} {} kills of a call of {usual:?}: {before} {}, {inside} {}, {beyond} {}; nothing \
+             orphaned, nothing double, nothing left",
+            place.name(),
+            aim.total(),
+            Hit::Before.name(),
+            Hit::Inside.name(),
+            Hit::After.name(),
         );
     }
     Ok(())
@@ -107,8 +119,7 @@ async fn drive(place: &str, rounds: &str) -> Outcome {
 
 struct End {
     took: Duration,
-    had_an_effect: bool,
-    had_answered: bool,
+    hit: Hit,
 }
 
 async fn round(place: Place, operation: &str, name: &str, kill_after: Option<Duration>) -> Outcome<End> {
@@ -120,9 +131,10 @@ async fn round(place: Place, operation: &str, name: &str, kill_after: Option<Dur
         provider.delete_worker(&status.worker, &DeleteOptions::default()).await?;
     }
     let end = end?;
-    none_left(&installation).await?;
+    nothing_left(place, &installation).await?;
     drop(provider);
     place.clear(&installation);
+    leftovers::clear_groups(&installation);
     Ok(end)
 }
 
@@ -156,8 +168,11 @@ async fn attempt(
     if output.next_line().await?.as_deref() != Some("ready") {
         return Err("the host did not get ready".into());
     }
-    let begun = Instant::now();
     input.write_all(b"go\n").await?;
+    if output.next_line().await?.as_deref() != Some("begun") {
+        return Err("the host did not begin".into());
+    }
+    let begun = Instant::now();
     let had_answered = match kill_after {
         None => {
             if output.next_line().await?.as_deref() != Some("done") {
@@ -178,7 +193,13 @@ async fn attempt(
     host.kill().await?;
 
     let had_an_effect = go_on(place, operation, installation, &config).await?;
-    Ok(End { took, had_an_effect, had_answered })
+    let hit = match (had_an_effect, had_answered) {
+        (true, true) => Hit::After,
+        (true, false) => Hit::Inside,
+        (false, false) => Hit::Before,
+        (false, true) => return Err("it had answered, and had no effect".into()),
+    };
+    Ok(End { took, hit })
 }
 
 /// What the next host does and finds. Says whether the killed one's call had an effect.
@@ -202,7 +223,7 @@ async fn go_on(place: Place, operation: &str, installation: &str, config: &Worke
         call(&*provider, "start", config).await?;
     }
     match operation {
-        "delete" => none_left(installation).await?,
+        "delete" => nothing_left(place, installation).await?,
         "stop" => {
             let status = provider.get_worker_status(&worker).await?;
             if status.phase != WorkerPhase::Exited || status.exit != Some(ExitStatus::Code(7)) {
@@ -246,11 +267,11 @@ async fn once(provider: &Arc<dyn WorkerProvider>, worker: &WorkerRef, line: &str
     }
 }
 
-/// No process of the installation is alive.
-async fn none_left(installation: &str) -> Outcome {
-    eventually(PATIENCE, async || match marked(installation) {
+/// No process, file, group, container or volume of the installation is there.
+async fn nothing_left(place: Place, installation: &str) -> Outcome {
+    eventually(PATIENCE, async || match leftovers::of(place, installation).await? {
         left if left.is_empty() => Ok(()),
-        left => Err(format!("still alive: {left:?}").into()),
+        left => Err(format!("still there: {left:?}").into()),
     })
     .await
 }

@@ -33,6 +33,7 @@ impl Shared {
         if program.is_empty() {
             return Err(Error::config("command", "a program is required"));
         }
+        let options = options.resolved(&*self.context.credentials).await?;
         let config = ExecConfig {
             attach_stdin: Some(options.stdin),
             attach_stdout: Some(true),

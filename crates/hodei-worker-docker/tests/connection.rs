@@ -293,8 +293,8 @@ async fn l10_a_container_that_the_engine_does_not_tell_of_hides_no_other() {
     on_engine_with("stuck", settings, |bench| async move {
         let stuck = bench.run("stuck", "sleep 1000").await;
         let well = bench.run("well", "sleep 1000").await;
-        let path = format!("/containers/{}/json", bench.status(&stuck).await.native_id);
-        proxy.set(Mode::Lose(path.leak()));
+        let path = format!("/containers/{}/json", bench.status(&stuck).await.native_id).leak();
+        proxy.set(Mode::Lose(path));
         let listed = limit(bench.provider.list_workers(&WorkerFilter::all())).await.unwrap();
         let phase = |worker| listed.workers.iter().find(|status| status.worker == worker).unwrap().phase;
         assert_eq!((phase(stuck.clone()), phase(well.clone())), (WorkerPhase::Unknown, WorkerPhase::Running));
@@ -312,9 +312,14 @@ async fn l10_a_container_that_the_engine_does_not_tell_of_hides_no_other() {
         proxy.set(Mode::Pass);
         next(&mut changes, is(&stuck, WorkerPhase::Running)).await;
         let other = bench.stranger().await;
-        proxy.set(Mode::Lose(format!("/containers/{}/json", bench.status(&stuck).await.native_id).leak()));
+        proxy.set(Mode::Lose(path));
         other.provider.stop_worker(&stuck, &StopOptions::kill()).await.unwrap();
         next(&mut changes, is(&stuck, WorkerPhase::Unknown)).await;
+        proxy.set(Mode::Pass);
+        next(&mut changes, is(&stuck, WorkerPhase::Exited)).await;
+        // What somebody else's list does not find out, the watch does.
+        proxy.set(Mode::Lose(path));
+        limit(bench.provider.list_workers(&WorkerFilter::all())).await.unwrap();
         proxy.set(Mode::Pass);
         next(&mut changes, is(&stuck, WorkerPhase::Exited)).await;
     })

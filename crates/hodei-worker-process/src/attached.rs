@@ -2,29 +2,36 @@
 //! the same records, so that another provider of the installation sees no difference.
 
 use std::{
-    fs::File, io, os::fd::OwnedFd, os::unix::process::ExitStatusExt as _, process::Stdio, sync::Arc,
+    fs::File,
+    io,
+    os::{fd::OwnedFd, unix::process::ExitStatusExt as _},
+    process::Stdio,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use hodei_worker_core::Result;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::{
+    io::fcntl_dupfd_cloexec,
+    process::{Pid, Signal},
+};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _},
-    net::unix::pipe,
-    process::{Child, ChildStderr, ChildStdout},
+    io::AsyncReadExt as _,
+    net::unix::pipe::{self, Receiver},
     time::{Instant, sleep_until},
 };
 
 use crate::{
     error, files,
-    host::Host,
+    host::{Host, blocking},
     layout::RunKey,
+    leader::Leader,
     lock,
     logs::{Kind, Lines, LogWriter},
     proc,
     ready::rest,
-    supervise::{self, groups, signals::unblocked, spawn},
-    wire::{End, Failure, Launch, Reply, Request, Requests, Step},
+    supervise::{self, MARKER, groups, signals::unblocked, spawn},
+    wire::{End, Exit, Failure, Launch, Reply, Request, Requests, Step},
 };
 
 impl Host {
@@ -39,30 +46,35 @@ impl Host {
             Ok(control) => control,
             Err(reply) => return Ok(reply),
         };
-        match self.spawn_attached(key, &launch) {
-            Ok(child) => {
-                let log = LogWriter::new(launch.logs.clone());
+        match self.spawn_attached(key, &launch, &lock) {
+            Ok((leader, [stdout, stderr])) => {
                 let attached = Attached {
                     host: Arc::clone(self),
                     stop: Stop::default(),
                     requests: Requests::default(),
                     key: key.clone(),
+                    log: LogWriter::new(launch.logs.clone()),
+                    stdout: Output::new(stdout, Kind::Stdout),
+                    stderr: Output::new(stderr, Kind::Stderr),
                     launch,
-                    log,
+                    leader,
                     control,
-                    _lock: lock,
+                    over: false,
+                    lock: Some(lock),
                 };
-                tokio::spawn(attached.run_to_end(child));
+                self.attached.begin();
+                tokio::spawn(attached.run_to_end());
                 Ok(Reply::Started)
             }
             Err((failure, Ran::No)) if failure.is_capacity() => {
-                self.contain(key, None);
+                self.contain(key, None, None);
                 supervise::give_back(&self.layout, key).map_err(failed)?;
                 Ok(Reply::Full(failure))
             }
             Err((failure, _)) => {
-                self.contain(key, None);
-                supervise::finish(&self.layout, key, End::Failed(failure.clone()), false).map_err(failed)?;
+                self.contain(key, None, None);
+                let exit = Exit::new(self.clock.now(), End::Failed(failure.clone()));
+                supervise::finish(&self.layout, key, &exit).map_err(failed)?;
                 Ok(Reply::Failed(failure))
             }
         }
@@ -85,28 +97,49 @@ impl Host {
         }
     }
 
-    fn spawn_attached(&self, key: &RunKey, launch: &Launch) -> Result<Child, (Failure, Ran)> {
+    fn spawn_attached(
+        &self,
+        key: &RunKey,
+        launch: &Launch,
+        lock: &File,
+    ) -> Result<(Leader, Outputs), (Failure, Ran)> {
         let before = |failure| (failure, Ran::No);
         groups::prepare(&launch.groups).map_err(before)?;
-        let mut command = tokio::process::Command::from(spawn::worker(launch));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let what = launch.command.first().map_or("", String::as_str);
+        let no_room = |error: io::Error| spawn::failure(Step::Command, what, &error);
+        // Keeps room for the descriptor by which its end will be heard of.
+        let room = fcntl_dupfd_cloexec(lock, 0).map_err(|errno| before(no_room(errno.into())))?;
+        let mut command = spawn::worker(launch);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = unblocked(|| command.spawn()).map_err(|error| before(spawn::refused(launch, &error)))?;
+        drop(room);
         let after = |failure| (failure, Ran::Yes);
-        let pid = child.id().and_then(|pid| Pid::from_raw(pid as i32));
-        if let Some(pid) = pid {
-            groups::adopt(&launch.groups, pid.as_raw_nonzero().get() as u32).map_err(after)?;
+        let mut leader = Leader::new(child);
+        leader.watch().map_err(|error| after(no_room(error)))?;
+        let (stdout, stderr) = (leader.child().stdout.take(), leader.child().stderr.take());
+        let outputs = [stdout.map(OwnedFd::from), stderr.map(OwnedFd::from)];
+        let [stdout, stderr] = outputs.map(|pipe| pipe.map(receiver).transpose());
+        let outputs =
+            [stdout.map_err(|error| after(no_room(error)))?, stderr.map_err(|error| after(no_room(error)))?];
+        let pid = leader.pid();
+        groups::adopt(&launch.groups, pid).map_err(after)?;
+        if let Some(pid) = Pid::from_raw(pid) {
             spawn::limit(launch.address_space, pid).map_err(after)?;
-            match supervise::record(&self.layout, key, launch, pid.as_raw_nonzero().get()) {
-                // One that is over already has no start time to be read; how it ended is recorded all the same.
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    let path = self.layout.started(key);
-                    return Err(after(spawn::failure(Step::Limits, path.display(), &error)));
-                }
-                _ => {}
-            }
         }
-        Ok(child)
+        supervise::record(&self.layout, key, launch, pid).map_err(|error| {
+            after(spawn::failure(Step::Limits, self.layout.started(key).display(), &error))
+        })?;
+        Ok((leader, outputs))
     }
+}
+
+/// What a worker writes to its two streams.
+type Outputs = [Option<Receiver>; 2];
+
+/// A pipe on the event loop.
+fn receiver(pipe: OwnedFd) -> io::Result<Receiver> {
+    rustix::io::ioctl_fionbio(&pipe, true)?;
+    Receiver::from_owned_fd_unchecked(pipe)
 }
 
 /// Whether the command had begun when something failed.
@@ -120,11 +153,16 @@ struct Attached {
     host: Arc<Host>,
     key: RunKey,
     launch: Launch,
+    leader: Leader,
+    stdout: Output,
+    stderr: Output,
     log: LogWriter,
-    control: pipe::Receiver,
+    control: Receiver,
     requests: Requests,
     stop: Stop,
-    _lock: File,
+    /// How it ended is written down.
+    over: bool,
+    lock: Option<File>,
 }
 
 #[derive(Default)]
@@ -134,13 +172,13 @@ struct Stop {
 }
 
 /// One stream, or what is left of it.
-struct Output<R> {
-    source: Option<R>,
+struct Output {
+    source: Option<Receiver>,
     lines: Lines,
 }
 
-impl<R: AsyncRead + Unpin> Output<R> {
-    fn new(source: Option<R>, kind: Kind) -> Self {
+impl Output {
+    fn new(source: Option<Receiver>, kind: Kind) -> Self {
         Self { source, lines: Lines::new(kind) }
     }
 
@@ -162,8 +200,8 @@ impl<R: AsyncRead + Unpin> Output<R> {
     }
 
     /// Logs what is in the pipe already.
-    fn drain(&mut self, log: &mut LogWriter, into_owned: impl FnOnce(R) -> io::Result<OwnedFd>) {
-        let rest = self.source.take().map(|pipe| rest(into_owned(pipe))).unwrap_or_default();
+    fn drain(&mut self, log: &mut LogWriter) {
+        let rest = self.source.take().map(|pipe| rest(pipe.into_nonblocking_fd())).unwrap_or_default();
         let mut rest = rest.as_slice();
         while !rest.is_empty() {
             let space = self.lines.space();
@@ -177,12 +215,9 @@ impl<R: AsyncRead + Unpin> Output<R> {
 }
 
 impl Attached {
-    async fn run_to_end(mut self, mut child: Child) {
-        let pid = child.id().map(|pid| pid as i32).unwrap_or_default();
-        let mut stdout = Output::new(child.stdout.take(), Kind::Stdout);
-        let mut stderr = Output::new(child.stderr.take(), Kind::Stderr);
+    async fn run_to_end(mut self) {
         let mut bytes = [0; 256];
-        let status = loop {
+        loop {
             let deadline = self.stop.deadline;
             let kill = async {
                 match deadline {
@@ -191,46 +226,66 @@ impl Attached {
                 }
             };
             tokio::select! {
-                status = child.wait() => break status,
-                read = stdout.read() => stdout.log(read, &mut self.log),
-                read = stderr.read() => stderr.log(read, &mut self.log),
+                _ = self.leader.ended() => break,
+                read = self.stdout.read() => self.stdout.log(read, &mut self.log),
+                read = self.stderr.read() => self.stderr.log(read, &mut self.log),
                 read = self.control.read(&mut bytes) => {
                     self.requests.push(&bytes[..read.unwrap_or(0)]);
                     while let Some(request) = self.requests.next() {
-                        self.obey(request, pid);
+                        self.obey(request);
                     }
                 }
                 () = kill => {
                     self.stop.deadline = None;
-                    proc::signal(pid, Signal::KILL);
+                    self.leader.signal(Signal::KILL);
                 }
             }
-        };
-        if let Ok(status) = &status {
-            let _ = supervise::note(&self.host.layout, &self.key, status.into_raw());
         }
-        // Its group of processes first: where there is no control group, that holds what did not leave it.
-        if let Some(group) = Pid::from_raw(pid) {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-        let out_of_memory = groups::out_of_memory(&self.launch.groups);
-        let (host, key) = (Arc::clone(&self.host), self.key.clone());
-        let _ = crate::host::blocking(move || {
-            host.contain(&key, None);
+        self.reap();
+        let host = Arc::clone(&self.host);
+        host.contain_with_others(&self.key, &self.launch.groups).await;
+        // Dropped unfinished when the runtime ends: then it is cleaned up after like any other.
+        let _ = blocking(move || {
+            self.finish();
             Ok(())
         })
         .await;
-        stdout.drain(&mut self.log, ChildStdout::into_owned_fd);
-        stderr.drain(&mut self.log, ChildStderr::into_owned_fd);
-        let end = status.map_or(End::Lost, |status| End::Wait(status.into_raw()));
-        if let Err(error) = supervise::finish(&self.host.layout, &self.key, end, out_of_memory) {
-            tracing::error!(run = %self.key, %error, "how a worker ended could not be recorded");
+    }
+
+    /// Notes how it ended and reaps it. Its group of processes goes first: where there is no control group, that holds
+    /// what did not leave it.
+    fn reap(&mut self) {
+        let noted = self.leader.status();
+        if let Some(raw) = noted {
+            let _ = supervise::note(&self.host.layout, &self.key, raw);
+        }
+        if let Some(status) = self.leader.kill()
+            && noted.is_none()
+        {
+            let _ = supervise::note(&self.host.layout, &self.key, status.into_raw());
         }
     }
 
-    fn obey(&mut self, request: Request, pid: i32) {
+    /// Writes down how it ended; nothing is left of it.
+    fn finish(&mut self) {
+        let out_of_memory = groups::out_of_memory(&self.launch.groups);
+        let _ = groups::remove(&self.launch.groups);
+        self.stdout.drain(&mut self.log);
+        self.stderr.drain(&mut self.log);
+        self.log.end();
+        let end = self.leader.kill().map_or(End::Lost, |status| End::Wait(status.into_raw()));
+        let exit = Exit { out_of_memory, ..Exit::new(self.host.clock.now(), end) };
+        match supervise::finish(&self.host.layout, &self.key, &exit) {
+            Ok(()) => self.over = true,
+            Err(error) => {
+                tracing::error!(run = %self.key, %error, "how a worker ended could not be recorded");
+            }
+        }
+    }
+
+    fn obey(&mut self, request: Request) {
         match request {
-            Request::Kill => proc::signal(pid, Signal::KILL),
+            Request::Kill => self.leader.signal(Signal::KILL),
             Request::Stop(grace) => {
                 let deadline = Instant::now() + grace.min(Duration::from_secs(1 << 30));
                 let earlier = self.stop.deadline.unwrap_or(deadline);
@@ -238,9 +293,53 @@ impl Attached {
                 if !self.stop.asked
                     && let Some(signal) = Signal::from_named_raw(self.launch.stop_signal)
                 {
-                    proc::signal(pid, signal);
+                    self.leader.signal(signal);
                 }
                 self.stop.asked = true;
+            }
+        }
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        if !self.over {
+            self.reap();
+        }
+        self.lock = None;
+        self.host.cut_off((!self.over).then(|| self.key.clone()));
+    }
+}
+
+/// The attached workers of a host that run, and those whose tasks were cut off.
+#[derive(Debug, Default)]
+pub(crate) struct Attachments(Mutex<(usize, Vec<RunKey>)>);
+
+impl Attachments {
+    fn begin(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0 += 1;
+    }
+
+    /// One ends; with the last come all that were cut off.
+    fn end(&self, cut_off: Option<RunKey>) -> Vec<RunKey> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0 = state.0.saturating_sub(1);
+        state.1.extend(cut_off);
+        if state.0 == 0 { std::mem::take(&mut state.1) } else { Vec::new() }
+    }
+}
+
+impl Host {
+    /// The task of a worker is gone. When a runtime ends, so are all: what they leave is looked for once.
+    fn cut_off(&self, run: Option<RunKey>) {
+        let all = self.attached.end(run);
+        if all.is_empty() {
+            return;
+        }
+        let marks = proc::marks(MARKER);
+        for key in all {
+            if let Err(error) = self.bury(&key, Some(&marks)) {
+                tracing::error!(run = %key, %error, "what a worker left could not be cleaned up");
             }
         }
     }

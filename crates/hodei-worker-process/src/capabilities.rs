@@ -1,5 +1,7 @@
 //! What this machine and this host let the provider do.
 
+use std::path::Path;
+
 use hodei_worker_core::{
     Capability, Error, ProviderCapabilities, Result,
     quantity::{ByteSize, Cpu},
@@ -8,6 +10,7 @@ use hodei_worker_core::{
 use crate::{
     host::Launcher,
     limits::Limits,
+    places,
     settings::{ProcessSettings, Survival},
 };
 
@@ -21,10 +24,10 @@ pub(crate) fn launcher(settings: &ProcessSettings) -> Result<Launcher> {
             "this program's `main` does not begin with `init()`, and the setting `supervisor` names no other"
                 .to_owned()
         }
-        (Some(program), survival) => match container() {
-            Some(reason) if survival == Survival::Auto => reason,
-            _ if program.exists() => return Ok(Launcher::Supervised(program.clone())),
-            _ => {
+        (Some(program), _) => match container(Surroundings::read()) {
+            Some(reason) => reason,
+            None if program.exists() => return Ok(Launcher::Supervised(program.clone())),
+            None => {
                 return Err(Error::config(
                     "supervisor",
                     format!("there is no program `{}`", program.display()),
@@ -58,18 +61,32 @@ pub(crate) fn check_signals() -> Result<()> {
 
 /// Why workers end with the host, whatever supervises them: it lives in a container that ends with it. A container
 /// that is a whole system, with a service manager of its own, does not.
-fn container() -> Option<String> {
+fn container(around: Surroundings) -> Option<String> {
     // The machine's own namespace has this number in every kernel since 3.8; files such as `/.dockerenv` prove
     // nothing, they are found in virtual machines made from images.
     const INITIAL: &str = "pid:[4026531836]";
-    let own = std::fs::read_link("/proc/self/ns/pid").ok()?;
-    let whole = std::path::Path::new("/run/systemd/system").exists();
-    (own.as_os_str() != INITIAL && !whole)
+    (around.namespace? != INITIAL && !around.has_service_manager)
         .then(|| "this host lives in a container, which takes all of its processes with it".to_owned())
 }
 
-/// What can be done.
-pub(crate) fn detect(launcher: &Launcher, limits: &Limits) -> ProviderCapabilities {
+/// What tells whether this process lives in a container.
+struct Surroundings {
+    /// Of its process numbers.
+    namespace: Option<std::ffi::OsString>,
+    has_service_manager: bool,
+}
+
+impl Surroundings {
+    fn read() -> Self {
+        Self {
+            namespace: std::fs::read_link("/proc/self/ns/pid").ok().map(Into::into),
+            has_service_manager: Path::new("/run/systemd/system").exists(),
+        }
+    }
+}
+
+/// What can be done with state in this folder.
+pub(crate) fn detect(launcher: &Launcher, limits: &Limits, state: &Path) -> ProviderCapabilities {
     let kernel = rustix::system::uname();
     let version = format!("Linux {}, {}", kernel.release().to_string_lossy(), limits.describe());
     let no_platform = "there is no platform behind a process";
@@ -84,7 +101,6 @@ pub(crate) fn detect(launcher: &Launcher, limits: &Limits) -> ProviderCapabiliti
         .with(Capability::KeepsStopped)
         .with(Capability::RestartInPlace)
         .with(Capability::ExactExit)
-        .with(Capability::SecretFiles)
         .without(Capability::AutoScaling, no_platform)
         .without(Capability::HealthChecks, no_platform)
         .without(Capability::NativeGroups, no_platform)
@@ -100,6 +116,16 @@ pub(crate) fn detect(launcher: &Launcher, limits: &Limits) -> ProviderCapabiliti
         Launcher::Supervised(_) => found.with(Capability::SurvivesHost),
         Launcher::Attached(reason) => found.without(Capability::SurvivesHost, reason.clone()),
     };
+    found = if places::in_memory(state) {
+        found.with(Capability::SecretFiles)
+    } else {
+        let reason = format!(
+            "secret files would be written to a disk below `{}`; name a folder in memory (tmpfs) in the setting \
+             `state_dir`",
+            state.display()
+        );
+        found.without(Capability::SecretFiles, reason)
+    };
     found = limits.declare(found);
     if matches!(launcher, Launcher::Attached(_)) && found.supports(Capability::PidsLimit) {
         // Without a supervisor it joins its group only when it runs, and what it has started by then stays outside.
@@ -110,4 +136,23 @@ pub(crate) fn detect(launcher: &Launcher, limits: &Limits) -> ProviderCapabiliti
     let info = rustix::system::sysinfo();
     found.total_memory = u64::from(info.mem_unit).checked_mul(info.totalram).map(ByteSize::new);
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p3_nothing_survives_in_a_container_without_a_service_manager() {
+        let around = |namespace: Option<&str>, has_service_manager| Surroundings {
+            namespace: namespace.map(Into::into),
+            has_service_manager,
+        };
+        assert_eq!(container(around(Some("pid:[4026531836]"), false)), None);
+        assert_eq!(container(around(Some("pid:[4026532218]"), true)), None);
+        assert_eq!(container(around(None, false)), None);
+        assert!(
+            container(around(Some("pid:[4026532218]"), false)).is_some_and(|why| why.contains("container"))
+        );
+    }
 }

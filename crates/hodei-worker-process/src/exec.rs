@@ -1,10 +1,9 @@
 //! Commands in a running worker: beside it, with its environment, folder, user and limits.
 
 use std::{
-    collections::VecDeque,
-    ffi::{OsStr, OsString},
+    collections::{BTreeMap, VecDeque},
     io,
-    os::unix::{ffi::OsStrExt as _, process::ExitStatusExt as _},
+    os::unix::process::ExitStatusExt as _,
     path::Path,
     process::Stdio,
     sync::Arc,
@@ -26,10 +25,11 @@ use tokio::{
 };
 
 use crate::{
+    bury::RunState,
     error, files,
-    host::Host,
+    host::{Host, blocking},
     layout::RunKey,
-    observe::{RunState, decode},
+    observe::decode,
     options::ProcessOptions,
     ready::rest,
     supervise::{MARKER, groups, signals::unblocked, spawn},
@@ -38,7 +38,7 @@ use crate::{
 };
 
 impl Host {
-    /// The worker and its run, which must be going on.
+    /// The worker and its run, which must be going on. It may block.
     pub(crate) fn running(&self, worker: &WorkerRef) -> Result<(Stored, RunKey, Started)> {
         let stored = self.stored(worker)?.ok_or_else(|| Error::worker_not_found(worker))?;
         let creation = stored.creation();
@@ -52,27 +52,29 @@ impl Host {
         Err(Error::new(ErrorKind::Conflict, "the worker does not run").with_help("start it first"))
     }
 
-    pub(crate) fn exec(self: &Arc<Self>, worker: &WorkerRef, options: &ExecOptions) -> Result<ExecSession> {
-        let (stored, key, started) = self.running(worker)?;
+    pub(crate) async fn exec(
+        self: &Arc<Self>,
+        worker: &WorkerRef,
+        options: &ExecOptions,
+    ) -> Result<ExecSession> {
+        let (host, asked) = (Arc::clone(self), worker.clone());
+        let (stored, key, started) = blocking(move || host.running(&asked)).await?;
         if options.command.first().is_none_or(String::is_empty) {
             return Err(Error::config("command[0]", "the program's name is empty"));
         }
         let identity = user::identity(&stored.config.options::<ProcessOptions>()?.unwrap_or_default())?;
-        let mut environment = environment_of(started.process.pid).unwrap_or_else(|_| {
-            // Of a worker of another user, for instance; its secrets are missing then.
-            let all = self.environment(&stored, &identity).into_iter();
-            all.map(|(name, value)| (name.into(), value.into())).collect()
-        });
-        for (name, value) in &options.environment {
-            environment.retain(|(known, _)| known.as_os_str() != name.as_str());
-            environment.push((name.into(), value.into()));
-        }
+        // Not as the kernel shows it, which is what the worker has made of it.
+        let secrets = self.resolve(&stored.config).await?;
+        let mut environment =
+            self.whole_environment(&stored, &identity, &secrets, started.secrets.as_deref());
+        environment.extend(options.environment.iter().map(|(name, value)| (name.clone(), value.clone())));
         let mark = key.marker(self.installation.as_str());
-        environment.retain(|(known, _)| known.as_os_str() != MARKER);
-        environment.push((MARKER.into(), mark.into()));
+        environment.push((MARKER.into(), mark));
         let path = self.layout.exec_mark(&key);
         files::touch(&path).map_err(|error| error::file("noting a command", &path, error))?;
         let folder = options.working_dir.as_deref().or(stored.config.working_dir.as_deref()).unwrap_or("/");
+        // Of several of one name the last holds.
+        let environment: BTreeMap<_, _> = environment.into_iter().collect();
         let variables = environment.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
         let command =
             spawn::command(&options.command, variables, Path::new(folder), identity.uid, identity.gid);
@@ -85,10 +87,10 @@ impl Host {
             // It may be over already.
             let _ = spawn::limit(self.limits.address_space(&stored.config.resources), pid);
         }
-        // Into the worker's groups if they limit it; the mark is enough to find it when the worker ends. One that is
-        // over already cannot be moved, and need not be.
-        if let Some(pid) = child.id().filter(|_| started.groups.is_limiting()) {
-            let _ = groups::adopt(&started.groups, pid);
+        // Into the worker's groups, where there are any: what it starts may lose the mark. One that is over already
+        // cannot be moved, and need not be.
+        if let Some(pid) = child.id() {
+            let _ = groups::adopt(&started.groups, pid as i32);
         }
         let stdin = child.stdin.take();
         let output = (child.stdout.take(), child.stderr.take());
@@ -116,12 +118,12 @@ impl Host {
     ) {
         let changes = self.notices.of_worker(&Self::topic(&key.creation.worker));
         let ended = loop {
-            if matches!(self.run_state(&key), Ok(RunState::Over(..) | RunState::Gone)) {
+            if matches!(self.settled_state(&key).await, Ok(RunState::Over(..) | RunState::Gone)) {
                 child.kill();
             }
             tokio::select! {
                 status = child.0.wait() => break status.map(|status| decode(status.into_raw())),
-                () = changes.notified() => {}
+                Ok(()) = changes.changed() => {}
             }
         };
         told.send_replace(Some(ended));
@@ -132,17 +134,6 @@ fn refused(command: &str, folder: &str, error: &io::Error) -> Error {
     let (step, what) =
         if Path::new(folder).is_dir() { (Step::Command, command) } else { (Step::WorkingDir, folder) };
     spawn::failure(step, what, error).to_error()
-}
-
-/// The environment that a process was started with.
-fn environment_of(pid: i32) -> io::Result<Vec<(OsString, OsString)>> {
-    let bytes = std::fs::read(format!("/proc/{pid}/environ"))?;
-    let all = bytes.split(|byte| *byte == 0).filter_map(|one| {
-        let at = one.iter().position(|byte| *byte == b'=')?;
-        let text = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
-        Some((text(&one[..at]), text(&one[at + 1..])))
-    });
-    Ok(all.collect())
 }
 
 /// A child whose whole process group goes with it, unless it has ended by itself.

@@ -1,9 +1,9 @@
-//! Where an installation's folders lie by default, and making them.
+//! Making an installation's folders.
 
 use std::{
     fs::{self, DirBuilder, Permissions},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use hodei_worker_core::{Error, ErrorKind, Result};
@@ -11,43 +11,7 @@ use hodei_worker_core::{Error, ErrorKind, Result};
 use crate::{
     error,
     layout::{FLAT, Layout},
-    settings::ProcessSettings,
 };
-
-fn variable(name: &str) -> Option<PathBuf> {
-    std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
-}
-
-pub(crate) fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-/// The folder in which all installations keep their state.
-pub(crate) fn state(settings: &ProcessSettings) -> PathBuf {
-    if let Some(path) = &settings.state_dir {
-        return path.clone();
-    }
-    if is_root() {
-        return "/run/hodei-worker".into();
-    }
-    match variable("XDG_RUNTIME_DIR") {
-        Some(runtime) => runtime.join("hodei-worker"),
-        None => std::env::temp_dir().join(format!("hodei-worker-{}", rustix::process::geteuid().as_raw())),
-    }
-}
-
-/// The folder in which all installations keep their logs.
-pub(crate) fn logs(settings: &ProcessSettings) -> PathBuf {
-    if let Some(path) = &settings.log_dir {
-        return path.clone();
-    }
-    if is_root() {
-        return "/var/lib/hodei-worker".into();
-    }
-    variable("XDG_STATE_HOME")
-        .or_else(|| variable("HOME").map(|home| home.join(".local/state")))
-        .map_or_else(|| state(settings).join("logs"), |path| path.join("hodei-worker"))
-}
 
 /// Makes the state folders of an installation. Others may pass through them, since a worker of another user reads its
 /// secrets below, but list and read nothing.

@@ -1,24 +1,24 @@
 //! What all operations of a provider share.
 
 use std::{
-    collections::HashMap,
-    path::PathBuf,
-    process::Child,
-    sync::{Arc, Mutex, PoisonError},
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use hodei_worker_core::{
     Clock, CredentialProvider, ErrorKind, ProviderCapabilities, ProviderInfo, Result, WorkerRef,
     model::InstallationId, watch::WatchHub,
 };
-use tokio::{runtime::Handle, sync::Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::{
+    attached::Attachments,
     error, files,
+    fork_server::ForkServer,
     layout::{Creation, Layout, worker_name},
     limits::Limits,
-    lock,
     notices::Notices,
+    scan::Scans,
     settings::ProcessSettings,
     wire::Stored,
 };
@@ -39,7 +39,7 @@ pub(crate) struct Host {
     pub(crate) installation: InstallationId,
     pub(crate) settings: ProcessSettings,
     pub(crate) layout: Layout,
-    /// This installation's log folder.
+    /// The log folder of the workers whose state is here.
     pub(crate) logs: PathBuf,
     pub(crate) boot: String,
     pub(crate) clock: Arc<dyn Clock>,
@@ -49,7 +49,9 @@ pub(crate) struct Host {
     pub(crate) launcher: Launcher,
     pub(crate) notices: Notices,
     pub(crate) hub: WatchHub,
-    pub(crate) children: Children,
+    pub(crate) fork_server: ForkServer,
+    pub(crate) scans: Scans,
+    pub(crate) attached: Attachments,
     /// How many supervisors are being started at once: a few are quicker than one, many are not.
     pub(crate) starting: Arc<Semaphore>,
 }
@@ -59,14 +61,6 @@ impl Host {
     pub(crate) fn stored(&self, worker: &WorkerRef) -> Result<Option<Stored>> {
         let path = self.layout.worker(worker).join("config.json");
         files::get(&path).map_err(|error| error::file("reading a worker's configuration", &path, error))
-    }
-
-    /// The creation that a worker's folder holds, by the names in it alone: for one whose configuration cannot be read.
-    pub(crate) fn creation_in(&self, worker: &WorkerRef) -> Option<Creation> {
-        let folder = self.layout.worker(worker);
-        let is_folder = |name: &String| folder.join(name).is_dir();
-        let nonce = files::names(&folder).ok()?.into_iter().find(is_folder)?;
-        Some(Creation { worker: worker.clone(), nonce })
     }
 
     /// The number of the last run that was claimed; 0 when it has never run.
@@ -85,12 +79,23 @@ impl Host {
     }
 }
 
+/// The creation that a worker's folder holds, by the names in it alone: for one whose configuration cannot be read.
+pub(crate) fn creation_in(folder: &Path, worker: &WorkerRef) -> Option<Creation> {
+    let is_folder = |name: &String| folder.join(name).is_dir();
+    let nonce = files::names(folder).ok()?.into_iter().find(is_folder)?;
+    Some(Creation { worker: worker.clone(), nonce })
+}
+
 /// The highest run whose claim lies in this folder.
-pub(crate) fn last_claim(folder: &std::path::Path) -> Result<u64> {
+pub(crate) fn last_claim(folder: &Path) -> Result<u64> {
+    Ok(claims(folder)?.into_iter().max().unwrap_or(0))
+}
+
+/// The runs whose claims lie in this folder.
+pub(crate) fn claims(folder: &Path) -> Result<Vec<u64>> {
     let names =
         files::names(folder).map_err(|error| error::file("reading a worker's runs", folder, error))?;
-    let runs = names.iter().filter_map(|name| name.strip_suffix(".claim")?.parse().ok());
-    Ok(runs.max().unwrap_or(0))
+    Ok(names.iter().filter_map(|name| name.strip_suffix(".claim")?.parse().ok()).collect())
 }
 
 impl Stored {
@@ -102,50 +107,6 @@ impl Stored {
 impl Drop for Host {
     fn drop(&mut self) {
         self.limits.remove_empty();
-    }
-}
-
-/// Supervisors that this process started and has to reap.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Children(Arc<Mutex<HashMap<String, Child>>>);
-
-impl Children {
-    pub(crate) fn insert(&self, run: String, child: Child) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(run, child);
-    }
-
-    /// Reaps the supervisor of a run if it has let go of its lock, and so is about to be gone.
-    ///
-    /// An event on the lock's file does not say that: an attempt to start the run once more closes it too. Whether
-    /// the lock is free.
-    pub(crate) fn reap(&self, layout: &Layout, run: &str) -> bool {
-        if lock::is_held(&layout.dir("locks").join(run)).unwrap_or(true) {
-            return false;
-        }
-        let child = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(run);
-        let Some(mut child) = child else { return true };
-        if matches!(child.try_wait(), Ok(None)) {
-            // Its last moments are not spent on the event loop.
-            match Handle::try_current() {
-                Ok(runtime) => drop(runtime.spawn_blocking(move || child.wait())),
-                Err(_) => self.insert(run.to_owned(), child),
-            }
-        }
-        true
-    }
-
-    /// Waits for the supervisor of a run that is over, which is about to be gone. It blocks.
-    pub(crate) fn wait(&self, run: &str) {
-        let child = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(run);
-        if let Some(mut child) = child {
-            let _ = child.wait();
-        }
-    }
-
-    /// Reaps whichever have ended, when it is not known which.
-    pub(crate) fn reap_all(&self) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, child| matches!(child.try_wait(), Ok(None)));
     }
 }
 

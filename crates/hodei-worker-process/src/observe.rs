@@ -1,6 +1,6 @@
 //! What the files and the process table say about a worker.
 
-use std::{io, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use hodei_worker_core::{
     Error, ErrorKind, Result, Timestamp, WorkerPhase, WorkerRef, WorkerStatus,
@@ -8,140 +8,80 @@ use hodei_worker_core::{
     provider::{Listing, WorkerFilter},
     status::{Address, ExitStatus, FailureClass},
 };
-use rustix::process::Signal;
 
 use crate::{
+    bury::RunState,
     error, files,
-    host::Host,
-    layout::{Creation, RunKey, parse_worker_name},
-    lock, proc,
-    supervise::{MARKER, clear, groups, noted, wait_for},
-    wire::{End, Exit, Started, Step, Stored},
+    host::{Host, blocking, creation_in},
+    layout::{Creation, parse_worker_name},
+    wire::{End, Exit, Step, Stored},
 };
 
-/// Where a claimed run is.
-#[derive(Debug)]
-pub(crate) enum RunState {
-    /// Its supervisor is starting it.
-    Starting,
-    Running(Started),
-    /// It runs, and its supervisor is gone.
-    Lost(Started),
-    Over(Exit, Option<Started>),
-    /// The worker has been deleted while we looked.
-    Gone,
+/// What there is of a worker.
+enum Seen {
+    Status(Arc<WorkerStatus>),
+    Absent,
+    /// Its run has ended without a supervisor, and to clean up after it takes a while.
+    Unburied,
+}
+
+impl Seen {
+    fn status(self) -> Option<Arc<WorkerStatus>> {
+        match self {
+            Self::Status(status) => Some(status),
+            Self::Absent | Self::Unburied => None,
+        }
+    }
 }
 
 impl Host {
-    /// Where a claimed run is. One whose supervisor was lost and that has ended is cleaned up here, as its supervisor
-    /// would have done.
-    pub(crate) fn run_state(&self, key: &RunKey) -> Result<RunState> {
-        self.read_run(key)
-            .map_err(|error| error::file("reading a run's state", &self.layout.exit(key), error))
-    }
-
-    fn read_run(&self, key: &RunKey) -> io::Result<RunState> {
-        let layout = &self.layout;
-        let over = || -> io::Result<Option<RunState>> {
-            let Some(exit) = files::get(&layout.exit(key))? else { return Ok(None) };
-            Ok(Some(RunState::Over(exit, files::get(&layout.started(key))?)))
-        };
-        if let Some(over) = over()? {
-            return Ok(over);
-        }
-        if lock::is_held(&layout.lock(key))? {
-            let started = files::get(&layout.started(key))?;
-            return Ok(started.map_or(RunState::Starting, RunState::Running));
-        }
-        // The end is written before the lock is released.
-        if let Some(over) = over()? {
-            return Ok(over);
-        }
-        let started: Option<Started> = files::get(&layout.started(key))?;
-        match started {
-            Some(started) if started.boot == self.boot && proc::is_alive(started.process) => {
-                Ok(RunState::Lost(started))
-            }
-            started => {
-                let Some(claim) = files::read(&layout.claim(key))? else { return Ok(RunState::Gone) };
-                self.contain(key, started.as_ref());
-                let end = noted(&claim).map_or(End::Lost, End::Wait);
-                let exit = Exit { time: self.clock.now(), end, out_of_memory: false };
-                match files::put_new(&layout.exit(key), &exit) {
-                    // It is known all the same, and written down by whoever looks when there is room.
-                    Err(error) if error.kind() != io::ErrorKind::StorageFull => return Err(error),
-                    _ => {}
-                }
-                Ok(over()?.unwrap_or(RunState::Over(exit, started)))
-            }
-        }
-    }
-
-    /// Kills what is left of a run without a supervisor: by its groups, and by the mark in the environment.
-    pub(crate) fn contain(&self, key: &RunKey, started: Option<&Started>) {
-        if started.is_some_and(|started| started.boot != self.boot) {
-            return;
-        }
-        let plan = started.map(|started| started.groups.clone()).unwrap_or_else(|| self.limits.plan_of(key));
-        let marker = key.marker(self.installation.as_str());
-        // A process may fork while it is being killed, so until nothing is found; what cannot be killed ends the try.
-        for _ in 0..20 {
-            groups::kill(&plan);
-            let mut left = groups::processes(&plan);
-            left.extend(proc::marked(MARKER, &marker));
-            left.extend(
-                started
-                    .map(|started| started.process.pid)
-                    .filter(|_| started.is_some_and(|started| proc::is_alive(started.process))),
-            );
-            left.retain(|pid| proc::identify(*pid).is_some_and(proc::is_alive));
-            if left.is_empty() {
-                break;
-            }
-            for pid in &left {
-                let below = proc::descendants(*pid);
-                below.iter().chain([pid]).for_each(|pid| proc::signal(*pid, Signal::KILL));
-            }
-            left.into_iter().for_each(wait_for);
-        }
-        let _ = groups::remove(&plan);
-        clear(&self.layout, key);
-    }
-
-    /// The worker's status; `None` when there is no such worker.
+    /// The worker's status; `None` when there is no such worker. It may block.
     pub(crate) fn status(&self, worker: &WorkerRef) -> Result<Option<Arc<WorkerStatus>>> {
+        self.see(worker, true).map(Seen::status)
+    }
+
+    /// The same on the event loop, which it does not block.
+    pub(crate) async fn status_soon(
+        self: &Arc<Self>,
+        worker: &WorkerRef,
+    ) -> Result<Option<Arc<WorkerStatus>>> {
+        match self.see(worker, false)? {
+            Seen::Unburied => {
+                let (host, worker) = (Arc::clone(self), worker.clone());
+                blocking(move || host.status(&worker)).await
+            }
+            seen => Ok(seen.status()),
+        }
+    }
+
+    fn see(&self, worker: &WorkerRef, bury: bool) -> Result<Seen> {
         // Before anything is read: what is read may be newer than the time, never older.
         let now = self.clock.now();
         match self.stored(worker) {
-            Ok(Some(stored)) => self.status_of(&stored, now),
-            Ok(None) => Ok(None),
-            Err(why) if why.kind() == ErrorKind::Corrupt => self.status_without(worker, why, now),
+            Ok(Some(stored)) => self.status_of(&stored, now, bury),
+            Ok(None) => Ok(Seen::Absent),
+            Err(why) if why.kind() == ErrorKind::Corrupt => self.status_without(worker, why, now, bury),
             Err(error) => Err(error),
         }
     }
 
-    fn status_of(&self, stored: &Stored, now: Timestamp) -> Result<Option<Arc<WorkerStatus>>> {
+    fn status_of(&self, stored: &Stored, now: Timestamp, bury: bool) -> Result<Seen> {
         let mut status = WorkerStatus::new(stored.ownership.worker.clone(), WorkerPhase::Created, now);
         status.times.created = Some(stored.created);
         status.labels = stored.config.metadata.labels.clone();
         status.worker_type = stored.config.metadata.worker_type.clone();
         status.ownership = Some(stored.ownership.clone());
-        self.complete(status, &stored.creation(), || addresses(stored))
+        self.complete(status, &stored.creation(), &|| addresses(stored), bury)
     }
 
     /// The status of a worker whose configuration cannot be read: what its folder's name and its runs tell. One such
     /// worker must hide no other.
-    fn status_without(
-        &self,
-        worker: &WorkerRef,
-        why: Error,
-        now: Timestamp,
-    ) -> Result<Option<Arc<WorkerStatus>>> {
-        let creation = self.creation_in(worker).ok_or(why.clone())?;
+    fn status_without(&self, worker: &WorkerRef, why: Error, now: Timestamp, bury: bool) -> Result<Seen> {
+        let creation = creation_in(&self.layout.worker(worker), worker).ok_or(why.clone())?;
         tracing::warn!(%worker, error = %why, "a worker's configuration cannot be read");
         let mut status = WorkerStatus::new(worker.clone(), WorkerPhase::Created, now);
         status.reason = Some("its configuration cannot be read; delete it".into());
-        self.complete(status, &creation, Vec::new)
+        self.complete(status, &creation, &Vec::new, bury)
     }
 
     /// Adds what the last run tells.
@@ -149,20 +89,26 @@ impl Host {
         &self,
         mut status: WorkerStatus,
         creation: &Creation,
-        addresses: impl Fn() -> Vec<Address>,
-    ) -> Result<Option<Arc<WorkerStatus>>> {
+        addresses: &dyn Fn() -> Vec<Address>,
+        bury: bool,
+    ) -> Result<Seen> {
         status.native_id = creation.to_string();
         let last = self.last_run(creation)?;
         if last == 0 {
             // One that is deleted while we look shows no runs either.
             let exists = self.layout.creation(creation).exists();
-            return Ok(exists.then(|| Arc::new(status)));
+            return Ok(if exists { Seen::Status(Arc::new(status)) } else { Seen::Absent });
         }
         let key = creation.run(last);
         status.run = Some(key.id());
         let asked = self.layout.stopping(&key).exists();
         let alive = if asked { WorkerPhase::Stopping } else { WorkerPhase::Running };
-        match self.run_state(&key)? {
+        let state = match self.look(&key)? {
+            Some(state) => state,
+            None if bury => self.run_state(&key)?,
+            None => return Ok(Seen::Unburied),
+        };
+        match state {
             RunState::Starting => status.phase = WorkerPhase::Starting,
             RunState::Running(started) => {
                 status.phase = alive;
@@ -182,12 +128,16 @@ impl Host {
                 status.times.started = started.map(|started| started.time);
                 ended(&mut status, &exit);
             }
-            RunState::Gone => return Ok(None),
+            // Deleted, or so long past while we looked that its records were removed.
+            RunState::Gone if self.layout.creation(creation).exists() => {
+                return self.complete(status, creation, addresses, bury);
+            }
+            RunState::Gone => return Ok(Seen::Absent),
         }
-        Ok(Some(Arc::new(status)))
+        Ok(Seen::Status(Arc::new(status)))
     }
 
-    /// Every worker that the filter means.
+    /// Every worker that the filter means. It may block.
     pub(crate) fn list(&self, filter: &WorkerFilter) -> Result<Listing> {
         let now = self.clock.now();
         let folder = self.layout.workers();
@@ -201,14 +151,14 @@ impl Host {
                 Ok(Some(stored)) => {
                     let metadata = &stored.config.metadata;
                     if filter.matches(&worker.id, metadata.worker_type.as_ref(), &metadata.labels) {
-                        all.extend(self.status_of(&stored, now)?);
+                        all.extend(self.status_of(&stored, now, true)?.status());
                     }
                 }
                 // One that is deleted meanwhile is not there.
                 Ok(None) => {}
                 Err(why) if why.kind() == ErrorKind::Corrupt => {
                     if filter.matches(&worker.id, None, &Labels::default()) {
-                        all.extend(self.status_without(&worker, why, now)?);
+                        all.extend(self.status_without(&worker, why, now, true)?.status());
                     }
                 }
                 Err(error) => return Err(error),
@@ -248,6 +198,10 @@ fn ended(status: &mut WorkerStatus, exit: &Exit) {
             status.reason = Some("it is gone, and so is its supervisor: nobody knows how it ended".into());
             status.failure = Some(FailureClass::Vanished);
         }
+    }
+    if exit.outlived {
+        let reason = status.reason.take().unwrap_or_default();
+        status.reason = Some(format!("{reason}; some of its processes could not be killed, and go on"));
     }
 }
 

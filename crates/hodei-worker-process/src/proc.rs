@@ -1,8 +1,14 @@
 //! What `/proc` says about processes: light reading, by hand, since supervisors use it.
 
-use std::{fs, io, path::Path, sync::OnceLock};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs,
+    io::{self, Read as _},
+    path::Path,
+    sync::OnceLock,
+};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
 use crate::wire::ProcessId;
 
@@ -17,7 +23,10 @@ struct Stat {
 }
 
 fn stat(pid: i32) -> Option<Stat> {
-    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // Fifty-two numbers and a short name, in one read.
+    let mut text = [0; 2048];
+    let length = fs::File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut text).ok()?;
+    let text = &text[..length];
     // The name in parentheses may hold anything, parentheses too.
     let rest = &text[text.iter().rposition(|byte| *byte == b')')? + 1..];
     let rest = std::str::from_utf8(rest).ok()?;
@@ -69,16 +78,61 @@ fn children(pid: i32) -> Vec<i32> {
         .collect()
 }
 
-/// All processes whose environment holds `name=value`, as far as we may look.
+/// The numbers of all processes.
+fn all() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// The value of a variable in the environment of a process, as far as we may look.
+fn variable(pid: i32, name: &str) -> Option<Vec<u8>> {
+    let environment = fs::read(Path::new("/proc").join(pid.to_string()).join("environ")).ok()?;
+    let mut variables = environment.split(|byte| *byte == 0);
+    variables.find_map(|one| one.strip_prefix(name.as_bytes())?.strip_prefix(b"=").map(<[u8]>::to_vec))
+}
+
+/// Whether the environment of a process holds `name=value`.
+pub(crate) fn carries(pid: i32, name: &str, value: &str) -> bool {
+    variable(pid, name).is_some_and(|found| found == value.as_bytes())
+}
+
+/// All processes whose environment holds `name=value`.
 pub(crate) fn marked(name: &str, value: &str) -> Vec<i32> {
-    let wanted = format!("{name}={value}");
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| {
-        fs::read(Path::new("/proc").join(pid.to_string()).join("environ"))
-            .is_ok_and(|all| all.split(|byte| *byte == 0).any(|one| one == wanted.as_bytes()))
-    })
-    .collect()
+    all().filter(|pid| carries(*pid, name, value)).collect()
+}
+
+/// All processes whose environment holds that name, by its value.
+pub(crate) fn marks(name: &str) -> HashMap<Vec<u8>, Vec<i32>> {
+    let mut found = HashMap::<_, Vec<_>>::new();
+    for pid in all() {
+        if let Some(value) = variable(pid, name) {
+            found.entry(value).or_default().push(pid);
+        }
+    }
+    found
+}
+
+/// How many are killed at once, a descriptor each.
+const AT_ONCE: usize = 64;
+
+/// Kills what `look` finds, a part of it at least; returns what it has killed. `look` is asked again once no other
+/// process can get their numbers, and those only are killed that it still finds.
+pub(crate) fn kill(look: impl Fn() -> BTreeSet<i32>) -> Vec<i32> {
+    let open = |pid: i32| pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok().map(|fd| (pid, fd));
+    let held: Vec<_> = look().into_iter().filter_map(open).take(AT_ONCE).collect();
+    if held.is_empty() {
+        return Vec::new();
+    }
+    let still = look();
+    let killed = held.into_iter().filter(|(pid, fd)| {
+        still.contains(pid) && is_running(*pid) && pidfd_send_signal(fd, Signal::KILL).is_ok()
+    });
+    killed.map(|(pid, _)| pid).collect()
+}
+
+/// Whether a process of this number is more than a zombie.
+pub(crate) fn is_running(pid: i32) -> bool {
+    identify(pid).is_some_and(is_alive)
 }
 
 /// Sends a signal to a process that may be gone already.

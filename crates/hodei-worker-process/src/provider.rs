@@ -15,11 +15,15 @@ use hodei_worker_core::{
 use tokio::sync::Semaphore;
 
 use crate::{
+    attached::Attachments,
     capabilities, error, folders,
-    host::{Children, Host, Launcher, blocking},
+    fork_server::ForkServer,
+    host::{Host, Launcher, blocking},
     limits::Limits,
+    lock,
     notices::Notices,
-    proc,
+    places, proc,
+    scan::Scans,
     settings::ProcessSettings,
 };
 
@@ -32,6 +36,9 @@ pub struct ProcessProvider(Arc<Host>);
 
 impl ProcessProvider {
     /// Prepares the folders, finds out what this machine can do, and finishes what an earlier host left half done.
+    ///
+    /// What it hears of workers comes through the runtime on which it is connected; when that is gone, calls that wait
+    /// for something answer [`Unavailable`](hodei_worker_core::ErrorKind::Unavailable).
     ///
     /// # Errors
     /// [`Config`](hodei_worker_core::ErrorKind::Config) and
@@ -63,35 +70,31 @@ impl ProcessProvider {
         }
         context.progress.report("making folders and looking for control groups", 10);
         let (prepared, installation) = (settings.clone(), context.installation.clone());
-        let (layout, limits) = blocking(move || {
-            let layout = folders::prepare(&folders::state(&prepared), installation.as_str())?;
-            let logs = folders::logs(&prepared);
-            folders::prepare_logs(&logs, &logs.join(installation.as_str()))?;
-            Ok((layout, Limits::detect(prepared.limits, &installation)))
+        let (layout, logs, limits) = blocking(move || {
+            let layout = folders::prepare(&places::state(&prepared), installation.as_str())?;
+            let logs = places::logs(&prepared);
+            let own = logs.join(installation.as_str());
+            folders::prepare_logs(&logs, &own)?;
+            let logs = crate::logs::home(&own, layout.root())?;
+            Ok((layout, logs, Limits::detect(prepared.limits, &installation)))
         })
         .await?;
         let boot = proc::boot_id().map_err(|error| {
             error::file("reading the boot id", "/proc/sys/kernel/random/boot_id".as_ref(), error)
         })?;
-        let children = Children::default();
-        let (reaper, locks) = (children.clone(), layout.clone());
-        let on_release = Box::new(move |run: Option<&str>| match run {
-            Some(run) => reaper.reap(&locks, run),
-            None => {
-                reaper.reap_all();
-                true
-            }
-        });
-        let notices = Notices::open(&layout, on_release).map_err(|error| {
+        let locks = layout.dir("locks");
+        // The kernel tells of the closing before it lets go of the lock, and of every attempt to take it.
+        let is_free = Box::new(move |run: &str| !lock::is_held(&locks.join(run)).unwrap_or(true));
+        let notices = Notices::open(&layout, is_free).map_err(|error| {
             error::file("watching the state folder", layout.root(), error)
                 .with_help("raise `fs.inotify.max_user_instances`, or connect fewer providers")
         })?;
         let starts = std::thread::available_parallelism().map_or(4, |cpus| cpus.get() * 2);
         let host = Arc::new(Host {
             info: context.info(ProcessSettings::TYPE),
-            logs: folders::logs(&settings).join(context.installation.as_str()),
+            logs,
             installation: context.installation,
-            capabilities: Arc::new(capabilities::detect(&launcher, &limits)),
+            capabilities: Arc::new(capabilities::detect(&launcher, &limits, layout.root())),
             settings,
             layout,
             boot,
@@ -101,7 +104,9 @@ impl ProcessProvider {
             launcher,
             notices,
             hub: WatchHub::default(),
-            children,
+            fork_server: ForkServer::default(),
+            scans: Scans::default(),
+            attached: Attachments::default(),
             starting: Arc::new(Semaphore::new(starts)),
         });
         context.progress.report("finishing what an earlier host left", 60);
@@ -152,14 +157,19 @@ impl WorkerProvider for ProcessProvider {
     }
 
     async fn get_worker_status(&self, worker: &WorkerRef) -> Result<Arc<WorkerStatus>> {
-        let status = self.describe(self.0.status(worker), Operation::Status, Some(worker))?;
+        let reading = self.0.hub.reading();
+        let status = self.describe(self.0.status_soon(worker).await, Operation::Status, Some(worker))?;
+        let status = status.map(|status| self.0.hub.saw(&reading, status));
         Ok(status.unwrap_or_else(|| WorkerStatus::absent(worker, self.0.clock.now())))
     }
 
     async fn list_workers(&self, filter: &WorkerFilter) -> Result<Listing> {
         let (host, filter) = (Arc::clone(&self.0), filter.clone());
+        let reading = self.0.hub.reading();
         let listing = blocking(move || host.list(&filter)).await;
-        self.describe(listing, Operation::List, None)
+        let mut listing = self.describe(listing, Operation::List, None)?;
+        listing.workers.iter_mut().for_each(|status| *status = self.0.hub.saw(&reading, Arc::clone(status)));
+        Ok(listing)
     }
 
     async fn watch_workers(
@@ -179,7 +189,11 @@ impl WorkerProvider for ProcessProvider {
     }
 
     async fn exec_in_worker(&self, worker: &WorkerRef, options: &ExecOptions) -> Result<ExecSession> {
-        self.describe(self.0.exec(worker, options), Operation::Exec, Some(worker))
+        let session = match options.resolved(&*self.0.credentials).await {
+            Ok(options) => self.0.exec(worker, &options).await,
+            Err(error) => Err(error),
+        };
+        self.describe(session, Operation::Exec, Some(worker))
     }
 
     async fn worker_stats(&self, worker: &WorkerRef, _: &StatsOptions) -> Result<WorkerStats> {

@@ -28,9 +28,12 @@ use crate::ProcessProvider;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct ProcessSettings {
-    /// Where the state of workers is kept, best in memory; it need not survive a reboot, as workers do not either.
-    /// Default: `/run/hodei-worker` for root, `$XDG_RUNTIME_DIR/hodei-worker` for others, or else a folder of the
-    /// user's own in the temporary folder.
+    /// Where the state of workers is kept. In memory (tmpfs) a start takes a third of the time, and secret files are
+    /// offered there only. It need not survive a reboot, as workers do not either, but everything short of that.
+    ///
+    /// Default for root: `/run/hodei-worker`, or `/dev/shm/hodei-worker` where only that is in memory. For others:
+    /// `$XDG_RUNTIME_DIR/hodei-worker` if it outlasts the last log-out (`loginctl enable-linger`), or else
+    /// `$XDG_STATE_HOME/hodei-worker-state` or `~/.local/state/hodei-worker-state`, on a disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_dir: Option<PathBuf>,
     /// Where the output of workers is kept. Default: `/var/lib/hodei-worker` for root, `$XDG_STATE_HOME/hodei-worker`
@@ -79,6 +82,8 @@ pub enum Survival {
     /// They survive it, or connecting fails.
     Required,
     /// They are its children and end with its runtime. If it is killed, nobody ends them, nor keeps what they write.
+    /// Without limits they have no control group, since to make one would slow their start: what leaves their process
+    /// group and empties its environment outlives them.
     Attached,
 }
 
@@ -109,11 +114,14 @@ pub struct LogSettings {
     pub max_size: ByteSize,
     /// How many files are kept; the oldest goes. Default: 3.
     pub max_files: u32,
+    /// How long output is kept after its last line when the state of its worker is lost, as by a restart of the machine.
+    /// Default: 7 days.
+    pub keep_lost: HumanDuration,
 }
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { max_size: ByteSize::mib(10), max_files: 3 }
+        Self { max_size: ByteSize::mib(10), max_files: 3, keep_lost: HumanDuration::secs(7 * 24 * 3600) }
     }
 }
 
@@ -170,7 +178,7 @@ mod tests {
     fn p2_bad_settings_are_refused_together() {
         let settings = ProcessSettings {
             state_dir: Some("run".into()),
-            logs: LogSettings { max_size: ByteSize::new(1), max_files: 0 },
+            logs: LogSettings { max_size: ByteSize::new(1), max_files: 0, ..LogSettings::default() },
             inherit: vec!["A=B".into()],
             ..ProcessSettings::default()
         };

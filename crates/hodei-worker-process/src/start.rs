@@ -1,24 +1,21 @@
 //! Starting: exactly once per run, decided by the supervisor's claim.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     sync::Arc,
 };
 
 use hodei_worker_core::{Error, ErrorKind, Result, Retry, WorkerRef, provider::StartOptions};
 
 use crate::{
+    bury::RunState,
     error,
     host::{Host, Launcher, blocking},
     layout::RunKey,
     lock,
-    observe::RunState,
     options::{ProcessOptions, signal_number},
     secrets::{self, Secrets},
-    supervise::{ARGUMENT, MARKER, NAME},
+    supervise::MARKER,
     user::{self, Identity},
     wire::{End, GroupPlan, Launch, LogPlan, Reply, Stored, millis},
 };
@@ -30,7 +27,7 @@ impl Host {
     pub(crate) async fn start(self: &Arc<Self>, worker: &WorkerRef, options: &StartOptions) -> Result<()> {
         loop {
             let stored = self.stored(worker)?.ok_or_else(|| Error::worker_not_found(worker))?;
-            let key = match self.next_run(&stored, options)? {
+            let key = match self.next_run(&stored, options).await? {
                 Next::Begun(key) => key,
                 Next::Begin(key) => match self.attempt(&stored, &key).await? {
                     Reply::Started => return Ok(()),
@@ -39,11 +36,8 @@ impl Host {
                         return Err(failure.to_error().with_retry(Retry::Safe { after: None }));
                     }
                     Reply::Gone => return Err(Error::worker_not_found(worker)),
-                    Reply::Broken { what, .. } => {
-                        return Err(Error::new(
-                            ErrorKind::Unavailable,
-                            format!("the worker's supervisor could not begin: {what}"),
-                        ));
+                    Reply::Broken { what, errno } => {
+                        return Err(error::broken("the worker's supervisor could not begin", &what, errno));
                     }
                     Reply::Taken => key,
                 },
@@ -66,7 +60,9 @@ impl Host {
             let files = launch.secrets.clone();
             let reply = match &host.launcher {
                 Launcher::Attached(_) => host.start_attached(&run, launch),
-                Launcher::Supervised(program) => host.start_supervised(program, &run, &launch),
+                Launcher::Supervised(program) => {
+                    host.fork_server.start(program, host.layout.root(), &run, &launch)
+                }
             };
             discard_unless_started(&reply, files.as_deref());
             reply
@@ -75,7 +71,7 @@ impl Host {
     }
 
     /// The run that this start begins or has begun already.
-    fn next_run(&self, stored: &Stored, options: &StartOptions) -> Result<Next> {
+    async fn next_run(self: &Arc<Self>, stored: &Stored, options: &StartOptions) -> Result<Next> {
         let creation = stored.creation();
         let last = self.last_run(&creation)?;
         let after = match &options.after {
@@ -93,20 +89,22 @@ impl Host {
         if after < last {
             return Ok(Next::Begun(creation.run(last)));
         }
-        if last > 0 && !matches!(self.run_state(&creation.run(last))?, RunState::Over(..)) {
-            return Err(Error::new(
-                ErrorKind::Conflict,
-                "the run that this start is to follow still goes on",
-            )
-            .with_context("run", creation.run(last).id())
-            .with_help("stop the worker first"));
+        if last == 0 {
+            return Ok(Next::Begin(creation.run(1)));
         }
-        Ok(Next::Begin(creation.run(last + 1)))
+        match self.settled_state(&creation.run(last)).await? {
+            RunState::Over(..) => Ok(Next::Begin(creation.run(last + 1))),
+            // What is there now is looked at once more.
+            RunState::Gone => Ok(Next::Begun(creation.run(last))),
+            _ => Err(Error::new(ErrorKind::Conflict, "the run that this start is to follow still goes on")
+                .with_context("run", creation.run(last).id())
+                .with_help("stop the worker first")),
+        }
     }
 
     /// Waits until a run has been started, by whomever, and reports it as if we had. `false` when whoever was about to
     /// is gone, and it is to be tried again.
-    async fn settle(&self, key: &RunKey) -> Result<bool> {
+    async fn settle(self: &Arc<Self>, key: &RunKey) -> Result<bool> {
         let worker = &key.creation.worker;
         let changes = self.notices.of_worker(&Self::topic(worker));
         let (claim, lock) = (self.layout.claim(key), self.layout.lock(key));
@@ -118,7 +116,7 @@ impl Host {
             let held =
                 lock::is_held(&lock).map_err(|error| error::file("looking at a run's lock", &lock, error))?;
             if claim.exists() {
-                match self.run_state(key)? {
+                match self.settled_state(key).await? {
                     RunState::Over(exit, _) => {
                         return match exit.end {
                             End::Failed(failure) => Err(failure.to_error()),
@@ -133,7 +131,7 @@ impl Host {
             } else if !held {
                 return Ok(false);
             }
-            changes.notified().await;
+            changes.changed().await?;
         }
     }
 
@@ -144,14 +142,7 @@ impl Host {
         let identity = user::identity(&options)?;
         let folder = self.layout.creation(&key.creation).join(secrets::folder_name(key.run));
         let folder = secrets.write(folder, &identity)?;
-        let mut environment = self.environment(stored, &identity);
-        let visible = |text: &hodei_worker_core::credential::SecretMaterial| {
-            text.expose_str().unwrap_or_default().to_owned()
-        };
-        environment.extend(secrets.variables.iter().map(|(name, text)| (name.clone(), visible(text))));
-        if let Some(folder) = &folder {
-            environment.push((secrets::FOLDER.into(), folder.display().to_string()));
-        }
+        let mut environment = self.whole_environment(stored, &identity, secrets, folder.as_deref());
         let mark = key.marker(self.installation.as_str());
         environment.push((MARKER.into(), mark.clone()));
         Ok(Launch {
@@ -164,6 +155,7 @@ impl Host {
             gid: identity.gid,
             stop_signal: options.stop_signal.as_deref().and_then(signal_number).unwrap_or(DEFAULT_SIGNAL),
             stop_grace_ms: millis(config.stop_grace.unwrap_or(self.settings.stop_grace).get()),
+            attached: matches!(self.launcher, Launcher::Attached(_)),
             secrets: folder,
             logs: LogPlan {
                 folder: self.log_folder(&key.creation),
@@ -180,8 +172,25 @@ impl Host {
         })
     }
 
+    /// The variables of a worker: what it inherits, its account's, what is configured, and its secrets.
+    pub(crate) fn whole_environment(
+        &self,
+        stored: &Stored,
+        identity: &Identity,
+        secrets: &Secrets,
+        files: Option<&Path>,
+    ) -> Vec<(String, String)> {
+        let mut all = self.environment(stored, identity);
+        let visible = |text: &hodei_worker_core::credential::SecretMaterial| {
+            text.expose_str().unwrap_or_default().to_owned()
+        };
+        all.extend(secrets.variables.iter().map(|(name, text)| (name.clone(), visible(text))));
+        all.extend(files.map(|folder| (secrets::FOLDER.to_owned(), folder.display().to_string())));
+        all
+    }
+
     /// The variables of a worker, without its secrets: what it inherits, its account's, and what is configured.
-    pub(crate) fn environment(&self, stored: &Stored, identity: &Identity) -> Vec<(String, String)> {
+    fn environment(&self, stored: &Stored, identity: &Identity) -> Vec<(String, String)> {
         let mut all = std::collections::BTreeMap::new();
         for name in &self.settings.inherit {
             if let Ok(value) = std::env::var(name) {
@@ -196,47 +205,6 @@ impl Host {
         all.extend(stored.config.environment.clone());
         all.into_iter().collect()
     }
-
-    /// Starts a supervisor and waits for its answer, which comes when the worker runs or cannot.
-    fn start_supervised(&self, program: &Path, key: &RunKey, launch: &Launch) -> Result<Reply> {
-        let mut child = Command::new(program)
-            .arg0(NAME)
-            .arg(ARGUMENT)
-            .arg(self.layout.root())
-            .arg(key.to_string())
-            .env_clear()
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| {
-                error::spawn("the worker's supervisor", error).with_context("path", program.display())
-            })?;
-        let reply = converse(&mut child, launch);
-        match reply {
-            Some(Reply::Started) => {
-                let run = key.to_string();
-                self.children.insert(run.clone(), child);
-                // One that has ended since was not there to be reaped when its lock was released.
-                self.children.reap(&self.layout, &run);
-                Ok(Reply::Started)
-            }
-            Some(reply) => {
-                let _ = child.wait();
-                Ok(reply)
-            }
-            None => {
-                let _ = child.wait();
-                Err(Error::new(ErrorKind::Unexpected, "the worker's supervisor ended without an answer")
-                    .with_context("path", program.display())
-                    .with_retry(Retry::IfIdempotent)
-                    .with_help(
-                        "the first line of `main` must be `hodei_worker_process::init()`, or the setting \
-                         `supervisor` name the program `hodei-supervise` of the same version",
-                    ))
-            }
-        }
-    }
 }
 
 /// What a start is to do.
@@ -250,15 +218,6 @@ fn discard_unless_started(reply: &Result<Reply>, secrets: Option<&Path>) {
     if let Some(secrets) = secrets.filter(|_| !matches!(reply, Ok(Reply::Started))) {
         let _ = crate::files::remove_tree(secrets);
     }
-}
-
-fn converse(child: &mut Child, launch: &Launch) -> Option<Reply> {
-    let bytes = serde_json::to_vec(launch).ok()?;
-    // A supervisor that ends early is heard of by its silence.
-    let _ = child.stdin.take()?.write_all(&bytes);
-    let mut line = String::new();
-    BufReader::new(child.stdout.take()?.take(64 * 1024)).read_line(&mut line).ok()?;
-    serde_json::from_str(&line).ok()
 }
 
 fn unknown_run(id: &str) -> Error {

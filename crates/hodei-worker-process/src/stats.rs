@@ -78,10 +78,9 @@ impl Summed {
         let mut all: BTreeSet<i32> = groups::processes(&started.groups).into_iter().collect();
         all.insert(started.process.pid);
         all.extend(proc::descendants(started.process.pid));
-        let own = std::process::id() as i32;
-        // Orphans are the supervisor's children. An attached worker's parent is the host, whose children are many.
+        // Orphans are the supervisor's children. An attached worker's parent is a host, whose children are many.
         let supervisor =
-            Some(started.supervisor.pid).filter(|pid| *pid != own && proc::is_alive(started.supervisor));
+            Some(started.supervisor.pid).filter(|_| !started.attached && proc::is_alive(started.supervisor));
         all.extend(supervisor.into_iter().flat_map(proc::descendants));
         let ticks = procfs::ticks_per_second();
         let mut sum = Self::default();

@@ -17,14 +17,15 @@ use rustix::{
 use tokio::time::timeout;
 
 use crate::{
+    bury::RunState,
     create::is_abandoned,
     error, files,
-    host::{Host, blocking, last_claim},
+    host::{Host, blocking, claims, creation_in, last_claim},
     layout::{Creation, FLAT, Layout, RunKey, parse_worker_name, worker_name},
     lock,
-    observe::RunState,
+    logs::sweep_lost,
     options::{ProcessOptions, signal_number},
-    supervise::groups,
+    supervise::{forget, groups},
     wire::{Request, Started, Stored},
 };
 
@@ -55,8 +56,15 @@ impl Host {
         let changes = self.notices.of_worker(&Self::topic(&key.creation.worker));
         let (mut asked, mut first) = (false, false);
         loop {
-            match self.run_state(key)? {
-                RunState::Over(..) | RunState::Gone => return Ok(()),
+            match self.settled_state(key).await? {
+                RunState::Over(..) => return Ok(()),
+                RunState::Gone => {
+                    // Noted for nobody.
+                    if first {
+                        let _ = files::remove(&self.layout.stopping(key));
+                    }
+                    return Ok(());
+                }
                 RunState::Running(_) | RunState::Starting if !asked => {
                     first |= self.mark_stopping(key)?;
                     asked = ask(fifo, grace)?;
@@ -71,7 +79,7 @@ impl Host {
                 }
             }
             // Also when it could not be asked: then the supervisor is about to be gone, and its lock says so.
-            changes.notified().await;
+            changes.changed().await?;
         }
     }
 
@@ -112,7 +120,7 @@ impl Host {
         }
         let (host, key, started) = (Arc::clone(self), key.clone(), started.clone());
         blocking(move || {
-            host.contain(&key, Some(&started));
+            host.contain(&key, Some(&started), None);
             Ok(())
         })
         .await
@@ -122,18 +130,21 @@ impl Host {
         let creation = match self.stored(worker) {
             Ok(stored) => stored.map(|stored| stored.creation()),
             // It can be removed all the same.
-            Err(error) => Some(self.creation_in(worker).ok_or(error)?),
+            Err(error) => Some(creation_in(&self.layout.worker(worker), worker).ok_or(error)?),
         };
         if let Some(creation) = creation {
             // Killed while it can still be found by its name, so that a host that dies now leaves nothing hidden.
             self.end_all(&creation, &self.layout.creation(&creation)).await?;
-            let trash = self.layout.dir("trash").join(creation.to_string());
-            let from = self.layout.worker(worker);
-            match fs::rename(&from, &trash) {
-                Ok(()) => {}
-                // Somebody else was quicker.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error::file("removing a worker", &from, error)),
+            // Somebody else may have been quicker, and what is there now be a later creation of that name. One that
+            // comes in the instant before the rename is deleted a little late, and ended below.
+            if self.layout.creation(&creation).exists() {
+                let trash = self.layout.dir("trash").join(creation.to_string());
+                let from = self.layout.worker(worker);
+                match fs::rename(&from, &trash) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error::file("removing a worker", &from, error)),
+                }
             }
         }
         // What lies there may also be an earlier deletion that was cut off.
@@ -163,11 +174,15 @@ impl Host {
     /// Finishes a deletion: ends what was claimed at the last moment, and removes what is left, the claims last.
     pub(crate) async fn discard(self: &Arc<Self>, name: &str) -> Result<()> {
         let trash = self.layout.dir("trash").join(name);
-        if let Some(creation) = parse_creation(name) {
-            let folder = trash.join(&creation.nonce);
-            self.end_all(&creation, &folder).await?;
-            let (host, folder) = (Arc::clone(self), folder.clone());
-            blocking(move || host.remove_records(&creation, &folder)).await?;
+        if let Some(named) = parse_creation(name) {
+            // Not always the one by which the folder is called.
+            let inside = creation_in(&trash, &named.worker).filter(|inside| *inside != named);
+            for creation in inside.into_iter().chain([named]) {
+                let folder = trash.join(&creation.nonce);
+                self.end_all(&creation, &folder).await?;
+                let host = Arc::clone(self);
+                blocking(move || host.remove_records(&creation, &folder)).await?;
+            }
         }
         blocking(move || {
             files::remove_tree(&trash).map_err(|error| error::file("removing a worker", &trash, error))
@@ -178,11 +193,12 @@ impl Host {
     fn remove_records(&self, creation: &Creation, folder: &Path) -> Result<()> {
         let logs = self.log_folder(creation);
         files::remove_tree(&logs).map_err(|error| error::file("removing a worker's logs", &logs, error))?;
+        let runs = claims(folder)?;
         // One more: an attempt may have been given up before its claim.
-        for run in 1..=last_claim(folder)? + 1 {
+        let next = runs.iter().max().unwrap_or(&0) + 1;
+        for run in runs.into_iter().chain([next]) {
             let key = creation.run(run);
             let _ = groups::remove(&self.limits.plan_of(&key));
-            self.children.wait(&key.to_string());
             for name in FLAT {
                 let path = self.layout.dir(name).join(key.to_string());
                 files::remove(&path)
@@ -205,11 +221,11 @@ impl Host {
         blocking(move || host.sweep_records()).await
     }
 
-    /// Secret files whose host died before their run began.
-    fn sweep_secrets(&self) {
-        let workers = files::names(&self.layout.workers()).unwrap_or_default();
-        let creations = workers.iter().filter_map(|name| self.creation_in(&parse_worker_name(name)?));
-        for creation in creations {
+    /// Secret files whose host died before their run began, and runs long past of which not all was removed.
+    fn sweep_runs(&self) {
+        for worker in files::names(&self.layout.workers()).unwrap_or_default() {
+            let Some(worker) = parse_worker_name(&worker) else { continue };
+            let Some(creation) = creation_in(&self.layout.worker(&worker), &worker) else { continue };
             let folder = self.layout.creation(&creation);
             for name in files::names(&folder).unwrap_or_default() {
                 let run = name.split_once(".secrets.").and_then(|(run, _)| run.parse().ok());
@@ -220,6 +236,11 @@ impl Host {
                 {
                     let _ = files::remove_tree(&folder.join(name));
                 }
+            }
+            let runs = claims(&folder).unwrap_or_default();
+            let last = runs.iter().max().copied().unwrap_or(0);
+            for run in runs.into_iter().filter(|run| run + 1 < last) {
+                forget(&self.layout, &creation.run(run));
             }
         }
     }
@@ -247,13 +268,14 @@ impl Host {
                 }
             }
         }
-        self.sweep_secrets();
+        self.sweep_runs();
         for name in files::names(&self.logs).unwrap_or_default() {
             let Some(creation) = parse_creation(&name) else { continue };
             if !exists(&self.layout, &creation) {
                 let _ = files::remove_tree(&self.logs.join(name));
             }
         }
+        sweep_lost(&self.logs, self.settings.logs.keep_lost.get(), self.clock.now());
         Ok(())
     }
 }

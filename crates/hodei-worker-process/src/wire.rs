@@ -30,6 +30,9 @@ pub(crate) struct Launch {
     pub(crate) gid: Option<u32>,
     pub(crate) stop_signal: i32,
     pub(crate) stop_grace_ms: u64,
+    /// There is no supervisor.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) attached: bool,
     /// Removed at the end of the run.
     pub(crate) secrets: Option<PathBuf>,
     pub(crate) logs: LogPlan,
@@ -85,7 +88,14 @@ pub(crate) struct Started {
     pub(crate) boot: String,
     pub(crate) time: Timestamp,
     pub(crate) process: ProcessId,
+    /// Of an attached worker the host that started it.
     pub(crate) supervisor: ProcessId,
+    /// There is no supervisor.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) attached: bool,
+    /// Where its secret files are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) secrets: Option<PathBuf>,
     pub(crate) groups: GroupPlan,
 }
 
@@ -105,6 +115,15 @@ pub(crate) struct Exit {
     /// The kernel killed a process of it for want of memory.
     #[serde(default)]
     pub(crate) out_of_memory: bool,
+    /// Some of its processes could not be killed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) outlived: bool,
+}
+
+impl Exit {
+    pub(crate) fn new(time: Timestamp, end: End) -> Self {
+        Self { time, end, out_of_memory: false, outlived: false }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

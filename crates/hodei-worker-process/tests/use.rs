@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::{fs, os::unix::fs::PermissionsExt as _, process::ExitCode};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::ExitCode};
 
 use common::{Bed, PATIENCE, end, not_root, pids, script, start, status, trials, until};
 use futures::StreamExt as _;
@@ -12,7 +12,10 @@ use hodei_worker_core::{
     WorkerProviderExt as _,
     credential::{SecretKey, StoreOptions},
     model::SecretReference,
-    provider::{DeleteOptions, ExecOptions, LogItem, LogOptions, StartOptions, StatsOptions, StopOptions},
+    provider::{
+        CreateOptions, DeleteOptions, ExecOptions, LogItem, LogOptions, StartOptions, StatsOptions,
+        StopOptions,
+    },
     quantity::ByteSize,
     status::ExitStatus,
 };
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
         p1_a_command_ends_when_its_session_is_dropped_or_its_worker_ends,
         l7_stats_count_all_of_a_workers_processes,
         c13_secrets_are_files_in_memory_and_stand_in_no_record,
+        c13_secret_files_are_refused_where_they_would_lie_on_a_disk,
         p1_a_worker_of_another_user_reads_its_secrets,
         p1_the_stop_signal_can_be_chosen,
         d5_a_limit_on_processes_does_not_count_the_supervisor,
@@ -71,8 +75,8 @@ async fn p1_rotation_keeps_the_newest_and_tells_of_the_gap() {
     assert_eq!(first.chunk().unwrap().text(), "first");
     fs::write(&fifo, "go\n").unwrap();
     end(&provider, &worker).await;
-    let folder = fs::read_dir(bed.folder.join("logs").join(bed.installation.as_str())).unwrap().next();
-    assert_eq!(fs::read_dir(folder.unwrap().unwrap().path()).unwrap().count(), 3);
+    let kept = common::files(&bed.folder.join("logs"));
+    assert_eq!(kept.iter().filter(|path| path.extension().is_some()).count(), 3, "{kept:?}");
     let (mut gaps, mut text) = (0, String::new());
     while text != "last" {
         match tokio::time::timeout(PATIENCE, logs.next()).await.unwrap().unwrap().unwrap() {
@@ -133,12 +137,32 @@ async fn l7_stats_count_all_of_a_workers_processes() {
     bed.clean().await;
 }
 
+async fn c13_secret_files_are_refused_where_they_would_lie_on_a_disk() {
+    let mut bed = Bed::new();
+    let disk = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(bed.installation.as_str());
+    assert!(
+        !common::memory::is_memory(env!("CARGO_TARGET_TMPDIR").as_ref()),
+        "the target folder is in memory"
+    );
+    bed.settings.state_dir = Some(disk.clone());
+    let provider = bed.connect().await;
+    let config = script("a", "true").secret(SecretReference::file("prod/key", "key")).build().unwrap();
+    let refused = provider.create_worker(&config, &CreateOptions::default()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
+    assert!(refused.to_string().contains("state_dir"), "{refused}");
+    let variable = script("a", "true").secret(SecretReference::variable("prod/key", "KEY")).build().unwrap();
+    let worker = provider.create_worker(&variable, &CreateOptions::default()).await.unwrap().worker;
+    provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
+    fs::remove_dir_all(disk).unwrap();
+}
+
 async fn c13_secrets_are_files_in_memory_and_stand_in_no_record() {
     const SECRET: &str = "hunter2-planted";
     let bed = Bed::new();
     let provider = bed.connect().await;
     let key = SecretKey::new("prod/key").unwrap();
     bed.credentials.store_credential(&key, SECRET.into(), &StoreOptions::default()).await.unwrap();
+    assert!(common::memory::is_memory(&bed.state()));
     let body = "cat $HODEI_SECRETS_DIR/deep/key; stat -c %a $HODEI_SECRETS_DIR $HODEI_SECRETS_DIR/deep/key; \
                 echo $KEY | tail -c 8; exec sleep 1000";
     let config = script("a", body)
@@ -240,7 +264,7 @@ async fn p3_without_control_groups_memory_is_bounded_per_process_and_the_rest_re
     assert!(!capabilities.supports(Capability::CpuLimit) && !capabilities.supports(Capability::PidsLimit));
     let worker = start(
         &provider,
-        script("a", "sleep 0.2; exec dd if=/dev/zero of=/dev/null bs=200M count=1").memory_limit("60Mi"),
+        script("a", "exec dd if=/dev/zero of=/dev/null bs=200M count=1").memory_limit("60Mi"),
     )
     .await;
     let status = end(&provider, &worker).await;

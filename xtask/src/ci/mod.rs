@@ -13,9 +13,10 @@ mod size;
 use std::time::Instant;
 
 use crate::failure::{Failure, Result};
+use crate::lock::Lock;
 use crate::packages::{self, Package};
 use crate::site::Site;
-use crate::stop;
+use crate::{stop, target};
 
 /// What a rule looks at.
 #[derive(Debug)]
@@ -63,6 +64,9 @@ pub(crate) fn run(site: &Site, names: &[String]) -> Result<()> {
         let known: Vec<_> = RULES.iter().map(|rule| rule.name).collect();
         return Err(Failure(format!("no rule `{name}`; there are {}", known.join(", "))));
     }
+    // A folder of one's own needs no lock: no part is touched here.
+    let _lock = site.shares_target().then(|| Lock::take(site, "ci")).transpose()?;
+    target::claim(site)?;
     let broken = check(site, |rule| names.is_empty() || names.iter().any(|name| name == rule.name))?;
     if broken.is_empty() { Ok(()) } else { Err(Failure(broken.join("\n"))) }
 }

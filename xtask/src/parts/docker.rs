@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::failure::{Context, Failure, Result};
-use crate::parts::Part;
+use crate::parts::{Needs, Part};
 use crate::process::{self, Record};
 use crate::site::Site;
 use crate::tools::apt::{self, which};
@@ -26,14 +26,18 @@ const ENGINE: &str = "dockerd";
 const REGISTRY: &str = "docker-registry";
 
 /// Program and Debian package.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 5] = [
     (ENGINE, "docker.io"),
-    ("iptables", "iptables"),
     ("docker-registry", "docker-registry"),
     ("busybox", "busybox-static"),
     ("openssl", "openssl"),
     ("ip", "iproute2"),
 ];
+
+/// The machine's firewall and its forwarding stay as they are. An engine never undoes what it has set (it would leave a
+/// machine that routes without forwarding), and one that starts removes the chains of its neighbour, and with them the
+/// neighbour's published ports. Ours can do without: its ports go through the proxy.
+const HANDS_OFF: [&str; 3] = ["--iptables=false", "--ip6tables=false", "--ip-forward=false"];
 
 #[derive(Debug)]
 pub(crate) struct Docker;
@@ -45,6 +49,24 @@ impl Part for Docker {
 
     fn packages(&self) -> &'static [&'static str] {
         &["hodei-worker-docker", "hodei-worker", "hodei-worker-examples", "hodei-worker-benches"]
+    }
+
+    fn needs(&self) -> &'static [Needs] {
+        const {
+            &[
+                Needs { package: "hodei-worker-docker", binary: None, test: None },
+                Needs { package: "hodei-worker", binary: Some("matrix"), test: None },
+                Needs {
+                    package: "hodei-worker-examples",
+                    binary: Some("examples"),
+                    test: Some("d2_the_docker_example_runs_on_a_real_engine"),
+                },
+            ]
+        }
+    }
+
+    fn stand_ins(&self) -> &'static [(&'static str, &'static str)] {
+        &[(HOST, "unix:///nowhere"), ("HODEI_TEST_IMAGE", "none")]
     }
 
     fn install(&self, site: &Site) -> Result<()> {
@@ -62,7 +84,8 @@ impl Part for Docker {
         {
             certificates::make(&site.state.join("certificates"))?;
             fs::write(site.state.join("docker.port"), port::free()?.to_string())?;
-            fs::write(site.state.join("docker.arguments"), arguments(site)?.join("\n"))?;
+            let program = which(ENGINE).ok_or_else(|| Failure::new("no dockerd"))?;
+            fs::write(site.state.join("docker.arguments"), arguments(site, &program)?.join("\n"))?;
             make_bridge(&sweep::bridge(&site.hash))?;
             start_engine(site)?;
             control_script(site)?;
@@ -77,12 +100,7 @@ impl Part for Docker {
             serde_json::from_str(&endpoint.get("/version")?).context("the engine's version")?;
         load_image(site, &endpoint)?;
         let text = |name: &str| version[name].as_str().unwrap_or("?").to_owned();
-        let others = if engine_arguments(site).iter().any(|word| word == "--iptables=false") {
-            ", iptables left to the other engine"
-        } else {
-            ""
-        };
-        Ok(format!("{} (API {}{others})", text("Version"), text("ApiVersion")))
+        Ok(format!("{} (API {})", text("Version"), text("ApiVersion")))
     }
 
     fn environment(&self, site: &Site) -> Result<Vec<(String, String)>> {
@@ -158,10 +176,9 @@ fn endpoint(site: &Site) -> Result<Endpoint> {
     given(site).map_or_else(|| Ok(endpoint_of_ours(site)), |host| Endpoint::parse(&host).context(HOST))
 }
 
-fn arguments(site: &Site) -> Result<Vec<String>> {
+fn arguments(site: &Site, program: &Path) -> Result<Vec<String>> {
     let path = |name: &str| site.state.join(name).display().to_string();
     let port = fs::read_to_string(site.state.join("docker.port"))?;
-    let program = which(ENGINE).ok_or_else(|| Failure::new("no dockerd"))?;
     let mut words = vec![program.display().to_string()];
     let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
     option("--data-root", path("data"));
@@ -181,12 +198,8 @@ fn arguments(site: &Site) -> Result<Vec<String>> {
     // Whatever happens to the engine, its containers can be found by this.
     option("--cgroup-parent", sweep::cgroup(&site.hash));
     words.push("--tlsverify".to_owned());
+    words.extend(HANDS_OFF.map(str::to_owned));
     fs::write(site.state.join("daemon.json"), "{}")?;
-    // An engine that starts removes the chains it finds, those of its neighbour too, and with them
-    // the neighbour's published ports. Ours can do without: its ports go through the proxy.
-    if process::all().iter().any(|process| process.name == ENGINE) {
-        words.push("--iptables=false".to_owned());
-    }
     Ok(words)
 }
 
@@ -306,13 +319,10 @@ fn script(site: &Site) -> PathBuf {
     site.bin().join("docker-engine")
 }
 
-/// The program by which a test stops and starts the engine: a copy of ourselves, since cargo may
-/// be building the original anew meanwhile. Not in the state folder: `/run` may refuse to execute.
+/// The program by which a test stops and starts the engine.
 fn control_script(site: &Site) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    let program = site.bin().join("xtask");
-    let _ = fs::remove_file(&program);
-    fs::copy(env::current_exe()?, &program).context("copying xtask for the tests")?;
+    let program = site.copy_of_ourselves()?;
     let text = format!(
         "#!/bin/sh\n# docker-engine start|stop|kill\nCARGO_MANIFEST_DIR='{}' exec '{}' part docker \"$@\"\n",
         site.root.join("xtask").display(),
@@ -331,6 +341,19 @@ mod tests {
     fn the_bridge_gets_a_network_that_no_address_and_no_route_has() {
         assert_eq!(free_third(""), Some(200));
         assert_eq!(free_third("inet 172.31.200.1/24\n172.31.201.0/24 dev x"), Some(202));
+    }
+
+    #[test]
+    fn the_engine_leaves_the_firewall_of_the_machine_alone() {
+        let state = env::temp_dir().join(format!("hodei-xtask-arguments-{}", std::process::id()));
+        fs::create_dir_all(&state).unwrap();
+        fs::write(state.join("docker.port"), "1").unwrap();
+        let site = Site { state: state.clone(), ..Site::find().unwrap() };
+        let words = arguments(&site, Path::new("/usr/sbin/dockerd")).unwrap();
+        fs::remove_dir_all(state).unwrap();
+        for word in ["--iptables=false", "--ip6tables=false", "--ip-forward=false"] {
+            assert!(words.iter().any(|one| one == word), "{word} is missing in {words:?}");
+        }
     }
 
     #[test]

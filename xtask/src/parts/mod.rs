@@ -12,6 +12,16 @@ use crate::process;
 use crate::site::Site;
 use crate::sweep;
 
+/// Tests that a part is needed for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Needs {
+    pub(crate) package: &'static str,
+    /// One file of its integration tests; `None` for all.
+    pub(crate) binary: Option<&'static str>,
+    /// One test of it; `None` for all.
+    pub(crate) test: Option<&'static str>,
+}
+
 /// One real part: how it comes here, starts, answers and stops.
 ///
 /// What a part has to remember (ports, pids) lies in the state folder, so that each method works
@@ -21,6 +31,12 @@ pub(crate) trait Part: Sync {
     fn name(&self) -> &'static str;
     /// The packages whose tests need it; the first is the one that it is the proof of.
     fn packages(&self) -> &'static [&'static str];
+    /// The tests that cannot be without it. Those of `packages` that are not named here do without.
+    fn needs(&self) -> &'static [Needs];
+    /// Variables with which its tests can be listed while it is not there.
+    fn stand_ins(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
     /// Brings the programs here, if they are not.
     fn install(&self, site: &Site) -> Result<()>;
     /// Starts it in the background; nothing happens where it runs already.

@@ -2,7 +2,7 @@
 //! to show (control groups of the unified hierarchy with their controllers). Tests boot it themselves.
 
 use crate::failure::{Context, Failure, Result};
-use crate::parts::Part;
+use crate::parts::{Needs, Part};
 use crate::site::Site;
 use crate::tools::apt::{self, which};
 use crate::{run, stop};
@@ -18,6 +18,9 @@ impl Part for Uml {
     }
     fn packages(&self) -> &'static [&'static str] {
         &["hodei-worker-process"]
+    }
+    fn needs(&self) -> &'static [Needs] {
+        &[Needs { package: "hodei-worker-process", binary: Some("cgroup_v2"), test: None }]
     }
     fn install(&self, _: &Site) -> Result<()> {
         apt::install(&[(KERNEL, "user-mode-linux")])

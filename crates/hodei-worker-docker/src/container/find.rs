@@ -195,11 +195,12 @@ impl Shared {
     }
 
     pub(crate) async fn read_status(&self, worker: &WorkerRef) -> Result<Arc<WorkerStatus>> {
+        let reading = self.hub.reading();
         let found = self.find(worker).await?;
         let now = self.context.clock.now();
         let Some(found) = found else { return Ok(WorkerStatus::absent(worker, now)) };
         let status = self.view.status(&found.inspected, now);
-        status.map(Arc::new).ok_or_else(|| {
+        status.map(|status| self.hub.saw(&reading, status)).ok_or_else(|| {
             Error::new(ErrorKind::Unexpected, "the engine's answer makes no sense").with_worker(worker)
         })
     }

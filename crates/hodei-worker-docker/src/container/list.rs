@@ -8,7 +8,7 @@ use hodei_worker_core::{
     provider::{Listing, WorkerFilter},
 };
 
-use crate::{error::EngineError, names, provider::Shared};
+use crate::{error::EngineError, events::is_untold, names, provider::Shared};
 
 /// An engine that does not tell of one container for that long does not hide the others.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,6 +41,10 @@ impl Shared {
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await?;
+        // Whoever watches is told, and looks until more can be said.
+        for untold in workers.iter().flatten().filter(|status| is_untold(status)) {
+            self.look_again(&untold.native_id);
+        }
         let workers = workers.into_iter().flatten().filter(|status| filter.matches_status(status));
         Ok(Listing::new(workers.collect(), as_of))
     }
@@ -57,7 +61,7 @@ impl Shared {
         id: &str,
         summary: Option<ContainerSummary>,
     ) -> Result<Option<Arc<WorkerStatus>>> {
-        let as_of = self.context.clock.now();
+        let (reading, as_of) = (self.hub.reading(), self.context.clock.now());
         let inspected = tokio::time::timeout(PATIENCE.min(self.engine.timeout()), self.inspect(id)).await;
         let inspected =
             inspected.unwrap_or_else(|_| Err(self.engine.error(EngineError::RequestTimeoutError)));
@@ -66,7 +70,7 @@ impl Shared {
                 let Some(inspected) = inspected else { return Ok(None) };
                 let Some(status) = self.view.status(&inspected, as_of) else { return Ok(None) };
                 let copy = Box::pin(self.is_copy(&status.worker, &inspected)).await?;
-                return Ok((!copy).then(|| Arc::new(status)));
+                return Ok((!copy).then(|| self.hub.saw(&reading, status)));
             }
             Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unexpected) => error,
             Err(error) => return Err(error),
@@ -77,6 +81,6 @@ impl Shared {
             None => self.list_filtered(serde_json::json!({"id": [id]})).await?.pop(),
         };
         let status = summary.and_then(|summary| self.view.untold(&summary, why.message(), as_of));
-        Ok(status.map(Arc::new))
+        Ok(status.map(|status| self.hub.saw(&reading, status)))
     }
 }

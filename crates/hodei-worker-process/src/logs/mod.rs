@@ -2,6 +2,7 @@
 
 mod follow;
 pub(crate) mod format;
+mod home;
 mod read;
 mod write;
 
@@ -9,4 +10,5 @@ mod write;
 mod tests;
 
 pub(crate) use format::Kind;
+pub(crate) use home::{home, sweep_lost};
 pub(crate) use write::{Lines, LogWriter, Pump, make_folder};

@@ -3,7 +3,7 @@
 use std::{fs, io, path::Path};
 
 use crate::{
-    files,
+    files, proc,
     wire::{Failure, Group, GroupPlan, Step},
 };
 
@@ -28,9 +28,18 @@ fn join(group: &Group, pid: &str) -> Result<(), Failure> {
     fs::write(&procs, pid).map_err(|error| failed(&procs, &error))
 }
 
-/// Moves a process that was started elsewhere into the groups of a run.
-pub(crate) fn adopt(plan: &GroupPlan, pid: u32) -> Result<(), Failure> {
-    plan.all().try_for_each(|group| join(group, &pid.to_string()))
+/// Moves a process that was started elsewhere into the groups of a run, with what it has started by then.
+pub(crate) fn adopt(plan: &GroupPlan, pid: i32) -> Result<(), Failure> {
+    if plan.all().next().is_none() {
+        return Ok(());
+    }
+    let join_all = |pid: i32| plan.all().try_for_each(|group| join(group, &pid.to_string()));
+    join_all(pid)?;
+    for below in proc::descendants(pid) {
+        // One that is over already cannot be moved, and need not be.
+        let _ = join_all(below);
+    }
+    Ok(())
 }
 
 /// Makes the groups and sets all of their limits.

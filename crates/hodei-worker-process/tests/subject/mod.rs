@@ -1,5 +1,8 @@
 //! Local processes as a subject of the behaviour suite.
 
+#[path = "../memory/mod.rs"]
+pub(crate) mod memory;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -38,6 +41,8 @@ impl Subject for Processes {
         let mut settings = ProcessSettings::default();
         (settings.state_dir, settings.log_dir) = (Some(self.state()), Some(self.logs()));
         settings.survival = self.survival;
+        // By it the sweep after a run that was cut off knows the workers.
+        settings.inherit.push("HODEI_TEST_RUN".into());
         Ok(Arc::new(settings.connect(context).await?))
     }
 
@@ -63,6 +68,14 @@ impl Subject for Processes {
         for folder in [self.state(), self.logs()] {
             files(&folder.join(installation.as_str()), &mut left);
         }
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").map_err(unexpected)?;
+        let points = mounts.lines().filter(|line| line.contains(" - cgroup"));
+        for point in points.filter_map(|line| line.split(' ').nth(4)) {
+            let base = Path::new(point).join("hodei-worker").join(installation.as_str());
+            let groups = std::fs::read_dir(base).into_iter().flatten().flatten();
+            let groups = groups.filter(|group| group.path().is_dir() && group.file_name() != "supervisors");
+            left.extend(groups.map(|group| format!("group {}", group.path().display())));
+        }
         let mark = format!("={installation}/");
         let entries = std::fs::read_dir("/proc").map_err(unexpected)?.flatten();
         for entry in entries.filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok()) {
@@ -85,6 +98,7 @@ fn files(folder: &Path, all: &mut Vec<String>) {
         let path = entry.path();
         match path.is_dir() {
             true => files(&path, all),
+            false if path.ends_with("id") || path.ends_with("state") => {}
             false => all.push(path.display().to_string()),
         }
     }
@@ -108,7 +122,7 @@ impl Planted for Folder {
 
 /// A folder for the run, and its removal at the end.
 pub(crate) fn in_a_folder(run: impl FnOnce(&Path) -> std::process::ExitCode) -> std::process::ExitCode {
-    let base = std::env::temp_dir().join(format!("hodei-conformance-{}", std::process::id()));
+    let base = memory::folder().join(format!("hodei-conformance-{}", std::process::id()));
     let code = run(&base);
     let _ = std::fs::remove_dir_all(&base);
     code

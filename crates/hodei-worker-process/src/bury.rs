@@ -1,0 +1,222 @@
+//! Where a run is, and the end of one whose supervisor was lost: what that would have done, whoever looks does.
+
+use std::{collections::BTreeSet, fs::File, io, sync::Arc};
+
+use hodei_worker_core::{Result, Timestamp};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    error, files,
+    host::{Host, blocking},
+    layout::{Layout, RunKey},
+    lock, proc,
+    scan::Marks,
+    supervise::{MARKER, clear, forget_earlier, groups, noted, wait_for},
+    wire::{End, Exit, GroupPlan, Started},
+};
+
+/// Where a claimed run is.
+#[derive(Debug)]
+pub(crate) enum RunState {
+    /// Its supervisor is starting it.
+    Starting,
+    Running(Started),
+    /// It runs, and its supervisor is gone.
+    Lost(Started),
+    Over(Exit, Option<Started>),
+    /// The worker has been deleted while we looked, or has been run twice since.
+    Gone,
+}
+
+/// How often what is left of a run is looked for. What cannot be killed ends the try.
+const TRIES: usize = 20;
+
+impl Host {
+    /// Where a claimed run is. One whose supervisor was lost and that has ended is cleaned up here, as its supervisor
+    /// would have done; then it blocks.
+    pub(crate) fn run_state(&self, key: &RunKey) -> Result<RunState> {
+        match self.look(key)? {
+            Some(state) => Ok(state),
+            None => self.bury(key, None),
+        }
+    }
+
+    /// The same on the event loop, which it does not block.
+    pub(crate) async fn settled_state(self: &Arc<Self>, key: &RunKey) -> Result<RunState> {
+        match self.look(key)? {
+            Some(state) => Ok(state),
+            None => {
+                let (host, key) = (Arc::clone(self), key.clone());
+                blocking(move || host.bury(&key, None)).await
+            }
+        }
+    }
+
+    /// The same without waiting; `None` for one that has ended without a supervisor, and is to be cleaned up.
+    pub(crate) fn look(&self, key: &RunKey) -> Result<Option<RunState>> {
+        self.look_at_run(key)
+            .map_err(|error| error::file("reading a run's state", &self.layout.exit(key), error))
+    }
+
+    fn look_at_run(&self, key: &RunKey) -> io::Result<Option<RunState>> {
+        let layout = &self.layout;
+        if let Some(over) = over(layout, key)? {
+            return Ok(Some(over));
+        }
+        if lock::is_held(&layout.lock(key))? {
+            let started = readable(files::get(&layout.started(key)))?;
+            return Ok(Some(started.map_or(RunState::Starting, RunState::Running)));
+        }
+        // The end is written before the lock is released.
+        if let Some(over) = over(layout, key)? {
+            return Ok(Some(over));
+        }
+        let started: Option<Started> = readable(files::get(&layout.started(key)))?;
+        Ok(match started {
+            Some(started) if started.boot == self.boot && proc::is_alive(started.process) => {
+                Some(RunState::Lost(started))
+            }
+            _ => None,
+        })
+    }
+
+    /// Cleans up a run that has ended without a supervisor, and writes down that nobody saw its end. `marks` were looked
+    /// at after that end.
+    pub(crate) fn bury(&self, key: &RunKey, marks: Option<&Marks>) -> Result<RunState> {
+        self.bury_run(key, marks)
+            .map_err(|error| error::file("cleaning up after a run", &self.layout.exit(key), error))
+    }
+
+    fn bury_run(&self, key: &RunKey, marks: Option<&Marks>) -> io::Result<RunState> {
+        let layout = &self.layout;
+        if files::read(&layout.claim(key))?.is_none() {
+            return Ok(RunState::Gone);
+        }
+        // Whoever holds the lock is burying it too, or has been given the claim anew and runs it.
+        let Some(_lock) = lock::take(&layout.lock(key))? else {
+            let started = readable(files::get(&layout.started(key)))?;
+            return Ok(started.map_or(RunState::Starting, RunState::Running));
+        };
+        if let Some(over) = over(layout, key)? {
+            return Ok(over);
+        }
+        let Some(claim) = files::read(&layout.claim(key))? else {
+            if !layout.creation(&key.creation).exists() {
+                files::remove(&layout.lock(key))?;
+            }
+            return Ok(RunState::Gone);
+        };
+        let started: Option<Started> = readable(files::get(&layout.started(key)))?;
+        if let Some(started) = &started
+            && started.boot == self.boot
+            && proc::is_alive(started.process)
+        {
+            return Ok(RunState::Lost(started.clone()));
+        }
+        self.contain(key, started.as_ref(), marks);
+        let end = noted(&claim).map_or(End::Lost, End::Wait);
+        let exit = Exit::new(self.clock.now(), end);
+        match files::put_new(&layout.exit(key), &exit) {
+            // It is known all the same, and written down by whoever looks when there is room.
+            Err(error) if error.kind() != io::ErrorKind::StorageFull => return Err(error),
+            _ => forget_earlier(layout, key),
+        }
+        Ok(RunState::Over(exit, started))
+    }
+
+    /// Kills what is left of a run without a supervisor: by its groups, and by the mark in the environment. It blocks.
+    pub(crate) fn contain(&self, key: &RunKey, started: Option<&Started>, mut marks: Option<&Marks>) {
+        if started.is_some_and(|started| started.boot != self.boot) {
+            return;
+        }
+        let plan = self.groups_of(key, started);
+        let marker = key.marker(self.installation.as_str());
+        // A process may fork while it is being killed, so until nothing is found.
+        for _ in 0..TRIES {
+            let marked = match marks.take() {
+                Some(marks) => marks.get(marker.as_bytes()).cloned().unwrap_or_default(),
+                None => proc::marked(MARKER, &marker),
+            };
+            if !kill_left(&plan, &marker, &marked, started) {
+                break;
+            }
+        }
+        let _ = groups::remove(&plan);
+        clear(&self.layout, key);
+    }
+
+    /// The same for a run whose own process is gone, on the event loop, where many may end at once. What is only for
+    /// the life of a run is left to be removed.
+    pub(crate) async fn contain_with_others(self: &Arc<Self>, key: &RunKey, plan: &GroupPlan) {
+        let marker = key.marker(self.installation.as_str());
+        for _ in 0..TRIES {
+            let marks = self.scans.next().await;
+            let marked = marks.get(marker.as_bytes()).cloned().unwrap_or_default();
+            if marked.is_empty() && plan.all().next().is_none() {
+                break;
+            }
+            let (plan, marker) = (plan.clone(), marker.clone());
+            if !blocking(move || Ok(kill_left(&plan, &marker, &marked, None))).await.unwrap_or(false) {
+                break;
+            }
+        }
+    }
+
+    fn groups_of(&self, key: &RunKey, started: Option<&Started>) -> GroupPlan {
+        started.map(|started| started.groups.clone()).unwrap_or_else(|| self.limits.plan_of(key))
+    }
+}
+
+/// Kills what is in the groups, what of `marked` carries the mark, the run's own process, and all that these have
+/// started; whether there was anything.
+fn kill_left(plan: &GroupPlan, marker: &str, marked: &[i32], started: Option<&Started>) -> bool {
+    groups::kill(plan);
+    let killed = proc::kill(|| {
+        let mut left: BTreeSet<i32> = groups::processes(plan).into_iter().collect();
+        left.extend(marked.iter().filter(|pid| proc::carries(**pid, MARKER, marker)));
+        left.extend(
+            started
+                .map(|started| started.process)
+                .filter(|process| proc::is_alive(*process))
+                .map(|it| it.pid),
+        );
+        left.retain(|pid| proc::is_running(*pid));
+        let below: Vec<_> = left.iter().flat_map(|pid| proc::descendants(*pid)).collect();
+        left.extend(below);
+        left
+    });
+    killed.iter().for_each(|pid| wait_for(*pid));
+    !killed.is_empty()
+}
+
+/// How a run ended, if that is written down.
+fn over(layout: &Layout, key: &RunKey) -> io::Result<Option<RunState>> {
+    let path = layout.exit(key);
+    let exit = match files::get(&path) {
+        Err(error) if is_unreadable(&error) => {
+            let Some(file) = files::absent(File::open(&path))? else { return Ok(None) };
+            let written = file.metadata()?.modified()?;
+            let claim = files::read(&layout.claim(key))?;
+            let end = claim.as_deref().and_then(noted).map_or(End::Lost, End::Wait);
+            let time = Timestamp::try_from(written).unwrap_or(Timestamp::UNIX_EPOCH);
+            tracing::warn!(run = %key, %error, "how a run ended cannot be read");
+            Some(Exit::new(time, end))
+        }
+        exit => exit?,
+    };
+    let Some(exit) = exit else { return Ok(None) };
+    Ok(Some(RunState::Over(exit, readable(files::get(&layout.started(key)))?)))
+}
+
+/// A record that cannot be read is as good as none: it must hide no other worker, nor keep its own from being deleted.
+fn readable<T: DeserializeOwned>(record: io::Result<Option<T>>) -> io::Result<Option<T>> {
+    match record {
+        Err(error) if is_unreadable(&error) => Ok(None),
+        record => record,
+    }
+}
+
+/// Whether a file could be read and made no sense: it was cut off, or written by a later version.
+fn is_unreadable(error: &io::Error) -> bool {
+    error.raw_os_error().is_none()
+}
