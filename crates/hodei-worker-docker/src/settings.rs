@@ -124,6 +124,14 @@ pub struct TlsSettings {
 
 impl TlsSettings {
     /// The files `ca.pem`, `cert.pem` and `key.pem` of a folder, as Docker names them.
+    ///
+    /// # Examples
+    /// ```
+    /// use hodei_worker_docker::{DockerSettings, TlsSettings};
+    /// let tls = TlsSettings::in_folder("/etc/docker/certs");
+    /// let settings = DockerSettings::at("tcp://docker.example.com:2376").with_tls(tls);
+    /// # assert!(settings.tls.is_some());
+    /// ```
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
         let folder = folder.into();
         Self {
