@@ -19,41 +19,47 @@ const MEMORY: f64 = 30.0;
 struct Way {
     name: &'static str,
     start: Start,
+    /// Before the clock runs, as the peers' folders are made.
+    created: Samples,
     started: Samples,
     adopted: Samples,
     private_bytes: u64,
 }
 
 enum Start {
-    /// By a small host of our own, with these arguments.
-    Fleet(Vec<PathBuf>),
+    /// By a host of our own.
+    Fleet,
     Peer(crate::peers::Peer),
 }
 
 impl Way {
     fn new(name: &'static str, start: Start) -> Self {
-        Self { name, start, started: Samples::new(), adopted: Samples::new(), private_bytes: 0 }
+        Self {
+            name,
+            start,
+            created: Samples::new(),
+            started: Samples::new(),
+            adopted: Samples::new(),
+            private_bytes: 0,
+        }
     }
 
     fn measure(&mut self) -> Outcome {
-        let arguments = match &self.start {
-            Start::Fleet(arguments) => arguments,
-            Start::Peer(peer) => {
-                self.started.push(peer.start(WORKERS)?);
-                return Ok(());
-            }
-        };
+        if let Start::Peer(peer) = &self.start {
+            self.started.push(peer.start(WORKERS)?);
+            return Ok(());
+        }
         let program = beside("hodei-bench-fleet")?;
-        let (how, more) = arguments.split_first().ok_or("no way to start them")?;
-        let output = Command::new(program).arg(how).arg(WORKERS.to_string()).args(more).output()?;
+        let output = Command::new(program).arg(self.name).arg(WORKERS.to_string()).output()?;
         if !output.status.success() {
             return Err(format!("{}: {}", self.name, String::from_utf8_lossy(&output.stderr).trim()).into());
         }
         let text = String::from_utf8(output.stdout)?;
         let numbers: Vec<u64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-        let [started, adopted, private] = numbers[..] else {
+        let [created, started, adopted, private] = numbers[..] else {
             return Err(format!("answered `{text}`").into());
         };
+        self.created.push(Duration::from_nanos(created));
         self.started.push(Duration::from_nanos(started));
         self.adopted.push(Duration::from_nanos(adopted));
         self.private_bytes = self.private_bytes.max(private);
@@ -77,21 +83,9 @@ fn beside(name: &str) -> Outcome<PathBuf> {
     if path.exists() { Ok(path) } else { Err(format!("`{}` was not built", path.display()).into()) }
 }
 
-/// `hodei-supervise`, linked statically, where `cargo xtask bench` has built it.
-fn small_supervisor() -> Option<PathBuf> {
-    std::env::var_os("HODEI_BENCH_SUPERVISOR").map(PathBuf::from).filter(|path| path.exists())
-}
-
 pub(crate) fn two_hundred() -> Outcome<Vec<Row>> {
-    let fleet = |how: &str| Start::Fleet(vec![how.into()]);
-    let mut ways = vec![
-        Way::new("raw", fleet("raw")),
-        Way::new("attached", fleet("attached")),
-        Way::new("adoptable", fleet("adoptable")),
-    ];
-    if let Some(program) = small_supervisor() {
-        ways.push(Way::new("hodei-supervise", Start::Fleet(vec!["adoptable".into(), program])));
-    }
+    let mut ways: Vec<_> =
+        ["raw", "attached", "adoptable"].into_iter().map(|name| Way::new(name, Start::Fleet)).collect();
     ways.extend(
         PEERS.into_iter().filter(|peer| peer.is_there()).map(|peer| Way::new(peer.name, Start::Peer(peer))),
     );
@@ -123,11 +117,8 @@ fn rows(ways: &[Way]) -> Vec<Row> {
         row.result += &format!(", {rate:.0} % of its rate");
         rows.push(row.against("≥ 80 % of the raw rate", rate >= 80.0));
     }
-    for (name, what) in
-        [("adoptable", "adoptable workers"), ("hodei-supervise", "under a static `hodei-supervise`")]
-    {
-        let Some(ours) = way(name) else { continue };
-        let mut row = started(ours, what);
+    if let Some(ours) = way("adoptable") {
+        let mut row = started(ours, "adoptable workers");
         match way("s6") {
             Some(s6) => {
                 row.result += &format!(", {}", ours.times(s6));
@@ -137,15 +128,9 @@ fn rows(ways: &[Way]) -> Vec<Row> {
         }
         rows.push(row);
         let mebibytes = ours.private_bytes as f64 / f64::from(1 << 20);
-        let host =
-            if name == "adoptable" { "of a small host's own binary" } else { "`hodei-supervise`, static" };
         rows.push(
-            Row::new(
-                "F6",
-                format!("private memory of 200 supervisors, {host}"),
-                format!("{mebibytes:.1} MiB"),
-            )
-            .against("≤ 30 MiB", mebibytes <= MEMORY),
+            Row::new("F6", "private memory of 200 supervisors", format!("{mebibytes:.1} MiB"))
+                .against("≤ 30 MiB", mebibytes <= MEMORY),
         );
     }
     rows.extend(PEERS.iter().map(|peer| match way(peer.name) {
@@ -153,6 +138,8 @@ fn rows(ways: &[Way]) -> Vec<Row> {
         None => Row::new("F6", format!("200 under {} until all run", peer.name), "not installed"),
     }));
     if let Some(adoptable) = way("adoptable") {
+        let each = adoptable.created.median() / WORKERS as u32;
+        rows.push(Row::new("F6", "creating them before that, each", show(each)));
         let each = adoptable.adopted.median() / WORKERS as u32;
         rows.push(Row::new("F6", "adoption: connect and list 200, each", show(each)));
     }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, future, process::ExitCode, sync::Arc, sync::Mut
 use async_trait::async_trait;
 use hodei_worker::{
     Capability, Clock as _, ConnectContext, Error, ErrorKind, ProviderCapabilities, ProviderInfo, Result,
-    SystemClock, WorkerConfig, WorkerHandle, WorkerPhase, WorkerProvider, WorkerRef, WorkerStatus,
+    SystemClock, Timestamp, WorkerConfig, WorkerHandle, WorkerPhase, WorkerProvider, WorkerRef, WorkerStatus,
     capability::needed_by,
     model::{InstallationId, Ownership, RunId},
     provider::{CreateOptions, DeleteOptions, Listing, StartOptions, StopOptions, WorkerFilter},
@@ -20,6 +20,14 @@ struct Task {
     config: WorkerConfig,
     status: watch::Sender<WorkerStatus>,
     running: Option<AbortHandle>,
+}
+
+impl Task {
+    fn status_as_of(&self, now: Timestamp) -> Arc<WorkerStatus> {
+        let mut status = self.status.borrow().clone();
+        status.as_of = now;
+        Arc::new(status)
+    }
 }
 
 type Tasks = Arc<Mutex<BTreeMap<(InstallationId, WorkerRef), Task>>>;
@@ -107,7 +115,9 @@ impl WorkerProvider for TaskProvider {
             let words: Vec<String> = task.config.command_line().map(str::to_owned).collect();
             let run = RunId::new(format!("{}", SystemClock.now().as_nanosecond()));
             task.status.send_modify(|status| {
-                (status.phase, status.run, status.exit) = (WorkerPhase::Running, Some(run), None);
+                (status.phase, status.run) = (WorkerPhase::Running, Some(run));
+                // Nothing of the last run stays.
+                (status.exit, status.failure, status.times.finished) = (None, None, None);
                 status.times.started = Some(SystemClock.now());
             });
             let code = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -152,15 +162,16 @@ impl WorkerProvider for TaskProvider {
 
     async fn get_worker_status(&self, worker: &WorkerRef) -> Result<Arc<WorkerStatus>> {
         let now = SystemClock.now();
-        let found = self.with(worker, |task| Ok(Arc::new(task.status.borrow().clone())));
+        let found = self.with(worker, |task| Ok(task.status_as_of(now)));
         found.unwrap_or_else(|| Ok(WorkerStatus::absent(worker, now)))
     }
 
     async fn list_workers(&self, filter: &WorkerFilter) -> Result<Listing> {
+        let now = SystemClock.now();
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         let ours = tasks.iter().filter(|((installation, _), _)| *installation == self.installation);
-        let statuses = ours.map(|(_, task)| Arc::new(task.status.borrow().clone()));
-        Ok(Listing::new(statuses.filter(|status| filter.matches_status(status)).collect(), SystemClock.now()))
+        let statuses = ours.map(|(_, task)| task.status_as_of(now));
+        Ok(Listing::new(statuses.filter(|status| filter.matches_status(status)).collect(), now))
     }
 }
 

@@ -4,25 +4,46 @@
 
 use futures::StreamExt as _;
 use hodei_worker::{
-    ConnectContext, Result, WorkerConfig, WorkerProvider as _, WorkerProviderExt as _,
+    ConnectContext, Result, WorkerConfig, WorkerProvider, WorkerProviderExt as _,
     docker::DockerSettings,
     provider::{
         CreateOptions, DeleteOptions, ExecOptions, LogOptions, StartOptions, StatsOptions, StopOptions,
+        WorkerFilter,
     },
 };
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let image = std::env::args().nth(1).unwrap_or_else(|| "busybox:1.36".to_owned());
-    let installation = format!("example-{}", std::process::id());
-    let context = ConnectContext::new("docker".parse()?, installation.parse()?);
+    let context = ConnectContext::new("docker".parse()?, "example".parse()?);
     let mut settings = DockerSettings::default();
     settings.endpoint = std::env::var("DOCKER_HOST").ok();
     let provider = hodei_worker::connect(settings, context).await?;
     println!("{}, engine {}", provider.info(), provider.get_capabilities().await?.version);
 
+    // What an earlier run left when it was killed; and nothing is to be left by this one, however it ends.
+    remove_all(&*provider).await?;
+    let shown = tokio::select! {
+        shown = show(&*provider, &image) => shown,
+        _ = tokio::signal::ctrl_c() => {
+            println!("interrupted");
+            Ok(())
+        }
+    };
+    remove_all(&*provider).await?;
+    shown
+}
+
+async fn remove_all(provider: &dyn WorkerProvider) -> Result<()> {
+    for status in provider.list_workers(&WorkerFilter::all()).await?.workers {
+        provider.delete_worker(&status.worker, &DeleteOptions::default()).await?;
+    }
+    Ok(())
+}
+
+async fn show(provider: &dyn WorkerProvider, image: &str) -> Result<()> {
     let config = WorkerConfig::builder("hello")
-        .image(image.as_str())
+        .image(image)
         .command(["sh", "-c", "trap 'exit 0' TERM; echo hello from $NAME; sleep 60 & wait $!"])
         .env("NAME", "a container")
         .cpu_limit("500m")
@@ -45,5 +66,5 @@ async fn main() -> Result<()> {
     provider.stop_worker(&worker, &StopOptions::default()).await?;
     let end = provider.wait_for_exit(&worker).await?;
     println!("ended: {:?}", end.exit);
-    provider.delete_worker(&worker, &DeleteOptions::default()).await
+    Ok(())
 }

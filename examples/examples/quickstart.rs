@@ -1,12 +1,15 @@
 //! Three workers as local processes: their logs live, one killed from outside and seen to be, the others stopped, a
 //! table at the end. `cargo run --release --example quickstart`
+//!
+//! Workers outlive their host. So it removes them however it ends, ctrl-c included, and those that it finds from a last
+//! time when it was killed itself.
 
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use hodei_worker::{
     ConnectContext, Result, WorkerConfig, WorkerPhase, WorkerProvider, WorkerProviderExt as _, WorkerRef,
-    WorkerStatus,
+    WorkerStatus, policy,
     process::{self, ProcessSettings},
     provider::{DeleteOptions, LogOptions, StopOptions, WorkerFilter},
 };
@@ -24,11 +27,38 @@ fn main() -> Result<()> {
 
 #[tokio::main]
 async fn run() -> Result<()> {
-    let installation = format!("quickstart-{}", std::process::id());
+    // The same each time: whoever has the name of an installation finds its workers.
+    let installation = std::env::args().nth(1).unwrap_or_else(|| "quickstart".to_owned());
     let context = ConnectContext::new("local".parse()?, installation.parse()?);
     let provider = hodei_worker::connect(ProcessSettings::default(), context).await?;
     println!("{}\n", provider.info());
+    let left = remove_all(&*provider).await?;
+    if left > 0 {
+        println!("{left} workers of the last time were still there\n");
+    }
+    let shown = tokio::select! {
+        shown = show(&provider) => shown,
+        _ = tokio::signal::ctrl_c() => {
+            println!("\n--- interrupted");
+            Ok(())
+        }
+    };
+    remove_all(&*provider).await?;
+    let left = provider.list_workers(&WorkerFilter::all()).await?.workers;
+    println!("\n{} workers left", left.len());
+    shown
+}
 
+/// Deletes all workers of the installation, whoever made them; says how many there were.
+async fn remove_all(provider: &dyn WorkerProvider) -> Result<usize> {
+    let workers = provider.list_workers(&WorkerFilter::all()).await?.workers;
+    for status in &workers {
+        provider.delete_worker(&status.worker, &DeleteOptions::default()).await?;
+    }
+    Ok(workers.len())
+}
+
+async fn show(provider: &Arc<dyn WorkerProvider>) -> Result<()> {
     let mut workers = Vec::new();
     let mut pids = Vec::new();
     for name in ["alpha", "beta", "gamma"] {
@@ -38,7 +68,7 @@ async fn run() -> Result<()> {
             .build()?;
         let worker = provider.run_worker(&config).await?.worker;
         let (said, pid) = oneshot::channel();
-        tokio::spawn(show_logs(Arc::clone(&provider), worker.clone(), said));
+        tokio::spawn(show_logs(Arc::clone(provider), worker.clone(), said));
         workers.push(worker);
         pids.push(pid);
     }
@@ -51,9 +81,7 @@ async fn run() -> Result<()> {
     let victim = &workers[1];
     println!("--- kill -9 {} ({victim}), from outside", known[1]);
     std::process::Command::new("kill").args(["-9", &known[1]]).status().map_err(unexpected)?;
-    let seen = tokio::time::timeout(Duration::from_secs(10), provider.wait_for_exit(victim))
-        .await
-        .map_err(unexpected)??;
+    let seen = policy::within(Duration::from_secs(10), provider.wait_for_exit(victim)).await?;
     println!("--- seen: {victim} is {}, {}", seen.phase, ending(&seen));
 
     for worker in &workers {
@@ -70,10 +98,7 @@ async fn run() -> Result<()> {
             ending(status),
             time(status)
         );
-        provider.delete_worker(&status.worker, &DeleteOptions::default()).await?;
     }
-    let left = provider.list_workers(&WorkerFilter::all()).await?.workers;
-    println!("\n{} workers left", left.len());
     Ok(())
 }
 

@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used)] // A test, its helpers too.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
 
 /// The example's binary, which `cargo test` has built beside this test.
 fn example(name: &str) -> Command {
@@ -28,8 +32,54 @@ fn output(mut command: Command) -> String {
 
 #[test]
 fn l6_quickstart_sees_the_kill_and_leaves_nothing() {
-    let text = output(example("quickstart"));
+    let text = output(quickstart("whole"));
     for wanted in ["alpha | step 1", "seen: beta#1 is exited, signal 9", "exit code 0", "0 workers left"] {
+        assert!(text.contains(wanted), "`{wanted}` is missing in\n{text}");
+    }
+}
+
+/// The quickstart in an installation of this test's.
+fn quickstart(name: &str) -> Command {
+    let mut command = example("quickstart");
+    command.arg(format!("quickstart-{name}-{}", std::process::id()));
+    command
+}
+
+/// The quickstart, once all its workers run, with the rest of its output.
+fn working(name: &str) -> (Child, BufReader<std::process::ChildStdout>) {
+    let mut child = quickstart(name).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("gamma | step 1") {
+        line.clear();
+        assert_ne!(lines.read_line(&mut line).unwrap(), 0, "it ended early");
+    }
+    (child, lines)
+}
+
+fn rest(mut lines: BufReader<std::process::ChildStdout>) -> String {
+    let mut text = String::new();
+    lines.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn l6_an_interrupted_quickstart_leaves_nothing() {
+    let (mut child, lines) = working("interrupted");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let text = rest(lines);
+    assert!(child.wait().unwrap().success(), "{text}");
+    assert!(text.contains("--- interrupted") && text.contains("0 workers left"), "{text}");
+}
+
+#[test]
+fn l6_a_killed_quickstart_is_cleaned_up_after_by_the_next() {
+    let (mut child, _) = working("killed");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let text = output(quickstart("killed"));
+    for wanted in ["3 workers of the last time were still there", "seen: beta#1 is exited", "0 workers left"]
+    {
         assert!(text.contains(wanted), "`{wanted}` is missing in\n{text}");
     }
 }

@@ -1,8 +1,5 @@
 //! `bench`: the measurements, with the parts and the peers that they compare with.
 
-use std::path::PathBuf;
-use std::process::Command;
-
 use crate::failure::{Failure, Result};
 use crate::lock::Lock;
 use crate::site::Site;
@@ -31,25 +28,8 @@ pub(crate) fn run(site: &Site, arguments: &[String]) -> Result<()> {
     // The measurements are the binary that has the package's name.
     command.args(["run", "--quiet", "--release", "--package", PACKAGE, "--"]).args(arguments);
     command.envs(running.environment()).envs(test::environment(site));
-    match small_supervisor(site) {
-        Ok(program) => drop(command.env("HODEI_BENCH_SUPERVISOR", program)),
-        Err(error) => println!("a static `hodei-supervise` is not there: {error}"),
-    }
     let status = run::stream(&mut command, |line| println!("{line}"))?;
     running.stop()?;
     sweep::ours(site, "which outlived its measurement")?;
     if status.success() { Ok(()) } else { Err(Failure(format!("the measurements failed ({status})"))) }
-}
-
-/// Builds `hodei-supervise` as small as it gets: linked statically, for whoever runs hundreds of workers.
-fn small_supervisor(site: &Site) -> Result<PathBuf> {
-    let version = run::output(Command::new("rustc").arg("-vV"))?;
-    let target = version.lines().find_map(|line| line.strip_prefix("host: "));
-    let target = target.ok_or_else(|| Failure::new("rustc does not say what it compiles for"))?;
-    let mut command = run::cargo(site);
-    command.args(["build", "--release", "--package", "hodei-worker-process", "--bin", "hodei-supervise"]);
-    // With a target of its own, so that the flags reach neither build scripts nor other programs.
-    command.args(["--target", target]).env("RUSTFLAGS", "-C target-feature=+crt-static");
-    run::output(&mut command)?;
-    Ok(site.cargo_target.join(target).join("release/hodei-supervise"))
 }

@@ -1,7 +1,6 @@
-//! Starts many `sleep` workers once and tells how long that took: a host with local processes and nothing else, as
-//! small as hosts get, since its own size is its supervisors' too. `hodei-bench-fleet raw|attached|adoptable COUNT
-//! [SUPERVISOR]` prints nanoseconds until all run, nanoseconds until a new provider knows them, and the bytes of
-//! private memory that the supervisors hold.
+//! Starts many `sleep` workers once and tells how long that took, as a host with local processes and nothing else.
+//! `hodei-bench-fleet raw|attached|adoptable COUNT` prints the nanoseconds until all were created, then until all ran,
+//! then until a new provider knew them, and the bytes of private memory that the supervisors held.
 
 use std::{
     process::{Command, ExitCode, Stdio},
@@ -24,8 +23,8 @@ fn main() -> ExitCode {
     hodei_worker::process::init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(measure())) {
-        Ok((started, adopted, private)) => {
-            println!("{} {} {private}", started.as_nanos(), adopted.as_nanos());
+        Ok(Measured { created, started, adopted, private }) => {
+            println!("{} {} {} {private}", created.as_nanos(), started.as_nanos(), adopted.as_nanos());
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -35,19 +34,23 @@ fn main() -> ExitCode {
     }
 }
 
-async fn measure() -> Outcome<(Duration, Duration, u64)> {
+#[derive(Default)]
+struct Measured {
+    created: Duration,
+    started: Duration,
+    adopted: Duration,
+    private: u64,
+}
+
+async fn measure() -> Outcome<Measured> {
     let mut arguments = std::env::args().skip(1);
     let usage = "give raw, attached or adoptable, and a number";
     let (what, count) = arguments.next().zip(arguments.next()).ok_or(usage)?;
     let count: usize = count.parse()?;
     let settings = match what.as_str() {
-        "raw" => return Ok((raw(count)?, Duration::ZERO, 0)),
+        "raw" => return Ok(Measured { started: raw(count)?, ..Measured::default() }),
         "attached" => settings(Survival::Attached),
-        "adoptable" => {
-            let mut settings = settings(Survival::Required);
-            settings.supervisor = arguments.next().map(Into::into);
-            settings
-        }
+        "adoptable" => settings(Survival::Required),
         _ => return Err(usage.into()),
     };
     let installation = format!("f6-{:x}", fastrand::u64(..));
@@ -61,11 +64,7 @@ async fn connect(settings: &ProcessSettings, installation: &str) -> Outcome<Arc<
     Ok(Arc::new(ProcessProvider::connect(settings.clone(), context).await?))
 }
 
-async fn workers(
-    settings: &ProcessSettings,
-    installation: &str,
-    count: usize,
-) -> Outcome<(Duration, Duration, u64)> {
+async fn workers(settings: &ProcessSettings, installation: &str, count: usize) -> Outcome<Measured> {
     let provider = connect(settings, installation).await?;
     let configs: Vec<WorkerConfig> = (0..count)
         .map(|n| {
@@ -73,26 +72,25 @@ async fn workers(
             builder.env(MARK, installation).build()
         })
         .collect::<Result<_, _>>()?;
-    let begun = Instant::now();
-    let mut starts = JoinSet::new();
-    for config in configs {
-        let provider = Arc::clone(&provider);
-        starts.spawn(async move {
-            let worker = provider.create_worker(&config, &CreateOptions::default()).await?.worker;
-            provider.start_worker(&worker, &StartOptions::default()).await
-        });
-    }
-    while let Some(started) = starts.join_next().await {
-        started??;
-    }
-    let started = begun.elapsed();
-    let running = marked(installation);
-    if running.len() != count {
-        return Err(format!("{} of {count} workers run", running.len()).into());
-    }
+    let (created, workers) = at_once(configs, &provider, |provider, config| async move {
+        Ok(provider.create_worker(&config, &CreateOptions::default()).await?.worker)
+    })
+    .await?;
+    let (started, _) = at_once(workers, &provider, |provider, worker| async move {
+        Ok(provider.start_worker(&worker, &StartOptions::default()).await?)
+    })
+    .await?;
+    // A process that was executed this instant may show no environment yet.
+    let look = || Some(marked(installation)).filter(|running| running.len() == count);
+    let running = (0..100).find_map(|_| look()).ok_or("not all workers run")?;
     let private = match settings.survival {
         Survival::Attached => 0,
-        _ => running.iter().map(|pid| private_bytes(parent(*pid)?)).sum::<Outcome<u64>>()?,
+        // The supervisors, and what they were forked from.
+        _ => {
+            let supervisors: Vec<u32> = running.iter().map(|pid| parent(*pid)).collect::<Outcome<_>>()?;
+            let origin = supervisors.first().map(|pid| parent(*pid)).transpose()?;
+            supervisors.into_iter().chain(origin).map(private_bytes).sum::<Outcome<u64>>()?
+        }
     };
 
     let begun = Instant::now();
@@ -102,18 +100,34 @@ async fn workers(
     if found.len() != count {
         return Err(format!("{} of {count} workers were adopted", found.len()).into());
     }
-    let mut deletes = JoinSet::new();
-    for status in found {
-        let provider = Arc::clone(&provider);
-        deletes.spawn(async move { provider.delete_worker(&status.worker, &DeleteOptions::default()).await });
-    }
-    while let Some(deleted) = deletes.join_next().await {
-        deleted??;
-    }
+    let found = found.iter().map(|status| status.worker.clone()).collect();
+    at_once(found, &provider, |provider, worker| async move {
+        Ok(provider.delete_worker(&worker, &DeleteOptions::default()).await?)
+    })
+    .await?;
     match marked(installation).len() {
-        0 => Ok((started, adopted, private)),
+        0 => Ok(Measured { created, started, adopted, private }),
         left => Err(format!("{left} processes are left").into()),
     }
+}
+
+/// Does something with each of them, all at once; how long all took, and what came of it.
+async fn at_once<T, U, F>(
+    all: Vec<T>,
+    provider: &Arc<ProcessProvider>,
+    what: impl Fn(Arc<ProcessProvider>, T) -> F,
+) -> Outcome<(Duration, Vec<U>)>
+where
+    F: Future<Output = Outcome<U>> + Send + 'static,
+    U: Send + 'static,
+{
+    let begun = Instant::now();
+    let mut calls: JoinSet<_> = all.into_iter().map(|one| what(Arc::clone(provider), one)).collect();
+    let mut results = Vec::with_capacity(calls.len());
+    while let Some(result) = calls.join_next().await {
+        results.push(result??);
+    }
+    Ok((begun.elapsed(), results))
 }
 
 fn parent(pid: u32) -> Outcome<u32> {

@@ -23,6 +23,7 @@
 pub mod capability;
 pub mod clock;
 pub mod credential;
+mod deadline;
 pub mod error;
 pub mod factory;
 pub mod model;

@@ -12,6 +12,7 @@ use hodei_worker_core::{
     },
     model::{ContainerImage, ResourceRequirements, ScalingConfiguration, SecretReference, WorkerMetadata},
     policy::PolicySettings,
+    provider::ExecOptions,
     settings::read,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -111,6 +112,20 @@ async fn p1_configurations_hold_references() {
     debugged(&config);
     serialised(&config);
     debugged(&config.to_spec());
+}
+
+#[tokio::test]
+async fn p1_the_environment_of_a_command_does_not_show() {
+    let options = ExecOptions::new(["psql"]).env("PGPASSWORD", PLANTED);
+    debugged(&options);
+    assert!(format!("{options:?}").contains("PGPASSWORD"), "{options:?}");
+    let store = MemoryCredentialProvider::new().with("db/password", PLANTED).unwrap();
+    let options = ExecOptions::new(["psql"]).secret(SecretReference::variable("db/password", "PGPASSWORD"));
+    let resolved = options.resolved(&store).await.unwrap();
+    assert_eq!(resolved.environment, [("PGPASSWORD".to_owned(), PLANTED.to_owned())]);
+    debugged(&resolved);
+    let file = ExecOptions::new(["psql"]).secret(SecretReference::file("db/password", "/run/a"));
+    told(&file.resolved(&store).await.unwrap_err());
 }
 
 #[derive(serde::Deserialize)]

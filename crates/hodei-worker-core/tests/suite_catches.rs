@@ -17,7 +17,7 @@ use hodei_worker_core::{
         BoxStream, CreateOptions, DeleteOptions, ExecOptions, ExecSession, Listing, LogItem, LogOptions,
         StartOptions, StatsOptions, StopOptions, WatchOptions, WorkerFilter, WorkerStats,
     },
-    status::ExitStatus,
+    status::{ExitStatus, FailureClass},
     testkit::{FakeSubject, case_names, failures},
 };
 
@@ -53,6 +53,12 @@ enum Flaw {
     GuessesSignals,
     /// Commands have no standard input.
     NoStdin,
+    /// A status is as of its worker's creation.
+    AsOfCreation,
+    /// One that was started again is still failed.
+    KeepsTheFailure,
+    /// A followed log ends with what is there, and stays open.
+    FollowsNothing,
 }
 
 #[derive(Debug)]
@@ -69,6 +75,11 @@ impl Flawed {
             (Flaw::VanishedIsSuccess, WorkerPhase::Absent, _) => changed.exit = Some(ExitStatus::Code(0)),
             (Flaw::GuessesSignals, _, Some(ExitStatus::Code(code @ 129..=192))) => {
                 changed.exit = Some(ExitStatus::Signal(code - 128));
+            }
+            (Flaw::AsOfCreation, ..) => changed.as_of = changed.times.created.unwrap_or(changed.as_of),
+            (Flaw::KeepsTheFailure, WorkerPhase::Running, _) => {
+                (changed.failure, changed.times.finished) =
+                    (Some(FailureClass::Killed), changed.times.created);
             }
             _ => return status,
         }
@@ -166,6 +177,14 @@ impl WorkerProvider for Flawed {
                 all.pop();
                 Ok(futures::stream::iter(all).boxed())
             }
+            Flaw::FollowsNothing if options.follow => {
+                let mut there = options.clone();
+                there.follow = false;
+                let there = self.inner.worker_logs(worker, &there).await?;
+                // It does end with the worker.
+                let end = stream.filter(|_| std::future::ready(false));
+                Ok(there.chain(end).boxed())
+            }
             Flaw::StripsLineFeeds => Ok(stream
                 .map(|item| {
                     item.map(|item| match item {
@@ -231,4 +250,7 @@ caught! {
     p10_catches_a_swallowed_conflict: NoConflict by ["p1_create_again_with_another_configuration_is_a_conflict"];
     p10_catches_a_guessed_signal: GuessesSignals by ["l8_exit_code_137_is_no_proof_of_a_kill", "l8_exit_code_143_is_no_proof_of_a_term"];
     p10_catches_a_missing_input: NoStdin by ["p1_exec_reads_standard_input"];
+    p10_catches_a_time_that_stands_still: AsOfCreation by ["p1_a_status_is_as_of_when_it_was_read"];
+    p10_catches_what_is_left_of_the_last_run: KeepsTheFailure by ["p1_restart_leaves_nothing_of_the_last_run"];
+    p10_catches_a_log_that_is_not_live: FollowsNothing by ["d8_logs_are_followed_live_until_it_is_deleted"];
 }

@@ -1,6 +1,6 @@
 //! What an engine can do, by what it says of itself.
 
-use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum, SystemVersion};
+use bollard::models::{SystemInfo, SystemInfoCgroupDriverEnum, SystemInfoCgroupVersionEnum, SystemVersion};
 use hodei_worker_core::{
     Capability, ProviderCapabilities, Result,
     quantity::{ByteSize, Cpu},
@@ -18,6 +18,7 @@ pub(crate) async fn detect(
     let id = info.id.clone().filter(|id| !id.is_empty());
     secrets.set_engine(&id.unwrap_or_else(|| engine.endpoint.to_string()));
     secrets.set_remapped(has_option(&info, "userns"));
+    secrets.set_machine(info.name.as_deref(), info.kernel_version.as_deref());
     let mut all = describe(&info, version, secrets.available(), settings);
     if engine.forgets_line_feeds(&settings.log_driver) {
         all = all.with_fallback(
@@ -57,6 +58,12 @@ fn describe(
     // Without a limit on swap, memory beyond the limit goes to swap, where there is some.
     let memory = limit(info.memory_limit, "limit on memory");
     let pids = limit(info.pids_limit, "limit on processes");
+    let measured = match info.cgroup_driver {
+        Some(SystemInfoCgroupDriverEnum::NONE) => {
+            Err("the engine has no control groups, as without root's rights on cgroup v1".to_owned())
+        }
+        _ => Ok(()),
+    };
     let raw = match settings.log_driver.as_str() {
         "local" => Ok(()),
         "json-file" => Err("the log driver `json-file` replaces bytes that are not UTF-8".to_owned()),
@@ -74,7 +81,7 @@ fn describe(
         .with(Capability::Tmpfs)
         .with(Capability::Networking)
         .with(Capability::Security)
-        .with(Capability::Monitoring)
+        .with_detected(Capability::Monitoring, measured)
         .without(Capability::MultiCluster, "one provider is one engine; use one for each")
         .with(Capability::Watch)
         .with_detected(Capability::Logs, readable.clone())
@@ -133,6 +140,13 @@ mod tests {
         for (capability, support) in all.iter() {
             assert_ne!(all.reason(capability), Some("not declared by this provider"), "{support:?}");
         }
+    }
+
+    #[test]
+    fn p3_what_has_no_control_group_is_not_measured() {
+        let all = described(json!({"CgroupDriver": "none"}), "local");
+        assert!(all.reason(Capability::Monitoring).unwrap().contains("control groups"));
+        assert!(described(json!({"CgroupDriver": "cgroupfs"}), "local").supports(Capability::Monitoring));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One engine: the negotiated client of its API, and the few requests that bollard does not make as we need them.
 
 use std::{
-    fmt,
+    fmt, io,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -13,7 +13,8 @@ use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use rustls::ClientConfig;
-use serde::de::DeserializeOwned;
+use secrecy::zeroize::Zeroizing;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     DockerSettings,
@@ -161,7 +162,7 @@ impl Engine {
         method: Method,
         path: &str,
         query: &str,
-        body: Option<Vec<u8>>,
+        body: Option<Bytes>,
     ) -> EngineResult<Response<Incoming>> {
         let version = self.docker().client_version();
         self.send(method, format!("/v{version}{path}{query}"), body).await
@@ -171,13 +172,13 @@ impl Engine {
         &self,
         method: Method,
         path: String,
-        body: Option<Vec<u8>>,
+        body: Option<Bytes>,
     ) -> EngineResult<Response<Incoming>> {
         let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.authority));
         if body.is_some() {
             request = request.header(http::header::CONTENT_TYPE, "application/json");
         }
-        let request = request.body(body_full(Bytes::from(body.unwrap_or_default())))?;
+        let request = request.body(body_full(body.unwrap_or_default()))?;
         let answer = async {
             let answer = self.http().request(request).await?;
             let status = answer.status();
@@ -208,7 +209,7 @@ impl Engine {
         method: Method,
         path: &str,
         query: &str,
-        body: Option<Vec<u8>>,
+        body: Option<Bytes>,
     ) -> EngineResult<Answer<T>> {
         self.in_time(async {
             let answer = self.request(method, path, query, body).await?;
@@ -275,6 +276,29 @@ impl fmt::Debug for Engine {
     }
 }
 
+/// A request's body, which is overwritten when nobody needs it any more: it may hold secrets.
+pub(crate) fn body<T: Serialize>(value: &T) -> serde_json::Result<Bytes> {
+    // Counted first: a buffer that grows leaves its earlier places behind.
+    let mut length = Length(0);
+    serde_json::to_writer(&mut length, value)?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(length.0));
+    serde_json::to_writer(&mut *bytes, value)?;
+    Ok(Bytes::from_owner(bytes))
+}
+
+/// Counts what is written.
+struct Length(usize);
+
+impl io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A query string of these pairs, percent-encoded.
 pub(crate) fn query(pairs: &[(&str, &str)]) -> String {
     let mut text = String::new();
@@ -307,6 +331,11 @@ mod tests {
             "?a=x%20y&filters=%7B%22%C3%A9%22%3A1%7D"
         );
         assert_eq!(query(&[]), "");
+    }
+
+    #[test]
+    fn d7_a_body_is_its_value_as_text() {
+        assert_eq!(body(&["a", "b"]).unwrap(), r#"["a","b"]"#);
     }
 
     #[test]

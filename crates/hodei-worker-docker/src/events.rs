@@ -10,7 +10,7 @@ use bollard::models::EventMessage;
 use bytes::{Buf as _, BytesMut};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use hodei_worker_core::{
-    Error, ErrorKind, Result, Retry, Timestamp, WorkerObservation, WorkerStatus,
+    Error, ErrorKind, Result, Retry, Timestamp, WorkerObservation, WorkerPhase, WorkerStatus,
     model::Ownership,
     provider::{BoxStream, WorkerFilter},
     status::Gone,
@@ -19,6 +19,7 @@ use hodei_worker_core::{
 use http::Method;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use serde::{Deserialize, de::DeserializeOwned};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{backoff::Backoff, client::query, names, provider::Shared};
@@ -30,6 +31,8 @@ const EVENTS: [&str; 9] =
 const OVERLAP: Duration = Duration::from_secs(2);
 /// An engine gets at least this time to answer.
 const SHORTEST: Duration = Duration::from_secs(1);
+/// The longest pause before another look at a container of which the engine does not tell.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Containers that are inspected at once.
 const AT_ONCE: usize = 8;
 /// An event that is longer than this is none.
@@ -77,9 +80,10 @@ impl Shared {
         let body = answer.map_err(|error| self.engine.error(error))?.into_body();
         let mut history = Events { body, buffer: BytesMut::new(), opened: Timestamp::UNIX_EPOCH };
         let (mut oldest, mut count) = (None, 0);
-        // Its end is an error, as of every stream.
-        while let Ok(event) = history.next().await {
-            oldest = oldest.or(time_of(&event));
+        while let Some(line) = history.line().await? {
+            // Of events of all kinds, those that no client knows yet among them.
+            let event: Dated = read(&line)?;
+            oldest = oldest.or(event.time());
             count += 1;
         }
         // The newest ones are younger than this answer. A memory that is half empty has lost nothing yet.
@@ -103,21 +107,23 @@ pub(crate) struct Events {
 impl Events {
     /// The next event. Its end is an error: an engine ends it only when it stops. May be dropped at any time.
     pub(crate) async fn next(&mut self) -> Result<EventMessage> {
+        match self.line().await? {
+            Some(line) => read(&line),
+            None => Err(broken()),
+        }
+    }
+
+    /// The next event as text; `None` at the end.
+    async fn line(&mut self) -> Result<Option<BytesMut>> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line = self.buffer.split_to(end);
                 self.buffer.advance(1);
-                return serde_json::from_slice(&line).map_err(|error| {
-                    Error::new(ErrorKind::Unexpected, "an event makes no sense").with_source(error)
-                });
+                return Ok(Some(line));
             }
             if self.buffer.len() > LONGEST {
                 return Err(Error::new(ErrorKind::Unexpected, "an event has no end"));
             }
-            let broken = || {
-                Error::new(ErrorKind::Unavailable, "the engine's event stream broke")
-                    .with_retry(Retry::Safe { after: None })
-            };
             match self.body.frame().await {
                 Some(Ok(frame)) => {
                     if let Ok(bytes) = frame.into_data() {
@@ -125,9 +131,32 @@ impl Events {
                     }
                 }
                 Some(Err(error)) => return Err(broken().with_source(error)),
-                None => return Err(broken()),
+                None => return Ok(None),
             }
         }
+    }
+}
+
+fn broken() -> Error {
+    Error::new(ErrorKind::Unavailable, "the engine's event stream broke")
+        .with_retry(Retry::Safe { after: None })
+}
+
+fn read<T: DeserializeOwned>(line: &[u8]) -> Result<T> {
+    serde_json::from_slice(line)
+        .map_err(|error| Error::new(ErrorKind::Unexpected, "an event makes no sense").with_source(error))
+}
+
+/// An event, as far as its time goes.
+#[derive(Deserialize)]
+struct Dated {
+    #[serde(rename = "timeNano")]
+    nanos: Option<i64>,
+}
+
+impl Dated {
+    fn time(&self) -> Option<Timestamp> {
+        Timestamp::from_nanosecond(self.nanos?.into()).ok()
     }
 }
 
@@ -152,6 +181,7 @@ async fn drive(shared: Arc<Shared>, feed: WatchFeed, mut source: Option<Events>)
             return error;
         }
         tracing::warn!(provider = %shared.info, %error, "the watch has a gap and is opened again");
+        feed.lost(&error);
         shared.engine.reconnect().ok();
         tokio::time::sleep(backoff.next()).await;
         // Another engine may have come up in its place, which speaks another version.
@@ -184,6 +214,11 @@ impl Shared {
     }
 }
 
+/// Whether the engine could not say how it is.
+fn is_untold(status: &WorkerStatus) -> bool {
+    status.phase == WorkerPhase::Unknown
+}
+
 type Inspection = (String, Reading, Result<Option<Arc<WorkerStatus>>>);
 
 /// One connection's worth of events.
@@ -192,7 +227,7 @@ struct Pump<'a> {
     feed: &'a WatchFeed,
     events: Events,
     nudges: UnboundedReceiver<String>,
-    /// The time of the newest event, or of the opening.
+    /// The time of the newest event, or of the first opening.
     heard: Timestamp,
     /// Up to this time, all has been heard over an earlier connection.
     known: Option<Timestamp>,
@@ -203,6 +238,10 @@ struct Pump<'a> {
     /// Removed while they were looked at: what is seen of them then is old.
     removed: HashSet<String>,
     inspections: FuturesUnordered<BoxFuture<'a, Inspection>>,
+    /// Containers of which the engine does not tell, with the pause before the next look.
+    untold: HashMap<String, Duration>,
+    /// When they are looked at again.
+    later: FuturesUnordered<BoxFuture<'static, String>>,
 }
 
 impl<'a> Pump<'a> {
@@ -218,6 +257,8 @@ impl<'a> Pump<'a> {
             looking: HashMap::new(),
             removed: HashSet::new(),
             inspections: FuturesUnordered::new(),
+            untold: HashMap::new(),
+            later: FuturesUnordered::new(),
         }
     }
 
@@ -237,7 +278,16 @@ impl<'a> Pump<'a> {
             }
         };
         match listing {
-            Ok(listing) => self.feed.resync(listing.workers),
+            Ok(listing) => {
+                for untold in listing.workers.iter().filter(|status| is_untold(status)) {
+                    self.look_later(untold.native_id.clone());
+                }
+                let existing: Vec<_> = listing.workers.iter().map(|status| status.worker.clone()).collect();
+                self.feed.resync(listing.workers);
+                if let Err(error) = self.shared.secrets.sweep(existing).await {
+                    tracing::warn!(%error, "secrets of workers that do not exist may be left");
+                }
+            }
             Err(error) => return error,
         }
         removed.into_iter().for_each(|gone| self.feed.gone(gone));
@@ -269,6 +319,11 @@ impl<'a> Pump<'a> {
                     silence.as_mut().reset(tokio::time::Instant::now() + interval);
                 }
                 Some(id) = self.nudges.recv() => self.wait_for(id),
+                Some(id) = self.later.next() => {
+                    if self.untold.contains_key(&id) {
+                        self.wait_for(id);
+                    }
+                }
                 Some((id, reading, seen)) = self.inspections.next() => {
                     if let Err(error) = self.seen(id, reading, seen) {
                         return error;
@@ -281,7 +336,7 @@ impl<'a> Pump<'a> {
                 } } => {
                     match fresh {
                         Ok(fresh) => {
-                            self.known = Some(self.heard);
+                            self.known = Some(self.told_until());
                             self.events = fresh;
                             // What is being looked at may wait on a connection that is as dead.
                             self.inspections.clear();
@@ -300,7 +355,7 @@ impl<'a> Pump<'a> {
     /// Opens another stream in the place of one that is silent: it may have died without a sign, and nothing that is
     /// asked over another connection would tell.
     fn renew(&self, within: Duration) -> BoxFuture<'static, Result<Events>> {
-        let (shared, since) = (Arc::clone(self.shared), self.heard);
+        let (shared, since) = (Arc::clone(self.shared), self.told_until());
         async move {
             shared.engine.reconnect()?;
             let opened = async {
@@ -319,6 +374,11 @@ impl<'a> Pump<'a> {
             })
         }
         .boxed()
+    }
+
+    /// The time up to which all has been told: what is older than the stream's opening was told when it opened.
+    fn told_until(&self) -> Timestamp {
+        self.heard.max(self.events.opened)
     }
 
     /// Whether an event is from a time at which an earlier connection should have told it.
@@ -341,6 +401,7 @@ impl<'a> Pump<'a> {
         let ownership: Ownership = names::ownership(self.shared.installation(), actor.attributes.as_ref())?;
         if event.action.as_deref() == Some("destroy") {
             self.waiting.retain(|waiting| *waiting != id);
+            self.untold.remove(&id);
             if self.looking.contains_key(&id) {
                 self.removed.insert(id.clone());
             }
@@ -357,6 +418,19 @@ impl<'a> Pump<'a> {
         } else if !self.waiting.contains(&id) {
             self.waiting.push_back(id);
         }
+    }
+
+    /// Has a container looked at again after a while, which doubles: what it waits for is most probably told by an event.
+    fn look_later(&mut self, id: String) {
+        let pause = self.untold.get(&id).map_or(SHORTEST, |pause| (*pause * 2).min(LONGEST_PAUSE));
+        self.untold.insert(id.clone(), pause);
+        self.later.push(
+            async move {
+                tokio::time::sleep(pause).await;
+                id
+            }
+            .boxed(),
+        );
     }
 
     fn look(&mut self) {
@@ -382,7 +456,13 @@ impl<'a> Pump<'a> {
             return Ok(());
         }
         // What is not there any more is told by its own event.
-        if let Some(status) = seen? {
+        let status = seen?;
+        if status.as_ref().is_some_and(|status| is_untold(status)) {
+            self.look_later(id.clone());
+        } else {
+            self.untold.remove(&id);
+        }
+        if let Some(status) = status {
             self.feed.apply_as_of(reading, status);
         }
         if again {

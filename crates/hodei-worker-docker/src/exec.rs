@@ -17,7 +17,7 @@ use std::pin::Pin;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::{
-    client::SharedEngine,
+    client::{self, SharedEngine},
     error::{EngineResult, status, words},
     provider::Shared,
 };
@@ -33,6 +33,7 @@ impl Shared {
         if program.is_empty() {
             return Err(Error::config("command", "a program is required"));
         }
+        let options = options.resolved(&*self.context.credentials).await?;
         let config = ExecConfig {
             attach_stdin: Some(options.stdin),
             attach_stdout: Some(true),
@@ -92,7 +93,7 @@ impl Shared {
     }
 
     async fn create_exec(&self, worker: &WorkerRef, config: &ExecConfig) -> Result<IdResponse> {
-        let body = serde_json::to_vec(config)
+        let body = client::body(config)
             .map_err(|error| Error::config("command", "the command cannot be sent").with_source(error))?;
         let mut id = self.id_of(worker).await?;
         let mut again = true;

@@ -53,12 +53,13 @@ pub(crate) struct Turn<'a> {
     pull: Option<Arc<Pull>>,
     guard: Option<OwnedMutexGuard<()>>,
     waited: bool,
+    shared: bool,
     failure: Option<Error>,
 }
 
 impl Pulls {
-    /// Waits for the right to pull the image.
-    pub(crate) async fn turn(&self, image: &ContainerImage) -> Turn<'_> {
+    /// Waits for the right to pull the image; `waits` is called if somebody else has it.
+    pub(crate) async fn turn(&self, image: &ContainerImage, waits: impl FnOnce()) -> Turn<'_> {
         let image = image.to_string();
         let pull = Arc::clone(
             self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(image.clone()).or_default(),
@@ -66,11 +67,16 @@ impl Pulls {
         let before = pull.last().number;
         let (guard, waited) = match Arc::clone(&pull.turn).try_lock_owned() {
             Ok(guard) => (guard, false),
-            Err(_) => (Arc::clone(&pull.turn).lock_owned().await, true),
+            Err(_) => {
+                waits();
+                (Arc::clone(&pull.turn).lock_owned().await, true)
+            }
         };
         let last = pull.last().clone();
+        // The first to end may have begun before we asked, the second has not.
+        let shared = last.failure.is_none() && last.number > before + 1;
         let failure = last.failure.filter(|_| last.number > before);
-        Turn { pulls: self, image, pull: Some(pull), guard: Some(guard), waited, failure }
+        Turn { pulls: self, image, pull: Some(pull), guard: Some(guard), waited, shared, failure }
     }
 }
 
@@ -79,9 +85,9 @@ impl Turn<'_> {
     pub(crate) fn waited(&self) -> bool {
         self.waited
     }
-    /// Why somebody else could not pull the image while we waited.
-    pub(crate) fn failure(&self) -> Option<Error> {
-        self.failure.clone()
+    /// Whether somebody else has pulled the image since we asked.
+    pub(crate) fn shared(&self) -> bool {
+        self.shared
     }
     /// Tells those who wait how the pull went.
     pub(crate) fn done(&self, outcome: &Result<()>) {
@@ -104,7 +110,39 @@ impl Drop for Turn<'_> {
     }
 }
 
+/// What failed is a registry, which says nothing about the engine: `Unavailable` would, and the calls about other
+/// workers would be held back.
+fn not_the_engine(message: String) -> Error {
+    Error::new(ErrorKind::Unexpected, message).with_retry(Retry::IfIdempotent)
+}
+
 impl Shared {
+    /// Fetches an image although it may be there, or lets somebody else do it who asks at the same time.
+    pub(crate) async fn pull_always(&self, image: &ContainerImage, options: &CreateOptions) -> Result<()> {
+        let turn = self.pull_turn(image, options).await?;
+        if turn.shared() {
+            options.report(CreateProgress::Pulled { image: image.to_string() });
+            return Ok(());
+        }
+        let done = self.pull(image, options).await;
+        turn.done(&done);
+        done
+    }
+
+    /// The right to fetch an image, unless somebody else has just failed to do so.
+    pub(crate) async fn pull_turn(
+        &self,
+        image: &ContainerImage,
+        options: &CreateOptions,
+    ) -> Result<Turn<'_>> {
+        let waits = || options.report(CreateProgress::Pulling { image: image.to_string() });
+        let turn = self.pulls.turn(image, waits).await;
+        match turn.failure.clone() {
+            Some(failure) => Err(failure),
+            None => Ok(turn),
+        }
+    }
+
     /// Fetches an image.
     pub(crate) async fn pull(&self, image: &ContainerImage, options: &CreateOptions) -> Result<()> {
         options.report(CreateProgress::Pulling { image: image.to_string() });
@@ -141,13 +179,7 @@ impl Shared {
             // Sent after the image was found, in the middle of the progress, as text alone: a layer could not be
             // fetched or unpacked.
             EngineError::DockerStreamError { error } => {
-                return about(
-                    Error::new(
-                        ErrorKind::Unavailable,
-                        format!("the image cannot be fetched: {}", error.trim()),
-                    )
-                    .with_retry(Retry::IfIdempotent),
-                );
+                return about(not_the_engine(format!("the image cannot be fetched: {}", error.trim())));
             }
             EngineError::DockerResponseServerError { .. } => words(&error),
             _ => return about(self.engine.error(error)),
@@ -169,8 +201,7 @@ impl Shared {
                     .with_help("is its name right? A registry may also hide what it asks a log-in for")
             }
             (_, Some(400)) => Error::config("image", format!("the engine does not accept the name: {said}")),
-            _ => Error::new(ErrorKind::Unavailable, format!("the image's registry does not answer: {said}"))
-                .with_retry(Retry::IfIdempotent),
+            _ => not_the_engine(format!("the image's registry does not answer: {said}")),
         })
     }
 }
@@ -185,20 +216,20 @@ mod tests {
     async fn d6_those_who_waited_for_a_pull_share_its_failure() {
         let pulls = Pulls::default();
         let image: ContainerImage = "busybox:1".parse().unwrap();
-        let first = pulls.turn(&image).await;
-        let mut second = Box::pin(pulls.turn(&image));
+        let first = pulls.turn(&image, || {}).await;
+        let mut second = Box::pin(pulls.turn(&image, || {}));
         assert!(second.as_mut().now_or_never().is_none());
         first.done(&Err(Error::new(ErrorKind::NotFound, "no such image")));
-        let mut third = Box::pin(pulls.turn(&image));
+        let mut third = Box::pin(pulls.turn(&image, || {}));
         assert!(third.as_mut().now_or_never().is_none());
         drop(first);
         let second = second.await;
-        assert_eq!(second.failure().map(|error| error.kind()), Some(ErrorKind::NotFound));
+        assert_eq!(second.failure.as_ref().map(Error::kind), Some(ErrorKind::NotFound));
         drop(second);
         let third = third.await;
-        assert!(third.waited() && third.failure().is_none(), "it came after the failure");
+        assert!(third.waited() && third.failure.as_ref().is_none(), "it came after the failure");
         drop(third);
         assert!(pulls.0.lock().unwrap().is_empty());
-        assert!(!pulls.turn(&image).await.waited());
+        assert!(!pulls.turn(&image, || {}).await.waited());
     }
 }

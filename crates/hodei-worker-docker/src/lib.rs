@@ -5,23 +5,25 @@
 //! TLS, at the newest API version that both sides know.
 //!
 //! # What it costs
-//! A worker's life is five requests: create, a look at it, start, stop, delete; the look is saved while a watch shows
-//! that nobody has started it. A grace that is no number of whole seconds and was not enough costs a sixth, as does over
+//! A worker's life is five requests: create, a look at it, start, stop, delete; the look is saved while a watch
+//! on a Unix socket shows that nobody has started it. A grace that is no number of whole seconds and was not enough costs a sixth, as does over
 //! TCP a look whether somebody else has asked the worker to stop; on a Unix socket one stream per provider tells this. A
 //! missing image's pull costs two more, a worker that this instance did not create one to find it. A list is one
 //! request and one for each worker in it, since the engine's list holds neither exit codes nor the times of runs. A
 //! watch is one connection for all watchers, a list when it begins and after each gap, and one request for each change;
 //! while nothing changes it costs nothing on a Unix socket, and on TCP two requests each
 //! [`silence_limit`](DockerSettings::silence_limit), which opens the stream anew, since a TCP connection can die without
-//! a sign.
+//! a sign. An engine remembers 256 events, of everybody: where more come in that time, health checks among them, each
+//! renewal is a list.
 //!
 //! # What to know
 //! - A worker is a container named `hodei.<installation>.<worker>.<generation>`. It is acted on by its id, after its
 //!   labels were checked; what does not carry this installation's labels is never touched.
 //! - A command that runs by [`exec_in_worker`](hodei_worker_core::WorkerProvider::exec_in_worker) goes on when its
 //!   session is dropped: the engine has no request to end it.
-//! - Secrets are files in memory on an engine of this machine. An engine in the network sees none of our files, so that
-//!   the capability is missing there.
+//! - Secrets are files in memory on an engine of this machine: one behind a Unix socket that says that it has our name
+//!   and kernel, or of which [`secrets_dir`](DockerSettings::secrets_dir) says that it sees our files. Any other
+//!   does not, so that the capability is missing there.
 //! - An engine sends no event of a start that fails before there is a process. The watch of the host that made it
 //!   tells it all the same; other hosts see it when they look.
 //! - Nothing is retried, save a request that an idle connection turned out not to have sent.

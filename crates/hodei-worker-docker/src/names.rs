@@ -13,9 +13,28 @@ pub(crate) const SECRETS: &str = "hodei-worker/secrets";
 /// Label: the worker's own grace period, exactly; the engine knows whole seconds only.
 pub(crate) const STOP_GRACE: &str = "hodei-worker/stop-grace";
 
+/// Label of a volume: the attempt to create a worker that made it, by a number that no other attempt has.
+pub(crate) const ATTEMPT: &str = "hodei-worker/attempt";
+/// Label: which of the labels are the user's, as a list of their names. An engine shows those of the image among them.
+pub(crate) const LABELS: &str = "hodei-worker/labels";
+
+/// Those of our labels that a container may have no use for. All are written, empty then, since else the image's are
+/// taken for them.
+const OPTIONAL: [&str; 6] =
+    [labels::WORKER_TYPE, labels::LOG, labels::POSITION, labels::CONFIG, SECRETS, STOP_GRACE];
+
 /// The container's name. Injective: no part can hold a dot.
 pub(crate) fn container(installation: &InstallationId, worker: &WorkerRef) -> String {
     format!("hodei.{installation}.{}.{}", worker.id, worker.generation)
+}
+
+/// Adds what is missing to the labels of a container that is to be made, so that the image has no say in them.
+pub(crate) fn complete(all: &mut Labels, user: &Labels) {
+    for name in OPTIONAL {
+        all.entry(name.to_owned()).or_default();
+    }
+    let names: Vec<&String> = user.keys().collect();
+    all.insert(LABELS.to_owned(), serde_json::json!(names).to_string());
 }
 
 /// The mark on an object of this installation; `None` for everything else.
@@ -25,7 +44,7 @@ pub(crate) fn ownership(
 ) -> Option<Ownership> {
     let all: Labels = all?
         .iter()
-        .filter(|(name, _)| name.starts_with(labels::PREFIX))
+        .filter(|(name, value)| name.starts_with(labels::PREFIX) && !value.is_empty())
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     Ownership::from_labels(&all).filter(|ownership| ownership.installation == *installation)
@@ -36,9 +55,11 @@ pub(crate) fn labels_of(inspected: &ContainerInspectResponse) -> Option<&HashMap
     inspected.config.as_ref()?.labels.as_ref()
 }
 
-/// The labels that the user gave.
+/// The labels that the user gave, not those of the image.
 pub(crate) fn user_labels(all: &HashMap<String, String>) -> Labels {
-    let theirs = all.iter().filter(|(name, _)| !name.starts_with(labels::PREFIX));
+    let names = all.get(LABELS).and_then(|text| serde_json::from_str::<Vec<String>>(text).ok());
+    let names = names.unwrap_or_default();
+    let theirs = all.iter().filter(|(name, _)| !name.starts_with(labels::PREFIX) && names.contains(name));
     theirs.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
@@ -60,7 +81,13 @@ mod tests {
         let ownership =
             Ownership::new(installation.parse().unwrap(), WorkerRef::new("a-1".parse().unwrap(), 3));
         let mut all: HashMap<_, _> = ownership.to_labels().into_iter().collect();
-        all.insert("team".to_owned(), "x".to_owned());
+        let user = Labels::from([("team".to_owned(), "x".to_owned())]);
+        let mut ours = Labels::new();
+        complete(&mut ours, &user);
+        ours.into_iter().chain(user).for_each(|(name, value)| {
+            all.entry(name).or_insert(value);
+        });
+        all.insert("maintainer".to_owned(), "the image's".to_owned());
         all
     }
 

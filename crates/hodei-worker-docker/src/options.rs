@@ -141,7 +141,8 @@ pub enum NativeRestart {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         max_retries: Option<u32>,
     },
-    /// Always, unless it was stopped; after a restart of the engine too.
+    /// Always, unless it was stopped; after a restart of the engine too. After one of the machine it does not come up if
+    /// it has secret files, since these are held in memory: it is to be started again.
     UnlessStopped,
 }
 

@@ -22,6 +22,7 @@ use crate::{
     events::Nudges,
     image, kills,
     memory::Memory,
+    names,
     secret::SecretStore,
     status::Viewpoint,
 };
@@ -93,7 +94,7 @@ impl DockerProvider {
         let secrets = SecretStore::new(&settings, &engine.endpoint, &context.installation);
         let capabilities = capabilities::detect(&engine, &version, &secrets, &settings).await?;
         let view = Viewpoint::new(context.installation.clone(), &engine.endpoint);
-        Ok(Self(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             info,
             settings,
             context,
@@ -106,7 +107,9 @@ impl DockerProvider {
             kills: kills::Kills::default(),
             nudges: Nudges::default(),
             capabilities: RwLock::new(Arc::new(capabilities)),
-        })))
+        });
+        shared.sweep_secrets().await;
+        Ok(Self(shared))
     }
 
     /// The client of bollard below, at the agreed API version, for what this library does not do. Its calls go past
@@ -127,6 +130,22 @@ impl Shared {
         let fresh = capabilities::detect(&self.engine, &version, &self.secrets, &self.settings).await?;
         *self.capabilities.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
         Ok(())
+    }
+
+    /// Removes secret files that are left of workers that do not exist. One request, where there are any files.
+    async fn sweep_secrets(&self) {
+        if !self.secrets.is_used() {
+            return;
+        }
+        let swept = async {
+            let existing = self.list_containers([]).await?.into_iter();
+            let existing =
+                existing.filter_map(|one| names::ownership(self.installation(), one.labels.as_ref()));
+            self.secrets.sweep(existing.map(|ownership| ownership.worker)).await
+        };
+        if let Err(error) = swept.await {
+            tracing::warn!(%error, "secrets of workers that do not exist may be left");
+        }
     }
 
     fn about(&self, operation: Operation, worker: Option<&WorkerRef>, error: Error) -> Error {

@@ -1,6 +1,7 @@
 //! Secrets as files in memory, on the engine's machine when that is ours.
 
 use std::{
+    collections::HashSet,
     fs, io,
     io::Write as _,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
@@ -9,6 +10,7 @@ use std::{
         PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, SystemTime},
 };
 
 use hodei_worker_core::{
@@ -21,6 +23,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{DockerSettings, endpoint::Endpoint};
 
+/// Files without a container for that long are nobody's.
+const CUT_OFF: Duration = Duration::from_secs(600);
+
 /// Where this installation's secrets lie while its workers exist.
 #[derive(Debug)]
 pub(crate) struct SecretStore {
@@ -30,6 +35,10 @@ pub(crate) struct SecretStore {
     engine: RwLock<String>,
     /// Whether users inside containers are others outside.
     remapped: AtomicBool,
+    /// Why the engine does not see this machine's files, by what it says of itself.
+    elsewhere: RwLock<Option<String>>,
+    /// Whether a person has said where the files go.
+    chosen: bool,
 }
 
 /// A folder below which folders of ours can be made.
@@ -57,26 +66,47 @@ impl SecretStore {
         } else if let Some(folder) = &settings.secrets_dir {
             let root = Root { base: folder.clone(), own: None };
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-            made.map(|()| root).map_err(|error| {
-                format!("`secrets_dir` is `{}`, which cannot be made: {error}", folder.display())
-            })
+            let shown = folder.display();
+            let real = fs::canonicalize(folder).unwrap_or_else(|_| folder.clone());
+            match made {
+                Err(error) => Err(format!("`secrets_dir` is `{shown}`, which cannot be made: {error}")),
+                Ok(()) if is_in_memory(&mounts(), &real.to_string_lossy()) => Ok(root),
+                Ok(()) => Err(format!("`secrets_dir` is `{shown}`, which is not held in memory")),
+            }
         } else {
             let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
             let all = [Some("/run".into()), runtime, Some("/dev/shm".into())];
-            let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-            first_usable(all.into_iter().flatten(), &mounts)
+            first_usable(all.into_iter().flatten(), &mounts())
         };
         Self {
             root,
             installation: installation.clone(),
             engine: RwLock::default(),
             remapped: AtomicBool::new(false),
+            elsewhere: RwLock::default(),
+            chosen: settings.secrets_dir.is_some(),
         }
     }
 
     /// Why there are no secret files here, if there are none.
     pub(crate) fn available(&self) -> Result<(), String> {
-        self.root.as_ref().map(|_| ()).map_err(Clone::clone)
+        self.root().map(|_| ())
+    }
+
+    fn root(&self) -> Result<Root, String> {
+        let elsewhere = self.elsewhere.read().unwrap_or_else(PoisonError::into_inner).clone();
+        match elsewhere.filter(|_| !self.chosen) {
+            Some(why) => Err(why),
+            None => self.root.clone(),
+        }
+    }
+
+    /// Takes note of the machine that the engine runs on, by its own words: a socket may lead elsewhere, from inside a
+    /// container for instance, into a virtual machine, or over a tunnel.
+    pub(crate) fn set_machine(&self, name: Option<&str>, kernel: Option<&str>) {
+        let ours = |what: &str| fs::read_to_string(format!("/proc/sys/kernel/{what}")).unwrap_or_default();
+        let why = elsewhere([(name, &ours("hostname")), (kernel, &ours("osrelease"))]);
+        *self.elsewhere.write().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     /// Takes note of the engine that the files are for, by its own id.
@@ -101,7 +131,7 @@ impl SecretStore {
     }
 
     fn of(&self, worker: &WorkerRef) -> Result<Folder> {
-        let root = self.root.clone().map_err(|why| {
+        let root = self.root().map_err(|why| {
             Error::new(ErrorKind::Unsupported, format!("there are no secret files here: {why}"))
         })?;
         let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
@@ -111,19 +141,23 @@ impl SecretStore {
         Ok(Folder { base: root.base, levels: root.own.into_iter().chain(ours).collect() })
     }
 
-    /// Makes empty files for the engine to bind.
-    pub(crate) async fn prepare(&self, worker: &WorkerRef, files: &[SecretFile]) -> Result<()> {
+    /// Makes empty files for the engine to bind. Returns whether there were none of the worker before.
+    pub(crate) async fn prepare(&self, worker: &WorkerRef, files: &[SecretFile]) -> Result<bool> {
         let folder = self.of(worker)?;
         let paths: Vec<PathBuf> = files.iter().map(|file| file.host.clone()).collect();
         let shown = folder.path();
         run(&shown, move || {
-            folder.make()?;
+            let made = folder.make()?;
             for path in paths {
                 if !path.exists() {
                     fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o400).open(path)?;
                 }
             }
-            Ok(())
+            // Whoever sweeps takes it for wanted. Files have the machine's time, whatever our clock says.
+            #[allow(clippy::disallowed_methods)]
+            let now = SystemTime::now();
+            fs::File::open(folder.path())?.set_modified(now)?;
+            Ok(made)
         })
         .await
     }
@@ -146,6 +180,45 @@ impl SecretStore {
         run(&shown, move || {
             folder.make()?;
             resolved.iter().try_for_each(|(path, material)| write(path, material, access))
+        })
+        .await
+    }
+
+    /// Whether any worker has files here.
+    pub(crate) fn is_used(&self) -> bool {
+        let entries = self.installation_folder().and_then(|folder| fs::read_dir(folder.path()).ok());
+        entries.is_some_and(|mut entries| entries.next().is_some())
+    }
+
+    fn installation_folder(&self) -> Option<Folder> {
+        let root = self.root().ok()?;
+        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
+        let ours = format!("{}.{engine}", self.installation);
+        Some(Folder { base: root.base, levels: root.own.into_iter().chain([ours]).collect() })
+    }
+
+    /// Removes the files of workers that do not exist: of creations that were cut off, and of containers that somebody
+    /// removed past this library. Young ones stay, since their container may just be made.
+    pub(crate) async fn sweep(&self, existing: impl IntoIterator<Item = WorkerRef>) -> Result<()> {
+        let Some(folder) = self.installation_folder().filter(|_| self.is_used()) else { return Ok(()) };
+        let existing: HashSet<String> =
+            existing.into_iter().map(|worker| format!("{}.{}", worker.id, worker.generation)).collect();
+        let shown = folder.path();
+        run(&shown, move || {
+            folder.check()?;
+            for entry in fs::read_dir(folder.path())? {
+                let entry = entry?;
+                let wanted = entry.file_name().to_str().is_none_or(|name| existing.contains(name));
+                let age = entry.metadata().and_then(|meta| meta.modified()).map(|time| time.elapsed());
+                if wanted || !matches!(age, Ok(Ok(age)) if age > CUT_OFF) {
+                    continue;
+                }
+                match fs::remove_dir_all(entry.path()) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => tracing::info!(path = %entry.path().display(), "secrets of nobody were removed"),
+                }
+            }
+            Ok(())
         })
         .await
     }
@@ -234,17 +307,17 @@ impl Folder {
         })
     }
 
-    /// Makes it, with those above it.
-    fn make(&self) -> io::Result<()> {
+    /// Makes it, with those above it. Returns whether it did not exist.
+    fn make(&self) -> io::Result<bool> {
         const ATTEMPTS: usize = 8;
-        let mut result = Ok(());
+        let mut result = Ok(false);
         for _ in 0..ATTEMPTS {
-            result = self.each().try_for_each(|path| {
-                match fs::DirBuilder::new().mode(0o700).create(&path) {
+            result = self.each().try_fold(false, |_, path| {
+                let made = match fs::DirBuilder::new().mode(0o700).create(&path) {
                     Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                    _ => {}
-                }
-                is_private(&path)
+                    made => made.is_ok(),
+                };
+                is_private(&path).map(|()| made)
             });
             // Another worker's removal may take the parent away in between.
             if !matches!(&result, Err(error) if error.kind() == io::ErrorKind::NotFound) {
@@ -294,14 +367,17 @@ fn first_usable(all: impl IntoIterator<Item = PathBuf>, mounts: &str) -> Result<
             continue;
         }
         match (Folder { base: base.clone(), levels: vec![own.clone()] }).make() {
-            Ok(()) => return Ok(Root { base, own: Some(own) }),
+            Ok(_) => return Ok(Root { base, own: Some(own) }),
             Err(error) => reasons.push(format!("below `{}` no folder can be made: {error}", base.display())),
         }
     }
     Err(format!("{}; name a folder by `secrets_dir`", reasons.join(", ")))
 }
 
-async fn run(path: &Path, work: impl FnOnce() -> io::Result<()> + Send + 'static) -> Result<()> {
+async fn run<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)));
     done.map_err(|error| {
         Error::new(ErrorKind::Config, "the folder for secrets cannot be used")
@@ -309,6 +385,24 @@ async fn run(path: &Path, work: impl FnOnce() -> io::Result<()> + Send + 'static
             .with_help("this process must be able to write there; name another folder by `secrets_dir`")
             .with_source(error)
     })
+}
+
+/// Why a machine is not ours, by its name and kernel, theirs and ours; what it does not say is no reason.
+fn elsewhere(each: [(Option<&str>, &str); 2]) -> Option<String> {
+    let differs = |(theirs, ours): &(Option<&str>, &str)| {
+        theirs.is_some_and(|theirs| !theirs.is_empty() && theirs != ours.trim())
+    };
+    let (theirs, ours) = each.into_iter().find(differs)?;
+    Some(format!(
+        "the engine runs on `{}` and we on `{}`, so that it does not see our files; if it does, name a folder that \
+         both see by `secrets_dir`",
+        theirs.unwrap_or_default(),
+        ours.trim()
+    ))
+}
+
+fn mounts() -> String {
+    fs::read_to_string("/proc/self/mounts").unwrap_or_default()
 }
 
 /// Whether what lies below the folder is in memory, by the list of mounts.
@@ -328,94 +422,4 @@ fn is_in_memory(mounts: &str, folder: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn d7_memory_is_told_from_disk() {
-        let mounts = "/dev/vda / ext4 rw 0 0\ntmpfs /dev/shm tmpfs rw 0 0\ntmpfs /run/user tmpfs rw 0 0\n";
-        assert!(is_in_memory(mounts, "/dev/shm"));
-        assert!(!is_in_memory(mounts, "/run"));
-        assert!(!is_in_memory(mounts, "/run/userland"));
-    }
-
-    #[test]
-    fn d7_a_folder_that_others_have_a_hand_in_is_refused() {
-        let home = tempfile::tempdir().unwrap();
-        let base = home.path().to_owned();
-        let folder =
-            |level: &str| Folder { base: base.clone(), levels: vec![level.to_owned(), "a.1".to_owned()] };
-        folder("good").make().unwrap();
-        folder("good").check().unwrap();
-        std::os::unix::fs::symlink(base.join("good"), base.join("link")).unwrap();
-        fs::create_dir(base.join("open")).unwrap();
-        fs::set_permissions(base.join("open"), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::write(base.join("file"), "").unwrap();
-        for (level, why) in
-            [("link", "is no folder"), ("open", "is open to other users"), ("file", "is no folder")]
-        {
-            for refused in [folder(level).make(), folder(level).check()] {
-                assert!(refused.unwrap_err().to_string().contains(why), "{level}");
-            }
-        }
-        if our_user().unwrap() == 0 {
-            fs::DirBuilder::new().mode(0o700).create(base.join("theirs")).unwrap();
-            std::os::unix::fs::chown(base.join("theirs"), Some(65534), None).unwrap();
-            assert!(folder("theirs").make().unwrap_err().to_string().contains("another user"));
-        }
-    }
-
-    #[test]
-    fn d7_the_folder_is_found_not_assumed() {
-        let home = tempfile::tempdir().unwrap();
-        let (used, free) = (home.path().join("used"), home.path().join("free"));
-        fs::create_dir_all(&used).unwrap();
-        fs::create_dir_all(&free).unwrap();
-        let mounts = format!("tmpfs {} tmpfs rw 0 0\n", home.path().display());
-        let root = first_usable([used.clone(), free.clone()], &mounts).unwrap();
-        assert_eq!(root.base, used);
-        fs::remove_dir(used.join(root.own.as_deref().unwrap())).unwrap();
-        fs::write(used.join(root.own.unwrap()), "").unwrap();
-        assert_eq!(first_usable([used.clone(), free], &mounts).unwrap().base.file_name().unwrap(), "free");
-        let why = first_usable([used, "/nowhere".into()], &mounts).unwrap_err();
-        assert!(why.contains("is no folder") && why.contains("`/nowhere` is not held in memory"), "{why}");
-    }
-
-    #[test]
-    fn d7_engines_do_not_share_files() {
-        let home = tempfile::tempdir().unwrap();
-        let settings =
-            DockerSettings { secrets_dir: Some(home.path().to_owned()), ..DockerSettings::default() };
-        let address = crate::endpoint::Address::parse("unix:///x").unwrap();
-        let endpoint = Endpoint { address, tls: None, source: String::new() };
-        let store = SecretStore::new(&settings, &endpoint, &"ci".parse().unwrap());
-        let worker = WorkerRef::first("a".parse().unwrap());
-        store.set_engine("one");
-        let one = store.of(&worker).unwrap().path();
-        store.set_engine("two");
-        assert_ne!(one, store.of(&worker).unwrap().path());
-    }
-
-    #[test]
-    fn d7_the_containers_user_can_read_its_secrets() {
-        for (user, remapped, access) in [
-            (None, false, Access::Owner(None)),
-            (Some("root"), false, Access::Owner(None)),
-            (Some("1000:50"), false, Access::Owner(Some(1000))),
-            (Some("www"), false, Access::Container),
-            (Some("0"), true, Access::Container),
-        ] {
-            assert_eq!(Access::for_user(user, remapped), access, "{user:?}");
-        }
-    }
-
-    #[test]
-    fn d7_a_secret_is_a_file_of_mode_0400() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("0");
-        write(&path, &"hunter2".into(), Access::Owner(None)).unwrap();
-        write(&path, &"hunter3".into(), Access::Owner(None)).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"hunter3");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o400);
-    }
-}
+mod tests;

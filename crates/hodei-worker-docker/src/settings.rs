@@ -60,10 +60,13 @@ pub struct DockerSettings {
     /// Options of that log driver: `max-size`, `max-file`. Default: the driver's own.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub log_options: BTreeMap<String, String>,
-    /// The address on which published ports listen unless the port says otherwise. Default: 127.0.0.1.
+    /// The address of the engine's machine on which published ports listen unless the port says otherwise. On another
+    /// machine than this one, the default can be reached from there alone, and a status does not show it. Default:
+    /// 127.0.0.1.
     pub published_address: IpAddr,
-    /// Folder below which secrets are put for workers on an engine of this machine. Default: one of ours
-    /// below the first of `/run`, `$XDG_RUNTIME_DIR` and `/dev/shm` that is held in memory and where it can be made.
+    /// Folder below which secrets are put for workers, held in memory and seen by the engine under the same path. Set
+    /// it where the engine says that it runs on another machine and a Unix socket leads there all the same, from
+    /// inside a container for instance. Default, on an engine of this machine: one of ours below the first of `/run`, `$XDG_RUNTIME_DIR` and `/dev/shm` that is held in memory and where it can be made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secrets_dir: Option<PathBuf>,
 }

@@ -1,13 +1,17 @@
 //! The engine's picture of a container as a `WorkerStatus`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use bollard::models::{
-    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum as State, HealthStatusEnum, PortMap,
+    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum as State, ContainerSummary,
+    HealthStatusEnum, PortMap,
 };
 use hodei_worker_core::{
     Timestamp, WorkerPhase,
-    model::{GroupRef, InstallationId, Protocol, RunId, labels},
+    model::{GroupRef, InstallationId, Ownership, Protocol, RunId, labels},
     status::{Address, ExitStatus, FailureClass, Health, WorkerStatus},
 };
 
@@ -17,17 +21,21 @@ use crate::{endpoint, names};
 #[derive(Debug, Clone)]
 pub(crate) struct Viewpoint {
     pub(crate) installation: InstallationId,
-    /// Where ports are reachable that are published on all of the engine's addresses.
-    pub(crate) engine_address: IpAddr,
+    /// The engine's machine, by name or address, if it is not this one.
+    pub(crate) remote: Option<String>,
 }
 
 impl Viewpoint {
     pub(crate) fn new(installation: InstallationId, endpoint: &endpoint::Endpoint) -> Self {
-        let engine_address = match &endpoint.address {
-            endpoint::Address::Tcp { host, .. } => host.parse().ok(),
-            endpoint::Address::Unix(_) => None,
+        let is_ours = |host: &str| {
+            host.eq_ignore_ascii_case("localhost")
+                || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
         };
-        Self { installation, engine_address: engine_address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)) }
+        let remote = match &endpoint.address {
+            endpoint::Address::Tcp { host, .. } if !is_ours(host) => Some(host.clone()),
+            _ => None,
+        };
+        Self { installation, remote }
     }
 
     /// The status of an inspected container, if it is one of ours.
@@ -64,10 +72,31 @@ impl Viewpoint {
         if status.phase.is_alive() {
             status.addresses = ports.map(|ports| self.addresses(ports)).unwrap_or_default();
         }
+        self.mark(&mut status, all, ownership);
+        Some(status)
+    }
+
+    /// The status of a container of ours of which the engine does not tell more than it lists.
+    pub(crate) fn untold(
+        &self,
+        summary: &ContainerSummary,
+        why: &str,
+        as_of: Timestamp,
+    ) -> Option<WorkerStatus> {
+        let all = summary.labels.as_ref()?;
+        let ownership = names::ownership(&self.installation, Some(all))?;
+        let mut status = WorkerStatus::new(ownership.worker.clone(), WorkerPhase::Unknown, as_of);
+        status.native_id = summary.id.clone().unwrap_or_default();
+        status.reason = Some(format!("the engine does not tell how it is: {why}"));
+        self.mark(&mut status, all, ownership);
+        Some(status)
+    }
+
+    /// What its labels say.
+    fn mark(&self, status: &mut WorkerStatus, all: &HashMap<String, String>, ownership: Ownership) {
         status.labels = names::user_labels(all);
         status.worker_type = all.get(labels::WORKER_TYPE).and_then(|name| GroupRef::new(name).ok());
         status.ownership = Some(ownership);
-        Some(status)
     }
 
     fn addresses(&self, ports: &PortMap) -> Vec<Address> {
@@ -84,7 +113,9 @@ impl Viewpoint {
                 let host_port = binding.host_port.as_deref().and_then(|port| port.parse().ok());
                 let host = binding.host_ip.as_deref().and_then(|host| host.parse().ok());
                 let (Some(host_port), Some(host)) = (host_port, host) else { continue };
-                all.push(Address::new(port, protocol, self.reachable(host), host_port));
+                if let Some(host) = self.reachable(host) {
+                    all.push(Address::new(port, protocol, host, host_port));
+                }
             }
         }
         all.sort_by_key(|address| (address.port, address.protocol, address.host.clone(), address.host_port));
@@ -92,14 +123,14 @@ impl Viewpoint {
         all
     }
 
-    /// Nobody can connect to "all addresses".
-    fn reachable(&self, host: IpAddr) -> IpAddr {
-        if !host.is_unspecified() {
-            return host;
-        }
-        match (host, self.engine_address) {
-            (IpAddr::V6(_), IpAddr::V4(address)) if address.is_loopback() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-            (_, address) => address,
+    /// Nobody can connect to "all addresses", nor from here to the loopback address of another machine.
+    fn reachable(&self, host: IpAddr) -> Option<String> {
+        match (&self.remote, host) {
+            (Some(_), _) if host.is_loopback() => None,
+            (Some(machine), _) if host.is_unspecified() => Some(machine.clone()),
+            (None, IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => Some(Ipv4Addr::LOCALHOST.to_string()),
+            (None, IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => Some(Ipv6Addr::LOCALHOST.to_string()),
+            _ => Some(host.to_string()),
         }
     }
 }
@@ -117,7 +148,8 @@ pub(crate) fn is_alive(state: &ContainerState) -> bool {
 
 /// Whether the last attempt to start it failed: the engine keeps its message until a start succeeds.
 pub(crate) fn start_failed(state: &ContainerState) -> bool {
-    let over = matches!(state.status, Some(State::CREATED | State::EXITED | State::DEAD));
+    // What is dead has not failed to start: the message is about its removal.
+    let over = matches!(state.status, Some(State::CREATED | State::EXITED));
     over && state.error.as_ref().is_some_and(|error| !error.is_empty())
 }
 

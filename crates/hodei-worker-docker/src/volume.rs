@@ -1,7 +1,7 @@
 //! Named volumes: those that are ours go with the last worker that uses them, others' never.
 
 use bollard::models::{Volume, VolumeListResponse};
-use hodei_worker_core::{Result, Timestamp, WorkerRef, model::Ownership};
+use hodei_worker_core::Result;
 use http::Method;
 
 use crate::{
@@ -26,29 +26,18 @@ impl Shared {
 
     /// Removes a volume if it is ours and nobody uses it.
     pub(crate) async fn remove_volume(&self, name: &str) -> Result<()> {
-        self.remove_volume_if(name, |_, _| true).await
+        self.remove_volume_if(name, |_| true).await
     }
 
-    /// Removes a volume that was made for this worker since then: an older one was kept on purpose.
-    pub(crate) async fn remove_new_volume(
-        &self,
-        name: &str,
-        worker: &WorkerRef,
-        since: Timestamp,
-    ) -> Result<()> {
-        self.remove_volume_if(name, |volume, ownership| {
-            let made = volume.created_at.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
-            // The engine tells whole seconds.
-            ownership.worker == *worker && made.is_some_and(|made| made.as_second() >= since.as_second())
+    /// Removes a volume that this attempt has made: any other was kept on purpose.
+    pub(crate) async fn remove_new_volume(&self, name: &str, attempt: &str) -> Result<()> {
+        self.remove_volume_if(name, |volume| {
+            volume.labels.get(names::ATTEMPT).is_some_and(|made| made == attempt)
         })
         .await
     }
 
-    async fn remove_volume_if(
-        &self,
-        name: &str,
-        is_it: impl FnOnce(&Volume, &Ownership) -> bool,
-    ) -> Result<()> {
+    async fn remove_volume_if(&self, name: &str, is_it: impl FnOnce(&Volume) -> bool) -> Result<()> {
         let path = format!("/volumes/{name}");
         let volume: Volume = match self.engine.get(&path, "").await {
             Ok(volume) => volume,
@@ -56,7 +45,7 @@ impl Shared {
             Err(error) => return Err(self.engine.error(error)),
         };
         match names::ownership(self.installation(), Some(&volume.labels)) {
-            Some(ownership) if is_it(&volume, &ownership) => {}
+            Some(_) if is_it(&volume) => {}
             _ => return Ok(()),
         }
         match self.engine.command(Method::DELETE, &path, "").await {

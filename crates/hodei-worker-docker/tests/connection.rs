@@ -14,9 +14,10 @@ use common::{
     proxy::{Mode, Proxy},
     socket, until_synced, var,
 };
+use futures::StreamExt as _;
 use hodei_worker_core::{
     Error, ErrorKind, Retry, WorkerPhase, WorkerProvider as _,
-    provider::{StartOptions, WatchOptions, WorkerFilter},
+    provider::{LogOptions, StartOptions, StopOptions, WatchOptions, WorkerFilter},
 };
 use hodei_worker_docker::{DockerSettings, TlsSettings};
 use tokio::{
@@ -263,6 +264,42 @@ async fn p6_nothing_is_retried_below_the_port() {
 }
 
 #[tokio::test]
+async fn l10_a_container_that_the_engine_does_not_tell_of_hides_no_other() {
+    let proxy = Proxy::unix(socket());
+    let mut settings = DockerSettings::at(&proxy.endpoint);
+    settings.request_timeout = "2s".parse().unwrap();
+    on_engine_with("stuck", settings, |bench| async move {
+        let stuck = bench.run("stuck", "sleep 1000").await;
+        let well = bench.run("well", "sleep 1000").await;
+        let path = format!("/containers/{}/json", bench.status(&stuck).await.native_id);
+        proxy.set(Mode::Lose(path.leak()));
+        let listed = limit(bench.provider.list_workers(&WorkerFilter::all())).await.unwrap();
+        let phase = |worker| listed.workers.iter().find(|status| status.worker == worker).unwrap().phase;
+        assert_eq!((phase(stuck.clone()), phase(well.clone())), (WorkerPhase::Unknown, WorkerPhase::Running));
+        let mut changes = bench.provider.watch_workers(&WatchOptions::default()).await.unwrap();
+        until_synced(&mut changes).await;
+        bench.provider.stop_worker(&well, &StopOptions::kill()).await.unwrap();
+        let is = |worker: &hodei_worker_core::WorkerRef, phase| {
+            let worker = worker.clone();
+            move |change: hodei_worker_core::WorkerObservation| {
+                change.status().filter(|status| status.worker == worker && status.phase == phase).map(|_| ())
+            }
+        };
+        next(&mut changes, is(&well, WorkerPhase::Exited)).await;
+        // It is looked at again by and by.
+        proxy.set(Mode::Pass);
+        next(&mut changes, is(&stuck, WorkerPhase::Running)).await;
+        let other = bench.stranger().await;
+        proxy.set(Mode::Lose(format!("/containers/{}/json", bench.status(&stuck).await.native_id).leak()));
+        other.provider.stop_worker(&stuck, &StopOptions::kill()).await.unwrap();
+        next(&mut changes, is(&stuck, WorkerPhase::Unknown)).await;
+        proxy.set(Mode::Pass);
+        next(&mut changes, is(&stuck, WorkerPhase::Exited)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn l10_a_connection_that_died_without_a_sign_is_noticed() {
     let proxy = Proxy::tcp(socket()).await;
     let mut settings = DockerSettings::at(&proxy.endpoint);
@@ -277,6 +314,100 @@ async fn l10_a_connection_that_died_without_a_sign_is_noticed() {
             change.status().filter(|status| status.phase == WorkerPhase::Running).map(|_| ())
         })
         .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d8_a_follower_does_not_ask_again_and_again_while_the_watch_is_blind() {
+    let proxy = Proxy::tcp(socket()).await;
+    let mut settings = DockerSettings::at(&proxy.endpoint);
+    settings.request_timeout = "1s".parse().unwrap();
+    on_engine_with("blind", settings, |bench| async move {
+        let worker = bench.run("a", "echo said; sleep 1000").await;
+        let mut changes = bench.provider.watch_workers(&WatchOptions::default()).await.unwrap();
+        next(&mut changes, |change| {
+            change.status().filter(|status| status.phase == WorkerPhase::Running).map(|_| ())
+        })
+        .await;
+        proxy.freeze();
+        let stranger = bench.stranger().await;
+        stranger.provider.stop_worker(&worker, &StopOptions::kill()).await.unwrap();
+        // What was open before is dead, which shows to who asks.
+        while bench.provider.get_worker_status(&worker).await.is_err() {}
+        proxy.take();
+        let mut logs = bench.provider.worker_logs(&worker, &LogOptions::following()).await.unwrap();
+        assert_eq!(logs.next().await.unwrap().unwrap().chunk().unwrap().text(), "said");
+        proxy.asked("/json").await;
+        proxy.take();
+        for _ in 0..200 {
+            stranger.status(&worker).await;
+        }
+        let asked = proxy.take().len();
+        assert!(asked <= 10, "{asked} requests");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn l5_a_start_does_not_trust_a_watch_that_may_be_blind() {
+    let proxy = Proxy::tcp(socket()).await;
+    let mut settings = DockerSettings::at(&proxy.endpoint);
+    settings.request_timeout = "1s".parse().unwrap();
+    on_engine_with("blind-start", settings, |bench| async move {
+        let mut changes = bench.provider.watch_workers(&WatchOptions::default()).await.unwrap();
+        until_synced(&mut changes).await;
+        let worker = bench.create(&bench.script("a", "echo ran").build().unwrap()).await;
+        next(&mut changes, |change| change.status().map(|_| ())).await;
+        proxy.freeze();
+        let stranger = bench.stranger().await;
+        stranger.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+        let ended = stranger.ended(&worker).await;
+        // What was open before is dead, which shows to who asks.
+        while bench.provider.get_worker_status(&worker).await.is_err() {}
+        bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+        assert_eq!(stranger.status(&worker).await.run, ended.run, "it ran again");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn p7_the_noise_of_others_makes_no_watch_begin_again() {
+    let proxy = Proxy::tcp(socket()).await;
+    let mut settings = DockerSettings::at(&proxy.endpoint);
+    settings.silence_limit = Duration::from_millis(300).into();
+    on_engine_with("noise", settings, |bench| async move {
+        let mut changes = bench.provider.watch_workers(&WatchOptions::default()).await.unwrap();
+        until_synced(&mut changes).await;
+        let noise = bench.raw();
+        let mut listed = 0;
+        // More than the engine remembers, and little from one renewal to the next.
+        for n in 0..30 {
+            listed += proxy.take().iter().filter(|asked| asked.contains("/containers/json")).count();
+            for m in 0..5 {
+                let name = format!("noise-{}-{n}-{m}", bench.installation);
+                noise.create_volume(&name).await;
+                noise.remove_volume(&name).await;
+            }
+            proxy.asked("/events?since=1&").await;
+        }
+        // The one that it began with.
+        assert!(listed <= 1, "{listed} lists");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn l10_a_memory_of_the_engine_that_cannot_be_read_is_not_taken_for_whole() {
+    let proxy = Proxy::tcp(socket()).await;
+    let mut settings = DockerSettings::at(&proxy.endpoint);
+    settings.silence_limit = Duration::from_millis(300).into();
+    on_engine_with("unread", settings, |bench| async move {
+        let mut changes = bench.provider.watch_workers(&WatchOptions::default()).await.unwrap();
+        until_synced(&mut changes).await;
+        proxy.plan("/events?since=1&", 200, "no event\n");
+        next(&mut changes, |change| (change == hodei_worker_core::WorkerObservation::Resync).then_some(()))
+            .await;
     })
     .await;
 }

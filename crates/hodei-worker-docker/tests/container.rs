@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Bench, limit, on_engine, var};
+use common::{Bench, limit, on_engine, on_engine_with, proxy::Proxy, socket, var};
 use hodei_worker_core::{
     ErrorKind, WorkerPhase, WorkerProvider as _, WorkerRef,
     model::{Mount, Port, SecretReference, SecretTarget},
@@ -13,7 +13,7 @@ use hodei_worker_core::{
     },
     status::{ExitStatus, FailureClass},
 };
-use hodei_worker_docker::{DockerOptions, NativeRestart, PullPolicy};
+use hodei_worker_docker::{DockerOptions, DockerSettings, NativeRestart, PullPolicy};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -60,6 +60,75 @@ async fn d2_a_renamed_container_is_still_the_worker() {
         assert_eq!(stranger.status(&worker).await.native_id, id);
         stranger.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
         assert_eq!(bench.status(&worker).await.phase, WorkerPhase::Absent);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d2_what_runs_from_a_copy_of_a_worker_is_not_the_worker() {
+    on_engine("copied", |bench| async move {
+        let worker = bench.run("a", "sleep 1000").await;
+        let id = bench.status(&worker).await.native_id.clone();
+        let raw = bench.raw();
+        let image = raw.commit(&id, &format!("hodei-test/copy-{}", bench.installation), &[]).await;
+        let theirs = raw.sleeper_of(&image, &format!("debug-{}", bench.installation)).await;
+        let checked = tokio::spawn({
+            let (bench, worker, theirs) = (bench.clone(), worker.clone(), theirs.clone());
+            async move {
+                let other = bench.stranger().await;
+                let listed = other.provider.list_workers(&WorkerFilter::all()).await.unwrap();
+                assert_eq!(listed.workers.len(), 1);
+                assert_eq!(listed.workers[0].native_id, id);
+                for host in [&bench, &other, &bench] {
+                    host.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
+                }
+                assert_eq!(other.status(&worker).await.phase, WorkerPhase::Absent);
+                assert!(bench.raw().is_running(&theirs).await);
+            }
+        })
+        .await;
+        raw.remove(&theirs).await;
+        raw.remove_image(&image).await;
+        checked.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d2_the_labels_of_an_image_are_not_taken_for_ours_or_the_users() {
+    on_engine("labelled", |bench| async move {
+        let raw = bench.raw();
+        let base = raw.sleeper(&format!("base-{}", bench.installation)).await;
+        let labels = [
+            ("maintainer", "somebody"),
+            ("team", "the image's"),
+            ("hodei-worker/type", "web"),
+            ("hodei-worker/secrets", r#"[{"key":"no/such","target":{"file":{"path":"/run/x"}}}]"#),
+            ("hodei-worker/stop-grace", "30d"),
+            ("hodei-worker/log", "theirs"),
+            ("hodei-worker/position", "7"),
+            ("hodei-worker/labels", r#"["maintainer"]"#),
+        ];
+        let image = raw.commit(&base, &format!("hodei-test/label-{}", bench.installation), &labels).await;
+        raw.remove(&base).await;
+        let checked = tokio::spawn({
+            let (bench, image) = (bench.clone(), image.clone());
+            async move {
+                let config = bench.script("a", "trap '' TERM; sleep 1000").image(image.as_str());
+                let worker = bench.create(&config.label("team", "ours").build().unwrap()).await;
+                let other = bench.stranger().await;
+                let status = other.status(&worker).await;
+                assert_eq!(status.labels, [("team".to_owned(), "ours".to_owned())].into());
+                assert_eq!(status.worker_type, None);
+                assert_eq!(status.ownership.as_ref().unwrap().intent, None);
+                other.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+                limit(other.provider.stop_worker(&worker, &StopOptions::default())).await.unwrap();
+                bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
+            }
+        })
+        .await;
+        raw.remove_image(&image).await;
+        checked.unwrap();
     })
     .await;
 }
@@ -251,6 +320,15 @@ async fn d2_a_refused_creation_leaves_a_live_worker_and_nothing_of_its_own() {
         let error = bench.provider.create_worker(&half, &CreateOptions::default()).await.unwrap_err();
         assert!(!error.is_retryable(), "{error}");
         assert!(!bench.raw().has_volume(&volume).await, "{volume} is left");
+        // What an earlier one has kept stays, however young it is.
+        let kept = bench.script("b", "true").mount(Mount::volume(&volume, "/x")).build().unwrap();
+        let kept = bench.create(&kept).await;
+        bench.provider.delete_worker(&kept, &DeleteOptions::keeping_volumes()).await.unwrap();
+        bench.provider.create_worker(&half, &CreateOptions::default()).await.unwrap_err();
+        let stays = bench.raw().has_volume(&volume).await;
+        bench.provider.delete_worker(&kept, &DeleteOptions::default()).await.unwrap();
+        assert!(stays, "{volume} was to be kept");
+        assert!(!bench.raw().has_volume(&volume).await, "{volume} is left");
     })
     .await;
 }
@@ -369,6 +447,32 @@ async fn d6_a_missing_image_is_pulled_with_progress() {
 }
 
 #[tokio::test]
+async fn d6_an_image_that_is_always_pulled_is_pulled_for_many_at_once() {
+    let proxy = Proxy::unix(socket());
+    on_engine_with("always", DockerSettings::at(&proxy.endpoint), |bench| async move {
+        let image = format!("{}/hodei-test/busybox:1", var("HODEI_TEST_REGISTRY"));
+        let always = DockerOptions::default().pull(PullPolicy::Always);
+        let config =
+            |id: &str| bench.script(id, "true").image(image.as_str()).options(&always).build().unwrap();
+        proxy.take();
+        let many = (0..10).map(|n| {
+            let (config, provider) = (config(&format!("a-{n}")), bench.provider.clone());
+            async move { provider.create_worker(&config, &CreateOptions::default()).await.unwrap() }
+        });
+        let created = futures::future::join_all(many).await;
+        let pulls = proxy.take().iter().filter(|asked| asked.contains("/images/create")).count();
+        assert!((1..=2).contains(&pulls), "{pulls} pulls");
+        // What is there is what was asked for, whether its registry answers or not.
+        proxy.plan("/images/create", 500, r#"{"message":"the registry is down"}"#);
+        let again = bench.provider.create_worker(&config("a-0"), &CreateOptions::default()).await.unwrap();
+        assert_eq!(again.native_id, created[0].native_id);
+        let error = bench.provider.create_worker(&config("b"), &CreateOptions::default()).await.unwrap_err();
+        assert!(error.is_retryable(), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn d6_pull_failures_are_told_apart() {
     on_engine("nopull", |bench| async move {
         let registry = var("HODEI_TEST_REGISTRY");
@@ -376,7 +480,8 @@ async fn d6_pull_failures_are_told_apart() {
         for (image, options, kind) in [
             (format!("{registry}/hodei-test/none:1"), DockerOptions::default(), ErrorKind::NotFound),
             (format!("{registry}/hodei-test/busybox:none"), DockerOptions::default(), ErrorKind::NotFound),
-            ("127.0.0.1:9/hodei-test/busybox:1".to_owned(), DockerOptions::default(), ErrorKind::Unavailable),
+            // Not `Unavailable`, since the engine is well.
+            ("127.0.0.1:9/hodei-test/busybox:1".to_owned(), DockerOptions::default(), ErrorKind::Unexpected),
             ("hodei-test/not-here:1".to_owned(), never, ErrorKind::NotFound),
         ] {
             let config = bench.script("a", "true").image(image.as_str()).options(&options).build().unwrap();
@@ -416,6 +521,22 @@ async fn d7_secrets_are_files_that_inspect_does_not_show() {
         assert!(std::path::Path::new(&source).exists());
         bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
         assert!(!std::path::Path::new(&source).exists(), "{source} is left");
+        // Somebody removes a container past us; after a while its files are nobody's.
+        let secret = SecretReference::file("db/password", "/run/secrets/db");
+        let config = bench.script("b", "sleep 1000").secret(secret).build().unwrap();
+        let worker = bench.create(&config).await;
+        bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+        let id = bench.status(&worker).await.native_id.clone();
+        let source = bench.raw().inspect(&id).await.mounts.unwrap_or_default()[0].source.clone().unwrap();
+        let folder = std::path::Path::new(&source).parent().unwrap();
+        #[allow(clippy::disallowed_methods)] // Files have the machine's time.
+        let old = std::time::SystemTime::now() - Duration::from_secs(3600);
+        std::fs::File::open(folder).unwrap().set_modified(old).unwrap();
+        bench.stranger().await;
+        assert!(folder.exists());
+        bench.raw().remove(&id).await;
+        bench.stranger().await;
+        assert!(!folder.exists(), "{} is left", folder.display());
     })
     .await;
 }

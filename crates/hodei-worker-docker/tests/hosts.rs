@@ -12,7 +12,7 @@ use common::{
 };
 use futures::{FutureExt as _, StreamExt as _};
 use hodei_worker_core::{
-    WorkerPhase, WorkerProvider as _, WorkerRef,
+    ErrorKind, WorkerPhase, WorkerProvider as _, WorkerRef,
     provider::{
         CreateOptions, DeleteOptions, ExecOptions, LogOptions, StartOptions, StatsOptions, StopOptions,
         WatchOptions,
@@ -129,6 +129,65 @@ async fn l5_a_request_to_stop_that_was_lost_is_made_by_the_next() {
         assert!(limit(first).await.unwrap().is_err());
         limit(second).await.unwrap().unwrap();
         assert_eq!(bench.status(&worker).await.exit, Some(ExitStatus::Code(5)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn l6_a_removal_of_another_host_that_fails_is_made_again() {
+    let proxy = Proxy::unix(socket());
+    on_engine_with("removal", DockerSettings::at(&proxy.endpoint), |bench| async move {
+        let worker = bench.run("a", "sleep 1000").await;
+        // The engine answers so to who waits when a removal has failed.
+        proxy.plan("DELETE /", 409, r#"{"message":"removal of container is already in progress"}"#);
+        proxy.plan("/wait?", 200, r#"{"StatusCode":1,"Error":{"Message":"device or resource busy"}}"#);
+        bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
+        assert_eq!(bench.status(&worker).await.phase, WorkerPhase::Absent);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn l6_a_removal_without_an_end_is_not_waited_for_without_one() {
+    let proxy = Proxy::unix(socket());
+    let mut settings = DockerSettings::at(&proxy.endpoint);
+    settings.request_timeout = "2s".parse().unwrap();
+    on_engine_with("endless", settings, |bench| async move {
+        let worker = bench.run("a", "sleep 1000").await;
+        proxy.plan("DELETE /", 409, r#"{"message":"removal of container is already in progress"}"#);
+        let deleted = limit(bench.provider.delete_worker(&worker, &DeleteOptions::default())).await;
+        assert_eq!(deleted.unwrap_err().kind(), ErrorKind::Timeout);
+        bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
+        assert_eq!(bench.status(&worker).await.phase, WorkerPhase::Absent);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn l5_a_stop_waits_for_a_start_that_is_under_way() {
+    let proxy = Proxy::unix(socket());
+    on_engine_with("start-stop", DockerSettings::at(&proxy.endpoint), |bench| async move {
+        let worker = bench.create(&bench.script("a", "sleep 1000").build().unwrap()).await;
+        proxy.set(Mode::Hold("/start"));
+        {
+            let options = StartOptions::default();
+            let start = bench.provider.start_worker(&worker, &options);
+            tokio::select! {
+                started = start => panic!("it started: {started:?}"),
+                () = proxy.asked("/start") => {}
+            }
+        }
+        proxy.take();
+        let stop = tokio::spawn({
+            let (bench, worker) = (bench.clone(), worker.clone());
+            async move { bench.provider.stop_worker(&worker, &StopOptions::kill()).await }
+        });
+        proxy.asked("/json").await;
+        proxy.set(Mode::Pass);
+        limit(stop).await.unwrap().unwrap();
+        // The start, if it has not come before, comes now.
+        bench.until(&worker, |status| status.run.is_some()).await;
+        assert_eq!(bench.status(&worker).await.phase, WorkerPhase::Exited);
     })
     .await;
 }

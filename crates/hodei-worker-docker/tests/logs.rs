@@ -67,6 +67,27 @@ async fn d8_streams_times_and_last_lines_are_told_apart() {
 }
 
 #[tokio::test]
+async fn d8_the_last_lines_are_as_many_as_were_asked_for() {
+    on_engine("last", |bench| async move {
+        let script = "echo rare >&2; seq 60000";
+        let worker = bench.run("a", script).await;
+        bench.ended(&worker).await;
+        let count = async |options: LogOptions| {
+            let logs = bench.provider.worker_logs(&worker, &options).await.unwrap();
+            limit(logs.fold((0_u64, 0_u64), async |(chunks, gaps), item| match item.unwrap() {
+                LogItem::Chunk(_) => (chunks + 1, gaps),
+                _ => (chunks, gaps + 1),
+            }))
+            .await
+        };
+        assert_eq!(count(LogOptions::all().tail(50_000)).await, (50_000, 0));
+        let rare = LogOptions::all().only(LogStream::Stderr).tail(10);
+        assert_eq!(bench.text(&worker, &rare).await, "rare\n");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn d8_follow_goes_on_over_restarts_and_ends_with_the_worker() {
     on_engine("follow", |bench| async move {
         let script =
@@ -147,6 +168,40 @@ async fn d8_what_is_rotated_away_under_a_reader_that_stalls_is_told() {
 }
 
 #[tokio::test]
+async fn d8_what_is_rotated_away_under_a_slow_reader_is_told() {
+    on_engine("slow", |bench| async move {
+        let rotated = DockerOptions::default().log_option("max-size", "100k").log_option("max-file", "2");
+        let script = "echo line 1; until [ -e /go ]; do sleep 0.05; done; \
+                      i=1; while [ $i -lt 60000 ]; do i=$((i+1)); echo line $i; done; sleep 1000";
+        let worker = bench.create(&bench.script("a", script).options(&rotated).build().unwrap()).await;
+        bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+        let mut logs = bench.provider.worker_logs(&worker, &LogOptions::following()).await.unwrap();
+        let (mut last, mut read, mut told) = (0_u64, 0, false);
+        limit(async {
+            while last < 60_000 {
+                match logs.next().await.unwrap().unwrap() {
+                    LogItem::Chunk(chunk) => {
+                        let number: u64 = chunk.text().trim_start_matches("line ").parse().unwrap();
+                        assert!(number == last + 1 || told, "{last} to {number} and not a word");
+                        assert!(number > last, "{number} again");
+                        (last, read, told) = (number, read + 1, false);
+                        if read < 100 {
+                            // So that each line takes its time, and none of them long.
+                            let go = ExecOptions::new(["touch", "/go"]);
+                            let go = bench.provider.exec_in_worker(&worker, &go).await.unwrap();
+                            go.collect().await.unwrap();
+                        }
+                    }
+                    _ => told = true,
+                }
+            }
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn d8_a_damaged_log_is_told_once_and_gone_on_with() {
     on_engine("damaged", |bench| async move {
         let script = "i=0; while true; do i=$((i+1)); echo line $i; sleep 0.1; done";
@@ -162,18 +217,22 @@ async fn d8_a_damaged_log_is_told_once_and_gone_on_with() {
             file.seek(SeekFrom::Start(4)).unwrap();
             file.write_all(&[0xff; 20]).unwrap();
         }
-        let mut logs = bench.provider.worker_logs(&worker, &LogOptions::following()).await.unwrap();
-        let (mut gaps, mut lines) = (0, 0);
-        limit(async {
-            while lines < 5 {
-                match logs.next().await.unwrap().unwrap() {
-                    LogItem::Gap { .. } => gaps += 1,
-                    _ => lines += 1,
+        for options in
+            [LogOptions::following(), LogOptions::following().tail(2), LogOptions::following().tail(100)]
+        {
+            let mut logs = bench.provider.worker_logs(&worker, &options).await.unwrap();
+            let (mut gaps, mut lines) = (0, 0);
+            limit(async {
+                while lines < 5 {
+                    match logs.next().await.unwrap().unwrap() {
+                        LogItem::Gap { .. } => gaps += 1,
+                        _ => lines += 1,
+                    }
                 }
-            }
-        })
-        .await;
-        assert_eq!(gaps, 1);
+            })
+            .await;
+            assert_eq!(gaps, 1, "{options:?}");
+        }
     })
     .await;
 }

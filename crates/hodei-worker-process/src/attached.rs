@@ -31,7 +31,7 @@ use crate::{
     proc,
     ready::rest,
     supervise::{self, MARKER, groups, signals::unblocked, spawn},
-    wire::{End, Failure, Launch, Reply, Request, Requests, Step},
+    wire::{End, Exit, Failure, Launch, Reply, Request, Requests, Step},
 };
 
 impl Host {
@@ -73,7 +73,8 @@ impl Host {
             }
             Err((failure, _)) => {
                 self.contain(key, None, None);
-                supervise::finish(&self.layout, key, End::Failed(failure.clone()), false).map_err(failed)?;
+                let exit = Exit::new(self.clock.now(), End::Failed(failure.clone()));
+                supervise::finish(&self.layout, key, &exit).map_err(failed)?;
                 Ok(Reply::Failed(failure))
             }
         }
@@ -271,8 +272,10 @@ impl Attached {
         let _ = groups::remove(&self.launch.groups);
         self.stdout.drain(&mut self.log);
         self.stderr.drain(&mut self.log);
+        self.log.end();
         let end = self.leader.kill().map_or(End::Lost, |status| End::Wait(status.into_raw()));
-        match supervise::finish(&self.host.layout, &self.key, end, out_of_memory) {
+        let exit = Exit { out_of_memory, ..Exit::new(self.host.clock.now(), end) };
+        match supervise::finish(&self.host.layout, &self.key, &exit) {
             Ok(()) => self.over = true,
             Err(error) => {
                 tracing::error!(run = %self.key, %error, "how a worker ended could not be recorded");

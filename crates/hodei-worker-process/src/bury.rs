@@ -115,7 +115,7 @@ impl Host {
         }
         self.contain(key, started.as_ref(), marks);
         let end = noted(&claim).map_or(End::Lost, End::Wait);
-        let exit = Exit { time: self.clock.now(), end, out_of_memory: false };
+        let exit = Exit::new(self.clock.now(), end);
         match files::put_new(&layout.exit(key), &exit) {
             // It is known all the same, and written down by whoever looks when there is room.
             Err(error) if error.kind() != io::ErrorKind::StorageFull => return Err(error),
@@ -200,7 +200,7 @@ fn over(layout: &Layout, key: &RunKey) -> io::Result<Option<RunState>> {
             let end = claim.as_deref().and_then(noted).map_or(End::Lost, End::Wait);
             let time = Timestamp::try_from(written).unwrap_or(Timestamp::UNIX_EPOCH);
             tracing::warn!(run = %key, %error, "how a run ended cannot be read");
-            Some(Exit { time, end, out_of_memory: false })
+            Some(Exit::new(time, end))
         }
         exit => exit?,
     };

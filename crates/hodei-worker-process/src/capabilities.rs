@@ -24,10 +24,10 @@ pub(crate) fn launcher(settings: &ProcessSettings) -> Result<Launcher> {
             "this program's `main` does not begin with `init()`, and the setting `supervisor` names no other"
                 .to_owned()
         }
-        (Some(program), survival) => match container() {
-            Some(reason) if survival == Survival::Auto => reason,
-            _ if program.exists() => return Ok(Launcher::Supervised(program.clone())),
-            _ => {
+        (Some(program), _) => match container(Surroundings::read()) {
+            Some(reason) => reason,
+            None if program.exists() => return Ok(Launcher::Supervised(program.clone())),
+            None => {
                 return Err(Error::config(
                     "supervisor",
                     format!("there is no program `{}`", program.display()),
@@ -61,14 +61,28 @@ pub(crate) fn check_signals() -> Result<()> {
 
 /// Why workers end with the host, whatever supervises them: it lives in a container that ends with it. A container
 /// that is a whole system, with a service manager of its own, does not.
-fn container() -> Option<String> {
+fn container(around: Surroundings) -> Option<String> {
     // The machine's own namespace has this number in every kernel since 3.8; files such as `/.dockerenv` prove
     // nothing, they are found in virtual machines made from images.
     const INITIAL: &str = "pid:[4026531836]";
-    let own = std::fs::read_link("/proc/self/ns/pid").ok()?;
-    let whole = std::path::Path::new("/run/systemd/system").exists();
-    (own.as_os_str() != INITIAL && !whole)
+    (around.namespace? != INITIAL && !around.has_service_manager)
         .then(|| "this host lives in a container, which takes all of its processes with it".to_owned())
+}
+
+/// What tells whether this process lives in a container.
+struct Surroundings {
+    /// Of its process numbers.
+    namespace: Option<std::ffi::OsString>,
+    has_service_manager: bool,
+}
+
+impl Surroundings {
+    fn read() -> Self {
+        Self {
+            namespace: std::fs::read_link("/proc/self/ns/pid").ok().map(Into::into),
+            has_service_manager: Path::new("/run/systemd/system").exists(),
+        }
+    }
 }
 
 /// What can be done with state in this folder.
@@ -122,4 +136,23 @@ pub(crate) fn detect(launcher: &Launcher, limits: &Limits, state: &Path) -> Prov
     let info = rustix::system::sysinfo();
     found.total_memory = u64::from(info.mem_unit).checked_mul(info.totalram).map(ByteSize::new);
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p3_nothing_survives_in_a_container_without_a_service_manager() {
+        let around = |namespace: Option<&str>, has_service_manager| Surroundings {
+            namespace: namespace.map(Into::into),
+            has_service_manager,
+        };
+        assert_eq!(container(around(Some("pid:[4026531836]"), false)), None);
+        assert_eq!(container(around(Some("pid:[4026532218]"), true)), None);
+        assert_eq!(container(around(None, false)), None);
+        assert!(
+            container(around(Some("pid:[4026532218]"), false)).is_some_and(|why| why.contains("container"))
+        );
+    }
 }

@@ -53,6 +53,23 @@ pub(crate) fn spawn(what: &str, error: io::Error) -> Error {
     .with_source(error)
 }
 
+/// Something of ours that could not begin, by the code that it told.
+pub(crate) fn broken(what: &str, why: &str, errno: i32) -> Error {
+    let error = |kind| Error::new(kind, format!("{what}: {why}"));
+    match is_capacity(errno) {
+        true => error(ErrorKind::Capacity).with_retry(Retry::Safe { after: None }),
+        false => error(ErrorKind::Unavailable),
+    }
+}
+
+/// Whether the machine had no room at that moment, or a program was just being written.
+fn is_capacity(errno: i32) -> bool {
+    use rustix::io::Errno;
+    [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::NOSPC, Errno::TXTBSY]
+        .iter()
+        .any(|one| one.raw_os_error() == errno)
+}
+
 impl Failure {
     /// What is wrong, for people.
     pub(crate) fn describe(&self) -> String {
@@ -68,10 +85,7 @@ impl Failure {
 
     /// Whether the machine had no room, rather than the configuration being wrong.
     pub(crate) fn is_capacity(&self) -> bool {
-        use rustix::io::Errno;
-        [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::NOSPC]
-            .iter()
-            .any(|errno| errno.raw_os_error() == self.errno)
+        is_capacity(self.errno)
     }
 
     /// The error of the start that failed so.

@@ -123,7 +123,7 @@ impl Host {
             }
             tokio::select! {
                 status = child.0.wait() => break status.map(|status| decode(status.into_raw())),
-                () = changes.notified() => {}
+                Ok(()) = changes.changed() => {}
             }
         };
         told.send_replace(Some(ended));

@@ -10,7 +10,7 @@ static HOOKED: AtomicBool = AtomicBool::new(false);
 /// Lets this program supervise its own workers. Call it in the first line of `main`, before any runtime or thread.
 ///
 /// A worker that survives its host needs a process beside it. That process is this program once more: when it is
-/// started as a supervisor, `init` does that work and never returns. Otherwise it returns at once, and notes that
+/// started to supervise, `init` does that work and never returns. Otherwise it returns at once, and notes that
 /// the hook is there. Without it, and without the setting `supervisor`, workers are children of the host.
 ///
 /// # Examples
@@ -25,8 +25,8 @@ static HOOKED: AtomicBool = AtomicBool::new(false);
 pub fn init() {
     #[cfg(target_os = "linux")]
     {
-        if let Some((root, key)) = crate::supervise::arguments(std::env::args_os()) {
-            crate::supervise::supervise(root.as_ref(), &key);
+        if let Some(root) = crate::supervise::arguments(std::env::args_os()) {
+            crate::supervise::serve(root.as_ref());
             // This process is a supervisor's, whose work is done, and no host's.
             #[allow(clippy::disallowed_methods)]
             std::process::exit(0);

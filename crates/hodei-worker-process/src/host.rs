@@ -1,24 +1,22 @@
 //! What all operations of a provider share.
 
 use std::{
-    collections::HashMap,
     path::{Path, PathBuf},
-    process::Child,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use hodei_worker_core::{
     Clock, CredentialProvider, ErrorKind, ProviderCapabilities, ProviderInfo, Result, WorkerRef,
     model::InstallationId, watch::WatchHub,
 };
-use tokio::{runtime::Handle, sync::Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::{
     attached::Attachments,
     error, files,
+    fork_server::ForkServer,
     layout::{Creation, Layout, worker_name},
     limits::Limits,
-    lock,
     notices::Notices,
     scan::Scans,
     settings::ProcessSettings,
@@ -51,7 +49,7 @@ pub(crate) struct Host {
     pub(crate) launcher: Launcher,
     pub(crate) notices: Notices,
     pub(crate) hub: WatchHub,
-    pub(crate) children: Children,
+    pub(crate) fork_server: ForkServer,
     pub(crate) scans: Scans,
     pub(crate) attached: Attachments,
     /// How many supervisors are being started at once: a few are quicker than one, many are not.
@@ -109,54 +107,6 @@ impl Stored {
 impl Drop for Host {
     fn drop(&mut self) {
         self.limits.remove_empty();
-    }
-}
-
-/// Supervisors that this process started and has to reap.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Children(Arc<Mutex<HashMap<String, Child>>>);
-
-impl Children {
-    pub(crate) fn insert(&self, run: String, child: Child) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(run, child);
-    }
-
-    /// Reaps the supervisor of a run if it has let go of its lock, and so is about to be gone.
-    ///
-    /// An event on the lock's file does not say that: an attempt to start the run once more closes it too. Whether
-    /// the lock is free.
-    pub(crate) fn reap(&self, layout: &Layout, run: &str) -> bool {
-        if lock::is_held(&layout.dir("locks").join(run)).unwrap_or(true) {
-            return false;
-        }
-        let child = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(run);
-        let Some(mut child) = child else { return true };
-        if matches!(child.try_wait(), Ok(None)) {
-            // Its last moments are not spent on the event loop.
-            match Handle::try_current() {
-                Ok(runtime) => drop(runtime.spawn_blocking(move || child.wait())),
-                Err(_) => self.insert(run.to_owned(), child),
-            }
-        }
-        true
-    }
-
-    /// Waits for the supervisors of a creation whose runs are over, which are about to be gone. It blocks.
-    pub(crate) fn wait(&self, creation: &Creation) {
-        let prefix = format!("{creation}.");
-        let of_it: Vec<_> = {
-            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            all.extract_if(|run, _| run.starts_with(&prefix)).collect()
-        };
-        for (_, mut child) in of_it {
-            let _ = child.wait();
-        }
-    }
-
-    /// Reaps whichever have ended, when it is not known which.
-    pub(crate) fn reap_all(&self) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, child| matches!(child.try_wait(), Ok(None)));
     }
 }
 

@@ -1,9 +1,9 @@
 //! Workers as local processes that outlive their host: the embedded default provider of hodei-worker.
 //!
 //! Each running worker has a supervisor, a small process that keeps it going when the host dies, writes down what it
-//! says and how it ends, and takes with it all that it started. The supervisor is the host's own program once more,
-//! by [`init`] in the first line of `main`, or the program `hodei-supervise`, by the setting
-//! [`supervisor`](ProcessSettings::supervisor). With neither, workers are the host's children and end with its runtime;
+//! says and how it ends, and takes with it all that it started. Supervisors are forked from one process of a provider,
+//! which is the host's own program once more, by [`init`] in the first line of `main`, or the program
+//! `hodei-supervise`, by the setting [`supervisor`](ProcessSettings::supervisor). With neither, workers are the host's children and end with its runtime;
 //! the capabilities say which it is. A host that is killed cannot end them: they go on until they end by themselves or
 //! the next host stops them, and what they write meanwhile and how they end is lost.
 //!
@@ -38,6 +38,8 @@ mod exec;
 mod files;
 #[cfg(target_os = "linux")]
 mod folders;
+#[cfg(target_os = "linux")]
+mod fork_server;
 #[cfg(target_os = "linux")]
 mod host;
 #[cfg(target_os = "linux")]

@@ -1,5 +1,5 @@
 //! What happens in the folders of an installation, pushed by the kernel: one inotify instance per provider serves the
-//! watch, every call that waits, every follower of a log, and the reaping of supervisors.
+//! watch, every call that waits and every follower of a log.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -7,10 +7,14 @@ use std::{
     mem::MaybeUninit,
     os::fd::OwnedFd,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
+use hodei_worker_core::{Error, ErrorKind, Result};
 use rustix::{
     fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags},
     process::{Pid, PidfdFlags, pidfd_open},
@@ -23,9 +27,8 @@ use crate::{
     wire::ProcessId,
 };
 
-/// Called with the name of a run whose lock may have been released; without one when any may have been. Whether it has
-/// been. It must not block: it is called on the event loop.
-pub(crate) type OnRelease = Box<dyn Fn(Option<&str>) -> bool + Send + Sync>;
+/// Whether the lock of the run of this name is free. It must not block: it is called on the event loop.
+pub(crate) type IsFree = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 #[derive(Debug)]
 pub(crate) struct Notices {
@@ -38,7 +41,41 @@ struct Shared {
     topics: Mutex<Topics>,
     workers: i32,
     flat: [i32; FLAT.len()],
-    on_release: OnRelease,
+    is_free: IsFree,
+    /// Nobody reads any more: the runtime is gone, or the kernel does not answer.
+    closed: AtomicBool,
+}
+
+/// What a call waits for: that something changes of a worker.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    shared: Arc<Shared>,
+    name: String,
+    changed: Arc<Notify>,
+}
+
+impl Topic {
+    /// Waits for the next change, from when the topic was made.
+    ///
+    /// # Errors
+    /// When nobody hears of changes any more.
+    pub(crate) async fn changed(&self) -> Result<()> {
+        self.shared.check()?;
+        self.changed.notified().await;
+        self.shared.check()
+    }
+}
+
+impl Drop for Topic {
+    fn drop(&mut self) {
+        let mut topics = self.shared.topics();
+        if let Some(waiting) = topics.workers.get_mut(&self.name) {
+            waiting.retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(&self.changed)));
+            if waiting.is_empty() {
+                topics.workers.remove(&self.name);
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -108,7 +145,7 @@ impl std::fmt::Debug for Shared {
 
 impl Notices {
     /// Watches the folders, which must exist. Call it inside a Tokio runtime.
-    pub(crate) fn open(layout: &Layout, on_release: OnRelease) -> io::Result<Self> {
+    pub(crate) fn open(layout: &Layout, is_free: IsFree) -> io::Result<Self> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let moves = WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM | WatchFlags::ONLYDIR;
         let workers = inotify::add_watch(&inotify, layout.workers(), moves)?;
@@ -127,20 +164,24 @@ impl Notices {
             topics: Mutex::default(),
             workers,
             flat,
-            on_release,
+            is_free,
+            closed: AtomicBool::new(false),
         });
-        let reader = tokio::spawn(read(Arc::clone(&shared))).abort_handle();
+        let reader = tokio::spawn(read(Reading(Arc::clone(&shared)))).abort_handle();
         Ok(Self { shared, reader })
     }
 
     /// Is notified when something changes of a worker, named `<id>.<generation>`.
-    pub(crate) fn of_worker(&self, name: &str) -> Arc<Notify> {
-        let notify = Arc::new(Notify::new());
+    pub(crate) fn of_worker(&self, name: &str) -> Topic {
+        let changed = Arc::new(Notify::new());
         let mut topics = self.shared.topics();
-        let waiting = topics.workers.entry(name.to_owned()).or_default();
-        waiting.retain(|other| other.strong_count() > 0);
-        waiting.push(Arc::downgrade(&notify));
-        notify
+        topics.workers.entry(name.to_owned()).or_default().push(Arc::downgrade(&changed));
+        Topic { shared: Arc::clone(&self.shared), name: name.to_owned(), changed: Arc::clone(&changed) }
+    }
+
+    /// Whether changes are heard of.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.shared.check()
     }
 
     /// Is told of every worker that changes.
@@ -159,7 +200,9 @@ impl Notices {
         let mut topics = self.shared.topics();
         let flags = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::ONLYDIR;
         let watch = inotify::add_watch(self.shared.inotify.get_ref(), path, flags)?;
-        topics.folders.entry(watch).or_default().push(Arc::downgrade(&notify));
+        let waiting = topics.folders.entry(watch).or_default();
+        waiting.retain(|other| other.strong_count() > 0);
+        waiting.push(Arc::downgrade(&notify));
         Ok(notify)
     }
 
@@ -221,13 +264,23 @@ fn wake(waiting: &mut Vec<Weak<Notify>>) -> bool {
 }
 
 impl Shared {
+    fn check(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                "the runtime on which this provider was connected is gone, and with it all news of workers",
+            )
+            .with_help("connect on the runtime that uses it"));
+        }
+        Ok(())
+    }
+
     fn topics(&self) -> MutexGuard<'_, Topics> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn handle(self: &Arc<Self>, watch: i32, flags: ReadFlags, name: &str) {
         if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
-            (self.on_release)(None);
             return self.topics().tell(None);
         }
         if flags.contains(ReadFlags::IGNORED) {
@@ -250,7 +303,7 @@ impl Shared {
         if name.starts_with('.') {
             return;
         }
-        if watch == self.flat[0] && !(self.on_release)(Some(name)) {
+        if watch == self.flat[0] && !(self.is_free)(name) {
             // The kernel tells of the closing before it lets go of the lock. Or it was only an attempt to take it.
             tokio::spawn(Arc::clone(self).look_again(name.to_owned()));
         }
@@ -266,14 +319,25 @@ impl Shared {
     async fn look_again(self: Arc<Self>, run: String) {
         for power in 0..8 {
             tokio::time::sleep(Duration::from_millis(1 << power)).await;
-            if (self.on_release)(Some(&run)) {
+            if (self.is_free)(&run) {
                 return self.tell_run(&run);
             }
         }
     }
 }
 
-async fn read(shared: Arc<Shared>) {
+/// Tells all that wait when nobody reads any more.
+struct Reading(Arc<Shared>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.closed.store(true, Ordering::Release);
+        self.0.topics().tell(None);
+    }
+}
+
+async fn read(reading: Reading) {
+    let shared = &reading.0;
     let mut buffer = vec![MaybeUninit::uninit(); 16 * 1024];
     loop {
         let Ok(mut ready) = shared.inotify.readable().await else { return };

@@ -199,6 +199,10 @@ fn ended(status: &mut WorkerStatus, exit: &Exit) {
             status.failure = Some(FailureClass::Vanished);
         }
     }
+    if exit.outlived {
+        let reason = status.reason.take().unwrap_or_default();
+        status.reason = Some(format!("{reason}; some of its processes could not be killed, and go on"));
+    }
 }
 
 /// The exit that a raw status of `wait(2)` means.

@@ -18,10 +18,12 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct ProcessOptions {
-    /// The user it runs as, by name or number. Another than the host's own needs root. Default: the host's.
+    /// The user it runs as, by name or number. Another than the host's own needs root. Default: the host's. It has no
+    /// other groups than the one below.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// The group it runs as, by name or number. Default: the user's.
+    /// The group it runs as, by name or number. Default: the user's. A user's number that is not known to the
+    /// system has none, so it is to be named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// The signal that asks it to stop, as `SIGINT`, `INT` or a number. Default: `SIGTERM`.

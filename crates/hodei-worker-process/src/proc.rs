@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fs, io,
+    fs,
+    io::{self, Read as _},
     path::Path,
     sync::OnceLock,
 };
@@ -22,7 +23,10 @@ struct Stat {
 }
 
 fn stat(pid: i32) -> Option<Stat> {
-    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // Fifty-two numbers and a short name, in one read.
+    let mut text = [0; 2048];
+    let length = fs::File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut text).ok()?;
+    let text = &text[..length];
     // The name in parentheses may hold anything, parentheses too.
     let rest = &text[text.iter().rposition(|byte| *byte == b')')? + 1..];
     let rest = std::str::from_utf8(rest).ok()?;

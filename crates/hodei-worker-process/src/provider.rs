@@ -17,8 +17,10 @@ use tokio::sync::Semaphore;
 use crate::{
     attached::Attachments,
     capabilities, error, folders,
-    host::{Children, Host, Launcher, blocking},
+    fork_server::ForkServer,
+    host::{Host, Launcher, blocking},
     limits::Limits,
+    lock,
     notices::Notices,
     places, proc,
     scan::Scans,
@@ -34,6 +36,9 @@ pub struct ProcessProvider(Arc<Host>);
 
 impl ProcessProvider {
     /// Prepares the folders, finds out what this machine can do, and finishes what an earlier host left half done.
+    ///
+    /// What it hears of workers comes through the runtime on which it is connected; when that is gone, calls that wait
+    /// for something answer [`Unavailable`](hodei_worker_core::ErrorKind::Unavailable).
     ///
     /// # Errors
     /// [`Config`](hodei_worker_core::ErrorKind::Config) and
@@ -77,16 +82,10 @@ impl ProcessProvider {
         let boot = proc::boot_id().map_err(|error| {
             error::file("reading the boot id", "/proc/sys/kernel/random/boot_id".as_ref(), error)
         })?;
-        let children = Children::default();
-        let (reaper, locks) = (children.clone(), layout.clone());
-        let on_release = Box::new(move |run: Option<&str>| match run {
-            Some(run) => reaper.reap(&locks, run),
-            None => {
-                reaper.reap_all();
-                true
-            }
-        });
-        let notices = Notices::open(&layout, on_release).map_err(|error| {
+        let locks = layout.dir("locks");
+        // The kernel tells of the closing before it lets go of the lock, and of every attempt to take it.
+        let is_free = Box::new(move |run: &str| !lock::is_held(&locks.join(run)).unwrap_or(true));
+        let notices = Notices::open(&layout, is_free).map_err(|error| {
             error::file("watching the state folder", layout.root(), error)
                 .with_help("raise `fs.inotify.max_user_instances`, or connect fewer providers")
         })?;
@@ -105,7 +104,7 @@ impl ProcessProvider {
             launcher,
             notices,
             hub: WatchHub::default(),
-            children,
+            fork_server: ForkServer::default(),
             scans: Scans::default(),
             attached: Attachments::default(),
             starting: Arc::new(Semaphore::new(starts)),
@@ -158,14 +157,19 @@ impl WorkerProvider for ProcessProvider {
     }
 
     async fn get_worker_status(&self, worker: &WorkerRef) -> Result<Arc<WorkerStatus>> {
+        let reading = self.0.hub.reading();
         let status = self.describe(self.0.status_soon(worker).await, Operation::Status, Some(worker))?;
+        let status = status.map(|status| self.0.hub.saw(&reading, status));
         Ok(status.unwrap_or_else(|| WorkerStatus::absent(worker, self.0.clock.now())))
     }
 
     async fn list_workers(&self, filter: &WorkerFilter) -> Result<Listing> {
         let (host, filter) = (Arc::clone(&self.0), filter.clone());
+        let reading = self.0.hub.reading();
         let listing = blocking(move || host.list(&filter)).await;
-        self.describe(listing, Operation::List, None)
+        let mut listing = self.describe(listing, Operation::List, None)?;
+        listing.workers.iter_mut().for_each(|status| *status = self.0.hub.saw(&reading, Arc::clone(status)));
+        Ok(listing)
     }
 
     async fn watch_workers(
@@ -185,7 +189,10 @@ impl WorkerProvider for ProcessProvider {
     }
 
     async fn exec_in_worker(&self, worker: &WorkerRef, options: &ExecOptions) -> Result<ExecSession> {
-        let session = self.0.exec(worker, options).await;
+        let session = match options.resolved(&*self.0.credentials).await {
+            Ok(options) => self.0.exec(worker, &options).await,
+            Err(error) => Err(error),
+        };
         self.describe(session, Operation::Exec, Some(worker))
     }
 

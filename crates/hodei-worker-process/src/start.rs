@@ -1,10 +1,7 @@
 //! Starting: exactly once per run, decided by the supervisor's claim.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     sync::Arc,
 };
 
@@ -18,7 +15,7 @@ use crate::{
     lock,
     options::{ProcessOptions, signal_number},
     secrets::{self, Secrets},
-    supervise::{ARGUMENT, MARKER, NAME},
+    supervise::MARKER,
     user::{self, Identity},
     wire::{End, GroupPlan, Launch, LogPlan, Reply, Stored, millis},
 };
@@ -39,11 +36,8 @@ impl Host {
                         return Err(failure.to_error().with_retry(Retry::Safe { after: None }));
                     }
                     Reply::Gone => return Err(Error::worker_not_found(worker)),
-                    Reply::Broken { what, .. } => {
-                        return Err(Error::new(
-                            ErrorKind::Unavailable,
-                            format!("the worker's supervisor could not begin: {what}"),
-                        ));
+                    Reply::Broken { what, errno } => {
+                        return Err(error::broken("the worker's supervisor could not begin", &what, errno));
                     }
                     Reply::Taken => key,
                 },
@@ -66,7 +60,9 @@ impl Host {
             let files = launch.secrets.clone();
             let reply = match &host.launcher {
                 Launcher::Attached(_) => host.start_attached(&run, launch),
-                Launcher::Supervised(program) => host.start_supervised(program, &run, &launch),
+                Launcher::Supervised(program) => {
+                    host.fork_server.start(program, host.layout.root(), &run, &launch)
+                }
             };
             discard_unless_started(&reply, files.as_deref());
             reply
@@ -135,7 +131,7 @@ impl Host {
             } else if !held {
                 return Ok(false);
             }
-            changes.notified().await;
+            changes.changed().await?;
         }
     }
 
@@ -209,47 +205,6 @@ impl Host {
         all.extend(stored.config.environment.clone());
         all.into_iter().collect()
     }
-
-    /// Starts a supervisor and waits for its answer, which comes when the worker runs or cannot.
-    fn start_supervised(&self, program: &Path, key: &RunKey, launch: &Launch) -> Result<Reply> {
-        let mut child = Command::new(program)
-            .arg0(NAME)
-            .arg(ARGUMENT)
-            .arg(self.layout.root())
-            .arg(key.to_string())
-            .env_clear()
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| {
-                error::spawn("the worker's supervisor", error).with_context("path", program.display())
-            })?;
-        let reply = converse(&mut child, launch);
-        match reply {
-            Some(Reply::Started) => {
-                let run = key.to_string();
-                self.children.insert(run.clone(), child);
-                // One that has ended since was not there to be reaped when its lock was released.
-                self.children.reap(&self.layout, &run);
-                Ok(Reply::Started)
-            }
-            Some(reply) => {
-                let _ = child.wait();
-                Ok(reply)
-            }
-            None => {
-                let _ = child.wait();
-                Err(Error::new(ErrorKind::Unexpected, "the worker's supervisor ended without an answer")
-                    .with_context("path", program.display())
-                    .with_retry(Retry::IfIdempotent)
-                    .with_help(
-                        "the first line of `main` must be `hodei_worker_process::init()`, or the setting \
-                         `supervisor` name the program `hodei-supervise` of the same version",
-                    ))
-            }
-        }
-    }
 }
 
 /// What a start is to do.
@@ -263,15 +218,6 @@ fn discard_unless_started(reply: &Result<Reply>, secrets: Option<&Path>) {
     if let Some(secrets) = secrets.filter(|_| !matches!(reply, Ok(Reply::Started))) {
         let _ = crate::files::remove_tree(secrets);
     }
-}
-
-fn converse(child: &mut Child, launch: &Launch) -> Option<Reply> {
-    let bytes = serde_json::to_vec(launch).ok()?;
-    // A supervisor that ends early is heard of by its silence.
-    let _ = child.stdin.take()?.write_all(&bytes);
-    let mut line = String::new();
-    BufReader::new(child.stdout.take()?.take(64 * 1024)).read_line(&mut line).ok()?;
-    serde_json::from_str(&line).ok()
 }
 
 fn unknown_run(id: &str) -> Error {

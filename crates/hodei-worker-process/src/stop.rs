@@ -79,7 +79,7 @@ impl Host {
                 }
             }
             // Also when it could not be asked: then the supervisor is about to be gone, and its lock says so.
-            changes.notified().await;
+            changes.changed().await?;
         }
     }
 
@@ -205,7 +205,6 @@ impl Host {
                     .map_err(|error| error::file("removing a worker's records", &path, error))?;
             }
         }
-        self.children.wait(creation);
         Ok(())
     }
 

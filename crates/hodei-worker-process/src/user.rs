@@ -40,7 +40,13 @@ fn resolve(options: &ProcessOptions, problems: &mut Problems) -> Identity {
             None => problems.add("options.process.user", format!("there is no user `{name}` here")),
             Some((uid, user)) => {
                 identity.uid = Some(uid);
-                identity.gid = Some(user.as_ref().map_or(uid, |user| user.gid.as_raw()));
+                identity.gid = user.as_ref().map(|user| user.gid.as_raw());
+                // The group of the same number may be anybody's.
+                problems.require(
+                    user.is_some() || options.group.is_some(),
+                    "options.process.group",
+                    format!("nothing is known of the user {uid} here; name the group too"),
+                );
                 identity.account = user.map(|user| (user.name, user.dir.to_string_lossy().into_owned()));
             }
         }
@@ -67,4 +73,23 @@ fn resolve(options: &ProcessOptions, problems: &mut Problems) -> Identity {
         (identity.uid, identity.gid) = (None, None);
     }
     identity
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p1_a_number_of_no_user_needs_its_group() {
+        let mut options = ProcessOptions { user: Some("4000000001".into()), ..ProcessOptions::default() };
+        let paths = |options: &ProcessOptions| {
+            let mut problems = Problems::new();
+            check(options, &mut problems);
+            let paths: Vec<_> = problems.iter().map(|problem| problem.path.clone()).collect();
+            paths.iter().any(|path| path == "options.process.group")
+        };
+        assert!(paths(&options));
+        options.group = Some(rustix::process::getegid().as_raw().to_string());
+        assert!(!paths(&options));
+    }
 }

@@ -35,6 +35,7 @@ impl Host {
         let dirty = self.notices.of_all();
         self.resync(feed).await?;
         loop {
+            self.notices.check()?;
             match dirty.next().await {
                 Changed::Anything => self.resync(feed).await?,
                 Changed::Workers(names) => self.look_at(feed, names).await?,
@@ -43,9 +44,9 @@ impl Host {
     }
 
     async fn resync(self: &Arc<Self>, feed: &WatchFeed) -> Result<()> {
-        let host = Arc::clone(self);
+        let (host, reading) = (Arc::clone(self), feed.reading());
         let listing = blocking(move || host.list(&WorkerFilter::all())).await?;
-        feed.resync(listing.workers);
+        feed.resync_as_of(reading, listing.workers);
         Ok(())
     }
 
@@ -64,8 +65,8 @@ impl Host {
         .await?;
         for (worker, now, status) in statuses {
             match status {
-                Some(status) => feed.apply_as_of(reading, status),
-                None => feed.gone(Gone::new(worker, "", now)),
+                Some(status) => feed.apply_as_of(&reading, status),
+                None => feed.gone_as_of(&reading, Gone::new(worker, "", now)),
             }
         }
         Ok(())

@@ -115,6 +115,15 @@ pub(crate) struct Exit {
     /// The kernel killed a process of it for want of memory.
     #[serde(default)]
     pub(crate) out_of_memory: bool,
+    /// Some of its processes could not be killed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) outlived: bool,
+}
+
+impl Exit {
+    pub(crate) fn new(time: Timestamp, end: End) -> Self {
+        Self { time, end, out_of_memory: false, outlived: false }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

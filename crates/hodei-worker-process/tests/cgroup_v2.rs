@@ -13,23 +13,27 @@ use std::{
 
 use hodei_worker_core::testkit::run;
 use hodei_worker_process::Survival;
+use libtest_mimic::Arguments;
 use subject::{Processes, in_a_folder};
 
+const NAMES: [(&str, Survival); 2] =
+    [("process-cgroup-v2", Survival::Required), ("process-cgroup-v2-attached", Survival::Attached)];
 const INSIDE: &str = "HODEI_TEST_INSIDE";
 const END: &str = "the suite ended with ";
 
 fn main() -> ExitCode {
     hodei_worker_process::init();
     if std::env::var_os(INSIDE).is_some() {
-        let name = "process-cgroup-v2";
         return in_a_folder(|base| {
-            run([Processes { name, survival: Survival::Required, base: base.join(name) }])
+            run(NAMES.map(|(name, survival)| Processes { name, survival, base: base.join(name) }))
         });
     }
-    if std::env::args().any(|argument| argument == "--list") {
-        return ExitCode::SUCCESS;
+    let arguments = Arguments::from_args();
+    if arguments.list {
+        let base = std::env::temp_dir();
+        return run(NAMES.map(|(name, survival)| Processes { name, survival, base: base.clone() }));
     }
-    match boot() {
+    match boot(arguments.filter.unwrap_or_default()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cgroup_v2: {error}");
@@ -39,7 +43,7 @@ fn main() -> ExitCode {
 }
 
 /// Boots the kernel with a script that mounts what the suite needs, runs it, and says how it ended.
-fn boot() -> Result<()> {
+fn boot(filter: String) -> Result<()> {
     let kernel = std::env::var_os("HODEI_TEST_UML").ok_or_else(|| {
         Error::other("HODEI_TEST_UML names no kernel; run this by `cargo xtask test --only process`")
     })?;
@@ -47,7 +51,6 @@ fn boot() -> Result<()> {
     fs::create_dir_all(&folder)?;
     let results =
         std::env::var("HODEI_TEST_RESULTS").map(|path| format!("export HODEI_TEST_RESULTS='{path}'\n"));
-    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     let script = folder.join("init");
     // The root is this machine's own, so everything that the suite writes goes into memory.
     let text = format!(

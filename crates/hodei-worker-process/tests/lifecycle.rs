@@ -179,8 +179,7 @@ async fn p3_survival_is_declared_with_a_supervisor_alone() {
 async fn l6_an_escapee_dies_with_its_attached_worker() {
     let bed = Bed::attached();
     let provider = bed.connect().await;
-    let body = "setsid sh -c 'sleep 1000 & sleep 1000' & echo; exit 3";
-    let worker = start(&provider, script("a", body)).await;
+    let worker = start(&provider, script("a", &format!("{} exit 3", bed.escape()))).await;
     assert!(record(&bed, "started", &worker).is_some());
     assert_eq!(end(&provider, &worker).await.exit, Some(ExitStatus::Code(3)));
     assert_eq!(common::marked(bed.installation.as_str()), Vec::<i32>::new());

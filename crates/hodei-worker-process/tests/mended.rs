@@ -31,6 +31,10 @@ fn main() -> ExitCode {
             runtime().block_on(full());
             return ExitCode::SUCCESS;
         }
+        if survival == "closed" {
+            runtime().block_on(closed());
+            return ExitCode::SUCCESS;
+        }
         nix::sys::signal::SigSet::all().thread_block().unwrap();
         runtime().block_on(signalled(survival));
         return ExitCode::SUCCESS;
@@ -55,7 +59,14 @@ fn main() -> ExitCode {
         l5_a_start_without_room_can_be_repeated,
         l6_an_end_that_was_noted_is_not_lost,
         l6_a_configuration_that_cannot_be_read_hides_no_other_worker,
+        l5_a_program_that_is_being_written_can_be_started_later,
+        p1_a_small_limit_does_not_keep_a_worker_from_starting,
     ];
+    let mut trials = trials;
+    trials.push(Trial::test("l5_without_its_runtime_a_provider_says_so", || {
+        without_its_runtime_a_provider_says_so();
+        Ok(())
+    }));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -141,6 +152,13 @@ async fn l6_folders_that_others_could_write_into_are_refused() {
 }
 
 async fn l6_folders_are_passable_whatever_the_umask() {
+    let host = as_host("", "closed");
+    assert!(host.status.success(), "{}", String::from_utf8_lossy(&host.stderr));
+}
+
+/// A host that closes to others what it makes.
+async fn closed() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let bed = Bed::new();
     let provider = bed.connect().await;
     let worker = start(&provider, script("a", "true")).await;
@@ -228,7 +246,8 @@ async fn l5_a_start_tries_again_when_another_has_died() {
         nix::fcntl::fcntl(&lock, nix::fcntl::FcntlArg::F_OFD_SETLK(&whole)).unwrap();
         let options = StartOptions::default();
         let mut starting = provider.start_worker(&made.worker, &options);
-        assert!(timeout(Duration::from_millis(300), &mut starting).await.is_err(), "it is another's");
+        assert!(futures::poll!(&mut starting).is_pending(), "it is another's");
+        assert_ne!(status(&provider, &made.worker).await.phase, WorkerPhase::Running);
         drop(lock);
         timeout(PATIENCE, starting).await.expect("it waits for ever").unwrap();
         assert_eq!(status(&provider, &made.worker).await.phase, WorkerPhase::Running);
@@ -247,6 +266,11 @@ async fn full() {
     for n in 0..30 {
         let made = provider.create_worker(&lasting(&format!("w{n}")), &CreateOptions::default()).await;
         workers.push(made.unwrap().worker);
+    }
+    // Asked to stop before they began: whoever begins anew does not stop.
+    for worker in &workers {
+        let run = format!("{}.1", status(&provider, worker).await.native_id);
+        fs::write(bed.state().join("stopping").join(run), "").unwrap();
     }
     rustix::process::setrlimit(rustix::process::Resource::Nofile, most).unwrap();
     let mut refused = Vec::new();
@@ -312,4 +336,54 @@ async fn l6_a_configuration_that_cannot_be_read_hides_no_other_worker() {
     assert_eq!(provider.list_workers(&WorkerFilter::all()).await.unwrap().workers, []);
     drop(provider);
     bed.clean().await;
+}
+
+async fn l5_a_program_that_is_being_written_can_be_started_later() {
+    for bed in [Bed::new(), attached()] {
+        let provider = bed.connect().await;
+        let program = bed.folder.join("program");
+        fs::copy("/bin/true", &program).unwrap();
+        let config = WorkerConfig::builder("a").command([program.to_str().unwrap()]);
+        let made = provider.create_worker(&config.build().unwrap(), &CreateOptions::default()).await.unwrap();
+        let writer = fs::OpenOptions::new().append(true).open(&program).unwrap();
+        let error = provider.start_worker(&made.worker, &StartOptions::default()).await.unwrap_err();
+        assert_eq!(error.retry(), Retry::Safe { after: None }, "{error}");
+        drop(writer);
+        provider.start_worker(&made.worker, &StartOptions::default()).await.unwrap();
+        assert_eq!(end(&provider, &made.worker).await.exit, Some(ExitStatus::Code(0)));
+        drop(provider);
+        bed.clean().await;
+    }
+}
+
+/// What its supervisor needs to start it is not taken from its limit.
+async fn p1_a_small_limit_does_not_keep_a_worker_from_starting() {
+    let mut bed = Bed::new();
+    bed.settings.limits = LimitMechanism::Rlimit;
+    let provider = bed.connect().await;
+    let config = script("a", "exit 3").memory_limit("4Mi").env("LONG", "x".repeat(100_000));
+    let worker = start(&provider, config).await;
+    let ended = end(&provider, &worker).await;
+    assert!(ended.exit.is_some(), "{ended:?}");
+    drop(provider);
+    bed.clean().await;
+}
+
+fn without_its_runtime_a_provider_says_so() {
+    let bed = Bed::new();
+    let first = runtime();
+    let (provider, worker) = first.block_on(async {
+        let provider = bed.connect().await;
+        let worker = start(&provider, script("a", "trap '' TERM; while :; do sleep 1; done")).await;
+        (provider, worker)
+    });
+    drop(first);
+    let second = runtime();
+    second.block_on(async {
+        let stopped = timeout(PATIENCE, provider.stop_worker(&worker, &StopOptions::within(PATIENCE))).await;
+        let error = stopped.expect("it hangs").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        drop(provider);
+        bed.clean().await;
+    });
 }

@@ -5,9 +5,9 @@ mod common;
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::{fs::chown, process::CommandExt as _},
-    process::{Child, Command, ExitCode, Stdio},
+    process::{Child, ChildStdout, Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
@@ -19,7 +19,8 @@ use hodei_worker_core::{
     Capability, WorkerObservation, WorkerPhase, WorkerProvider as _, WorkerRef,
     model::WorkerConfigBuilder,
     provider::{
-        CreateOptions, DeleteOptions, LogOptions, StartOptions, StopOptions, WatchOptions, WorkerFilter,
+        CreateOptions, DeleteOptions, LogOptions, StartOptions, StatsOptions, StopOptions, WatchOptions,
+        WorkerFilter,
     },
     status::{ExitStatus, FailureClass},
 };
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         l6_hosts_killed_while_they_create_and_start,
         l6_hosts_killed_while_they_stop_and_delete,
         l6_attached_workers_of_a_dead_host_are_found,
+        l7_stats_of_an_attached_worker_are_its_own_for_every_host,
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -58,14 +60,20 @@ async fn host(role: &[String]) {
     bed.settings.state_dir = Some(format!("{folder}/state").into());
     bed.settings.log_dir = Some(format!("{folder}/logs").into());
     bed.installation = installation.parse().unwrap();
-    if doing == "attached" {
+    if doing == "attached" || doing == "two" {
         bed.settings.survival = hodei_worker_process::Survival::Attached;
     }
     let provider = bed.connect().await;
     std::mem::forget(bed);
+    println!("ready");
+    let _ = std::io::stdin().read_line(&mut String::new());
     let worker = WorkerRef::first(id.parse().unwrap());
     match doing.as_str() {
         "start" | "attached" => {
+            start(&provider, common::script(id, script)).await;
+        }
+        "two" => {
+            start(&provider, common::script("other", script)).await;
             start(&provider, common::script(id, script)).await;
         }
         "stop" => {
@@ -86,7 +94,8 @@ fn hooked() -> Bed {
     bed
 }
 
-struct Host(Child);
+/// A host that has connected and been told to begin.
+struct Host(Child, BufReader<ChildStdout>);
 
 impl Host {
     fn spawn(bed: &Bed, doing: &str, id: &str, script: &str, uid: Option<u32>) -> Self {
@@ -101,17 +110,36 @@ impl Host {
         }
         let mut command = Command::new(program);
         let role = ["host", bed.folder.to_str().unwrap(), bed.installation.as_str(), doing, id, script];
-        command.args(role).stdout(Stdio::piped()).stdin(Stdio::null());
+        command.args(role).stdout(Stdio::piped()).stdin(Stdio::piped());
         if let Some(uid) = uid {
             command.uid(uid).gid(uid);
         }
-        Self(command.spawn().unwrap())
+        let mut child = command.spawn().unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+        Self(child, said)
     }
 
     fn wait_until_done(&mut self) {
         let mut line = String::new();
-        BufReader::new(self.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        self.1.read_line(&mut line).unwrap();
         assert_eq!(line, "done\n");
+    }
+
+    /// Kills it some time after it has begun; whether it was done by then.
+    fn kill_in_the_middle(mut self) -> bool {
+        let moment = Instant::now() + Duration::from_micros(1 << fastrand::u32(0..15));
+        while Instant::now() < moment {
+            std::hint::spin_loop();
+        }
+        self.0.kill().unwrap();
+        let mut rest = String::new();
+        self.1.read_to_string(&mut rest).unwrap();
+        self.0.wait().unwrap();
+        rest == "done\n"
     }
 
     fn kill(mut self) {
@@ -177,17 +205,14 @@ async fn survive(uid: Option<u32>) {
     }
 }
 
-/// A process that forks twice, leaves its session and closes what it had.
-const ESCAPE: &str = "(setsid sh -c '(sleep 1000 <&- >&- 2>&- &)' &); sleep 0.1; ";
-
 async fn l6_an_escapee_dies_with_its_worker() {
     let bed = hooked();
     let provider = bed.connect().await;
-    let worker = start(&provider, script("a", &format!("{ESCAPE} exit 3"))).await;
+    let worker = start(&provider, script("a", &format!("{} exit 3", bed.escape()))).await;
     assert_eq!(end(&provider, &worker).await.exit, Some(ExitStatus::Code(3)));
     assert_eq!(marked(bed.installation.as_str()), Vec::<i32>::new());
     // And when it is killed.
-    let worker = start(&provider, script("b", &format!("{ESCAPE} exec sleep 1000"))).await;
+    let worker = start(&provider, script("b", &format!("{} exec sleep 1000", bed.escape()))).await;
     until(|| marked(bed.installation.as_str()).len() == 2).await;
     provider.stop_worker(&worker, &StopOptions::kill()).await.unwrap();
     assert_eq!(marked(bed.installation.as_str()), Vec::<i32>::new());
@@ -202,7 +227,7 @@ async fn l6_an_escapee_dies_with_its_unprivileged_worker() -> Completion {
     let bed = hooked();
     fs::create_dir_all(&bed.folder).unwrap();
     chown(&bed.folder, Some(65534), Some(65534)).unwrap();
-    let host = Host::spawn(&bed, "start", "a", &format!("{ESCAPE} exit 3"), Some(65534));
+    let host = Host::spawn(&bed, "start", "a", &format!("{} exit 3", bed.escape()), Some(65534));
     let worker = WorkerRef::first("a".parse().unwrap());
     until(|| bed.state().join("exits").exists() && common::record(&bed, "exits", &worker).is_some()).await;
     assert_eq!(marked(bed.installation.as_str()), Vec::<i32>::new());
@@ -214,7 +239,7 @@ async fn l6_a_worker_without_a_supervisor_is_found_and_ended() {
     let bed = hooked();
     let provider = bed.connect().await;
     for (id, grace) in [("killed", Duration::ZERO), ("asked", Duration::from_secs(5))] {
-        let worker = start(&provider, script(id, &format!("{ESCAPE} exec sleep 1000"))).await;
+        let worker = start(&provider, script(id, &format!("{} exec sleep 1000", bed.escape()))).await;
         until(|| marked(bed.installation.as_str()).len() == 2).await;
         let (process, supervisor) = pids(&bed, &worker);
         kill(supervisor);
@@ -232,7 +257,7 @@ async fn l6_a_worker_without_a_supervisor_is_found_and_ended() {
         assert_eq!(marked(bed.installation.as_str()), Vec::<i32>::new());
     }
     // And by a deletion.
-    let worker = start(&provider, script("deleted", &format!("{ESCAPE} exec sleep 1000"))).await;
+    let worker = start(&provider, script("deleted", &format!("{} exec sleep 1000", bed.escape()))).await;
     until(|| marked(bed.installation.as_str()).len() == 2).await;
     kill(pids(&bed, &worker).1);
     provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
@@ -244,7 +269,7 @@ async fn l6_an_end_that_nobody_saw_is_no_success() {
     let bed = hooked();
     let provider = bed.connect().await;
     let mut watch = provider.watch_workers(&WatchOptions::default()).await.unwrap();
-    let worker = start(&provider, script("a", &format!("{ESCAPE} exec sleep 1000"))).await;
+    let worker = start(&provider, script("a", &format!("{} exec sleep 1000", bed.escape()))).await;
     until(|| marked(bed.installation.as_str()).len() == 2).await;
     let (process, supervisor) = pids(&bed, &worker);
     let mut until_told = async |wanted: &dyn Fn(&hodei_worker_core::WorkerStatus) -> bool| loop {
@@ -284,18 +309,27 @@ async fn l6_a_supervisor_obeys_the_system() {
 async fn l5_the_deadline_of_a_stop_outlives_the_host() {
     let bed = hooked();
     let provider = bed.connect().await;
-    let worker = start(&provider, script("a", "trap '' TERM; echo on; while :; do sleep 0.05; done")).await;
+    let body = "trap 'echo asked' TERM; echo on; while :; do sleep 0.05; done";
+    let worker = start(&provider, script("a", body)).await;
     let mut logs = provider.worker_logs(&worker, &LogOptions::following()).await.unwrap();
-    tokio::time::timeout(PATIENCE, logs.next()).await.unwrap().unwrap().unwrap();
+    let mut line = async || {
+        let item = tokio::time::timeout(PATIENCE, logs.next()).await.unwrap().unwrap().unwrap();
+        item.chunk().unwrap().text().trim_end().to_owned()
+    };
+    assert_eq!(line().await, "on");
     let host = Host::spawn(&bed, "stop", "a", "1000", None);
-    until(|| fs::read_dir(bed.state().join("stopping")).unwrap().count() == 1).await;
-    let asked = Instant::now();
-    // The mark is made just before the request is sent.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // Its supervisor holds the deadline then.
+    assert_eq!(line().await, "asked");
     host.kill();
     assert_eq!(phase(&provider, &worker).await, WorkerPhase::Stopping);
+    let run = format!("{}.1", status(&provider, &worker).await.native_id);
+    let written =
+        |folder: &str| fs::metadata(bed.state().join(folder).join(&run)).unwrap().modified().unwrap();
+    let marked = written("stopping");
     assert_eq!(end(&provider, &worker).await.exit, Some(ExitStatus::Signal(9)));
-    assert!(asked.elapsed() >= Duration::from_millis(900), "{:?}", asked.elapsed());
+    // Marked before it was asked, and written down after it was killed.
+    let took = written("exits").duration_since(marked).unwrap();
+    assert!(took >= Duration::from_millis(1000), "{took:?}");
     bed.clean().await;
 }
 
@@ -306,20 +340,19 @@ async fn l6_hosts_killed_while_they_create_and_start() {
     let provider = bed.connect().await;
     let out = bed.folder.join("out");
     fs::create_dir(&out).unwrap();
-    let mut before = 0;
+    let (mut begun, mut done) = (0, 0);
     for n in 0..ROUNDS {
         let id = format!("w{n}");
         let body = format!("echo run >> {}/{id}; exit 7", out.display());
         let host = Host::spawn(&bed, "start", &id, &body, None);
-        tokio::time::sleep(Duration::from_micros(fastrand::u64(0..20_000))).await;
-        host.kill();
+        done += usize::from(host.kill_in_the_middle());
         let worker = WorkerRef::first(id.parse().unwrap());
-        before += usize::from(phase(&provider, &worker).await != WorkerPhase::Absent);
+        begun += usize::from(phase(&provider, &worker).await != WorkerPhase::Absent);
         let again: WorkerConfigBuilder = script(&id, &body);
         start(&provider, again).await;
         assert_eq!(end(&provider, &worker).await.exit, Some(ExitStatus::Code(7)), "round {n}");
     }
-    println!("of {ROUNDS} hosts {before} had created their worker when they were killed");
+    assert!(begun > 0 && done < ROUNDS, "of {ROUNDS} hosts {begun} had begun and {done} were done");
     for n in 0..ROUNDS {
         assert_eq!(fs::read_to_string(out.join(format!("w{n}"))).unwrap(), "run\n", "round {n}");
     }
@@ -330,16 +363,18 @@ async fn l6_hosts_killed_while_they_create_and_start() {
 async fn l6_hosts_killed_while_they_stop_and_delete() {
     let bed = hooked();
     let provider = bed.connect().await;
+    let mut done = 0;
+    let mut begun = 0;
     for n in 0..ROUNDS / 2 {
         let id = format!("w{n}");
-        let worker = start(&provider, script(&id, &format!("{ESCAPE} exec sleep 1000"))).await;
+        let worker = start(&provider, script(&id, &format!("{} exec sleep 1000", bed.escape()))).await;
         let host = Host::spawn(&bed, ["stop", "delete"][n % 2], &id, "4000", None);
-        tokio::time::sleep(Duration::from_micros(fastrand::u64(0..20_000))).await;
-        host.kill();
+        done += usize::from(host.kill_in_the_middle());
         // A new host sees it, whole or gone, and finishes the job.
         let fresh = bed.connect().await;
         let listed = fresh.list_workers(&WorkerFilter::all()).await.unwrap();
         assert!(listed.workers.iter().all(|status| status.worker == worker));
+        begun += usize::from(listed.workers.iter().all(|status| status.phase != WorkerPhase::Running));
         fresh.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
         assert_eq!(phase(&fresh, &worker).await, WorkerPhase::Absent);
         assert_eq!(marked(bed.installation.as_str()), Vec::<i32>::new(), "round {n}");
@@ -347,12 +382,25 @@ async fn l6_hosts_killed_while_they_stop_and_delete() {
         fresh.create_worker(&again, &CreateOptions::default()).await.unwrap();
         fresh.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
     }
+    assert!(begun > 0 && done < ROUNDS / 2, "{begun} hosts had begun and {done} were done");
+    bed.clean().await;
+}
+
+async fn l7_stats_of_an_attached_worker_are_its_own_for_every_host() {
+    let bed = hooked();
+    let mut host = Host::spawn(&bed, "two", "a", "exec sleep 1000", None);
+    host.wait_until_done();
+    let provider = bed.connect().await;
+    let worker = WorkerRef::first("a".parse().unwrap());
+    let stats = provider.worker_stats(&worker, &StatsOptions::default()).await.unwrap();
+    assert_eq!(stats.pids, Some(1), "{stats:?}");
+    host.kill();
     bed.clean().await;
 }
 
 async fn l6_attached_workers_of_a_dead_host_are_found() {
     let bed = hooked();
-    let mut host = Host::spawn(&bed, "attached", "a", &format!("{ESCAPE} exec sleep 1000"), None);
+    let mut host = Host::spawn(&bed, "attached", "a", &format!("{} exec sleep 1000", bed.escape()), None);
     host.wait_until_done();
     until(|| marked(bed.installation.as_str()).len() == 2).await;
     host.kill();

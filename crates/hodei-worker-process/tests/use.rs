@@ -264,7 +264,7 @@ async fn p3_without_control_groups_memory_is_bounded_per_process_and_the_rest_re
     assert!(!capabilities.supports(Capability::CpuLimit) && !capabilities.supports(Capability::PidsLimit));
     let worker = start(
         &provider,
-        script("a", "sleep 0.2; exec dd if=/dev/zero of=/dev/null bs=200M count=1").memory_limit("60Mi"),
+        script("a", "exec dd if=/dev/zero of=/dev/null bs=200M count=1").memory_limit("60Mi"),
     )
     .await;
     let status = end(&provider, &worker).await;

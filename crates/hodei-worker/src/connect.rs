@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
 use hodei_worker_core::{
-    ConnectContext, ProviderConfig, ProviderFactory, ProviderSettings, Result, WorkerProvider,
-    error::Error,
+    ConnectContext, Error, ErrorKind, Operation, ProviderConfig, ProviderFactory, ProviderSettings, Result,
+    Retry, WorkerProvider,
     model::ValidationRules,
     policy::{PolicySettings, Stack},
+    quantity::HumanDuration,
     settings::Problems,
 };
 
@@ -51,11 +52,14 @@ pub fn rules() -> ValidationRules {
     rules
 }
 
-/// Connects to a provider of a known type, and puts the standard policies around it.
+/// Connects to a provider of a known type, and puts the standard policies around it. Takes at most the context's
+/// `connect_timeout`.
+///
+/// Call it inside a Tokio runtime with a timer.
 ///
 /// # Errors
-/// [`Config`](hodei_worker_core::ErrorKind::Config) when the settings are wrong, naming each field; else what the
-/// provider says when it cannot be reached.
+/// [`Config`](ErrorKind::Config) when the settings are wrong, naming each field; else what the provider says when it
+/// cannot be reached, or [`Timeout`](ErrorKind::Timeout).
 ///
 /// # Cancel safety
 /// Nothing is created; connect again.
@@ -80,10 +84,22 @@ pub async fn connect<S: ProviderSettings>(
 /// As [`connect`], with policies of the host's own.
 ///
 /// # Errors
-/// As [`connect`], and [`Config`](hodei_worker_core::ErrorKind::Config) when a policy's setting is wrong.
+/// As [`connect`], and [`Config`](ErrorKind::Config) when a policy's setting is wrong.
 ///
 /// # Cancel safety
 /// Nothing is created; connect again.
+///
+/// # Examples
+/// ```
+/// # #[cfg(feature = "process")]
+/// # async fn example() -> hodei_worker::Result<()> {
+/// use hodei_worker::{ConnectContext, policy::PolicySettings, process::ProcessSettings};
+/// let mut policies = PolicySettings::default();
+/// policies.retry.attempts = 1;
+/// let context = ConnectContext::new("local".parse()?, "my-app".parse()?);
+/// let provider = hodei_worker::connect_with(ProcessSettings::default(), context, &policies).await?;
+/// # Ok(()) }
+/// ```
 pub async fn connect_with<S: ProviderSettings>(
     settings: S,
     context: ConnectContext,
@@ -95,21 +111,27 @@ pub async fn connect_with<S: ProviderSettings>(
     policies.validate(&mut wrong);
     problems.nest("policies", wrong);
     problems.into_result().map_err(|error: Error| error.with_context("type", S::TYPE))?;
-    let info = context.info(S::TYPE);
-    let provider = settings
-        .connect(context)
-        .await
-        .map_err(|error| error.with_operation(hodei_worker_core::Operation::Connect).with_provider(&info))?;
-    Ok(Stack::standard(Arc::new(provider), policies))
+    let (info, limit) = (context.info(S::TYPE), context.connect_timeout);
+    let connected = match tokio::time::timeout(limit, settings.connect(context)).await {
+        Ok(connected) => connected,
+        Err(_) => {
+            let message = format!("it was not done within {}", HumanDuration(limit));
+            Err(Error::new(ErrorKind::Timeout, message).with_retry(Retry::Safe { after: None }))
+        }
+    };
+    let about = |error: Error| error.with_operation(Operation::Connect).with_provider(&info);
+    Ok(Stack::standard(Arc::new(connected.map_err(about)?), policies))
 }
 
 /// Opens a provider as a settings file describes it, with the standard policies around it. Returns at once: calls wait
-/// until it is ready, and fail with its error when it could not be reached.
+/// until it is ready, and fail with its error when it could not be reached. What was not there yet is tried again by
+/// later calls: see [`ProviderHandle::provider`](hodei_worker_core::ProviderHandle::provider).
 ///
 /// Call it inside a Tokio runtime. To look at its state, or to bring types of your own, use [`factory`].
 ///
 /// # Errors
-/// [`Config`](hodei_worker_core::ErrorKind::Config) when the type is unknown or a setting is wrong, naming each field.
+/// [`Config`](ErrorKind::Config) when the type is unknown, or a setting or a policy's setting is wrong, naming each
+/// field.
 ///
 /// # Examples
 /// ```
@@ -127,5 +149,16 @@ pub fn open(
     context: &ConnectContext,
     policies: &PolicySettings,
 ) -> Result<Arc<dyn WorkerProvider>> {
-    Ok(Stack::standard(factory().create_provider(config, context)?, policies))
+    let factory = factory();
+    let mut wrong = Problems::new();
+    policies.validate(&mut wrong);
+    if !wrong.is_empty() {
+        let mut problems = Problems::new();
+        if let Err(error) = factory.validate(config) {
+            problems = error.problems().cloned().ok_or(error)?;
+        }
+        problems.nest("policies", wrong);
+        problems.into_result()?;
+    }
+    Ok(Stack::standard(factory.create_provider(config, context)?, policies))
 }

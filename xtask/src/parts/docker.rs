@@ -268,8 +268,11 @@ fn load_image(site: &Site, engine: &Endpoint) -> Result<()> {
     let (repository, tag) = image::NAME.split_once(':').unwrap_or((image::NAME, "latest"));
     let exists = Request::new("GET", "/images/hodei-test/busybox:1/json");
     if engine.send(&exists)?.status != 200 {
-        let path =
-            format!("/images/create?fromSrc=-&repo={repository}&tag={tag}&changes=CMD%20%5B%22sh%22%5D");
+        // Labels as images have them: none of them is a worker's.
+        let path = format!(
+            "/images/create?fromSrc=-&repo={repository}&tag={tag}&changes=CMD%20%5B%22sh%22%5D\
+             &changes=LABEL%20maintainer%3Dnobody%20hodei-worker%2Ftype%3Dimage%20hodei-worker%2Fstop-grace%3D30d"
+        );
         let answer = engine.call(
             &Request::new("POST", &path).headers("Content-Type: application/x-tar\r\n").file(&archive),
         )?;

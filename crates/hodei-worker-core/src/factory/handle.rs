@@ -1,9 +1,9 @@
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::{sync::watch, task::AbortHandle};
+use tokio::{sync::watch, task::AbortHandle, time::Instant};
 
 use super::{ConnectContext, Detection, InitProgress, ProviderState, registry::Connect};
 use crate::{
@@ -47,9 +47,38 @@ impl Drop for Task {
 struct Attempt {
     connect: Box<dyn Connect>,
     context: ConnectContext,
+    failures: Mutex<Failures>,
+}
+
+/// What is known of the tries that failed in a row.
+#[derive(Debug, Default)]
+struct Failures {
+    count: u32,
+    last: Option<Instant>,
+}
+
+/// The pause after the first try that failed; it doubles with each one, up to the other.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+impl Failures {
+    /// How much of the pause before the next try is left.
+    fn pause_left(&self) -> Option<Duration> {
+        let doubled = 1_u32.checked_shl(self.count.saturating_sub(1)).unwrap_or(u32::MAX);
+        let pause = FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE);
+        Some(pause.saturating_sub(self.last?.elapsed()))
+    }
 }
 
 impl Attempt {
+    fn new(connect: Box<dyn Connect>, context: ConnectContext) -> Arc<Self> {
+        Arc::new(Self { connect, context, failures: Mutex::default() })
+    }
+
+    fn failures(&self) -> MutexGuard<'_, Failures> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn run(&self, slot: &Slot) -> Result<Arc<ProviderCapabilities>> {
         let provider = self.connect.connect(self.context.clone()).await?;
         let capabilities = provider.get_capabilities().await?;
@@ -71,6 +100,7 @@ impl Attempt {
 struct Outcome {
     info: ProviderInfo,
     state: watch::Sender<ProviderState>,
+    attempt: Arc<Attempt>,
     found: Option<Result<Arc<ProviderCapabilities>>>,
 }
 
@@ -92,6 +122,12 @@ impl Drop for Outcome {
                 },
             ))
         });
+        let mut failures = self.attempt.failures();
+        *failures = match &found {
+            Ok(_) => Failures::default(),
+            Err(_) => Failures { count: failures.count.saturating_add(1), last: Some(Instant::now()) },
+        };
+        drop(failures);
         self.state.send_replace(match found {
             Ok(capabilities) => ProviderState::of(capabilities),
             Err(error) => {
@@ -115,7 +151,7 @@ pub(super) fn spawn(
     context: ConnectContext,
     detection: Option<Detection>,
 ) -> ProviderHandle {
-    let retry = Arc::new(Attempt { connect, context });
+    let retry = Attempt::new(connect, context);
     let handle = ProviderHandle {
         info,
         state,
@@ -137,7 +173,7 @@ impl ProviderHandle {
         let state = ProviderState::of(provider.get_capabilities().await?);
         let slot = Slot::default();
         let _ = slot.set(Arc::clone(&provider));
-        let retry = Arc::new(Attempt { connect: Box::new(Given(Arc::clone(&provider))), context });
+        let retry = Attempt::new(Box::new(Given(Arc::clone(&provider))), context);
         let info = provider.info().clone();
         Ok(Self {
             info,
@@ -194,7 +230,8 @@ impl ProviderHandle {
     }
 
     /// The provider behind the gate of its state, as a provider: calls wait while it initialises, and fail with its
-    /// error when it has failed.
+    /// error when it has failed. By an error that may pass it has not failed for good: the first call after a pause (1 s
+    /// at first, twice as long after each failure, 1 min at most) tries again, and calls wait for that as for the first.
     pub fn provider(&self) -> Arc<dyn WorkerProvider> {
         crate::policy::gate(self.clone())
     }
@@ -211,6 +248,22 @@ impl ProviderHandle {
         if begins {
             self.begin();
         }
+    }
+
+    /// Tries again where the last try failed by something that may pass and the pause after it is over. While it is not,
+    /// the error, with what is left of the pause.
+    pub(crate) fn revive(&self) -> Result<()> {
+        let ProviderState::Failed(error) = self.state() else { return Ok(()) };
+        let left = self.retry.failures().pause_left();
+        match left {
+            Some(left) if error.is_retryable() && !left.is_zero() => {
+                return Err(error.with_retry(Retry::Safe { after: Some(left) }));
+            }
+            Some(_) if error.is_retryable() => {}
+            _ => return Err(error),
+        }
+        self.reconnect();
+        Ok(())
     }
 
     /// Whether a call can go through at once.
@@ -235,13 +288,14 @@ impl ProviderHandle {
         let state = watch::Sender::new(state);
         let slot = Slot::default();
         let _ = slot.set(Arc::clone(&provider));
-        let retry = Arc::new(Attempt { connect: Box::new(Given(provider)), context });
+        let retry = Attempt::new(Box::new(Given(provider)), context);
         (Self { info, state: state.clone(), slot, retry, task: Arc::default(), detection: None }, state)
     }
 
     fn begin(&self) {
-        let outcome = Outcome { info: self.info.clone(), state: self.state.clone(), found: None };
         let (attempt, slot) = (Arc::clone(&self.retry), Arc::clone(&self.slot));
+        let state = self.state.clone();
+        let outcome = Outcome { info: self.info.clone(), state, attempt: Arc::clone(&attempt), found: None };
         let task = tokio::spawn(async move {
             let limit = attempt.context.connect_timeout;
             let connecting = tokio::time::timeout(limit, attempt.run(&slot));

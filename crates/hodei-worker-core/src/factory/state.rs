@@ -32,7 +32,7 @@ pub enum ProviderState {
     Ready(Arc<ProviderCapabilities>),
     /// It can be used within these reduced capabilities; their `degraded` says why.
     Degraded(Arc<ProviderCapabilities>),
-    /// It could not be reached or set up. Calls fail with this error.
+    /// It could not be reached or set up. Calls fail with this error, and try again after a pause if it may pass.
     Failed(Error),
 }
 

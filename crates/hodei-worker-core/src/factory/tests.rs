@@ -78,6 +78,66 @@ async fn p2_a_failed_initialisation_is_the_calls_error_and_can_be_tried_again() 
     assert!(handle.ready().await.is_err());
 }
 
+/// An engine that is down at first and comes up after some tries.
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LateSettings {
+    tries: u32,
+}
+
+thread_local! {
+    static TRIES: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
+impl ProviderSettings for LateSettings {
+    const TYPE: &'static str = "late";
+    type Provider = FakeProvider;
+    async fn connect(self, context: ConnectContext) -> crate::Result<FakeProvider> {
+        TRIES.set(TRIES.get() + 1);
+        if TRIES.get() <= self.tries {
+            let down = crate::Error::new(ErrorKind::Unavailable, "the engine is down");
+            return Err(down.with_retry(crate::Retry::Safe { after: None }));
+        }
+        Ok(FakeProvider::new(FakePlatform::new(), context))
+    }
+}
+
+fn late(tries: u32) -> ProviderHandle {
+    let factory = ProviderFactory::default().with::<LateSettings>();
+    let config = ProviderConfig::new("p".parse().unwrap(), "late").with_settings(json!({"tries": tries}));
+    factory.create_provider(&config, &context()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn p2_an_engine_that_comes_up_later_is_reached_by_reconnecting() {
+    let handle = late(1);
+    handle.ready().await.unwrap_err();
+    handle.reconnect();
+    handle.ready().await.unwrap();
+    assert_eq!((TRIES.get(), handle.state().as_str()), (2, "ready"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn p2_an_engine_that_comes_up_later_is_found_by_the_calls_after_it() {
+    let handle = late(3);
+    let settings = crate::policy::PolicySettings::default();
+    let provider = crate::policy::Stack::standard(handle.clone(), &settings);
+    assert_eq!(provider.get_capabilities().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    // Soon after a failure the calls fail at once, and say when it is worth while to come back.
+    let error = provider.get_capabilities().await.unwrap_err();
+    assert_eq!((error.kind(), TRIES.get()), (ErrorKind::Unavailable, 1));
+    assert!(error.message().contains("the engine is down"), "{error}");
+    for tries in [2, 3] {
+        let after = provider.get_capabilities().await.unwrap_err().retry_after().unwrap();
+        tokio::time::sleep(after).await;
+        provider.get_capabilities().await.unwrap_err();
+        assert_eq!(TRIES.get(), tries, "one try after each pause");
+    }
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    provider.get_capabilities().await.unwrap();
+    assert_eq!((TRIES.get(), handle.state().as_str()), (4, "ready"));
+}
+
 /// A type whose connecting goes wrong without an error.
 #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]

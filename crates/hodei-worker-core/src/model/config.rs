@@ -197,13 +197,44 @@ impl WorkerConfig {
 
     /// 32 hexadecimal digits that are equal for equal configurations, in every process and version.
     pub fn fingerprint(&self) -> String {
-        // Maps are ordered and absent fields left out, so equal configurations give equal bytes.
-        let bytes = serde_json::to_vec(&*self.0).unwrap_or_default();
-        let digest = Sha256::digest(&bytes);
+        let mut text = String::new();
+        match serde_json::to_value(&*self.0) {
+            Ok(value) => write_canonical(&value, &mut text),
+            // No configuration is known that cannot be data; if there is one, it shares its fingerprint with no other.
+            Err(_) => text = format!("{:?}", self.0),
+        }
+        let digest = Sha256::digest(text.as_bytes());
         digest[..16].iter().fold(String::with_capacity(32), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
             text
         })
+    }
+}
+
+/// Writes the value in the one form that equal values have: the order of a map's fields is that of their names, and not
+/// that in which they came, which a feature of `serde_json` somewhere in the host may keep.
+fn write_canonical(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(fields) => {
+            text.push('{');
+            for (name, value) in fields.iter().collect::<BTreeMap<_, _>>() {
+                let _ = write!(text, "{}:", Value::from(name.as_str()));
+                write_canonical(value, text);
+                text.push(',');
+            }
+            text.push('}');
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for item in items {
+                write_canonical(item, text);
+                text.push(',');
+            }
+            text.push(']');
+        }
+        other => {
+            let _ = write!(text, "{other}");
+        }
     }
 }
 

@@ -22,8 +22,8 @@ const PROBE: Duration = Duration::from_secs(1);
 /// Stops asking a provider that is down, so that its callers know at once and it can come back in peace.
 ///
 /// It opens after a number of failures in a row. Only [`Unavailable`](ErrorKind::Unavailable) and
-/// [`Timeout`](ErrorKind::Timeout) count, and not those of our own making: a full queue, a caller in a hurry. While it
-/// is open, calls are `Unavailable` at once, with the time of reopening. Then it is half-open and lets a few reads
+/// [`Timeout`](ErrorKind::Timeout) count, and not those of our own making (a full queue, a caller in a hurry) or of a
+/// worker's (a stop that takes too long). While it is open, calls are `Unavailable` at once, with the time of reopening. Then it is half-open and lets a few reads
 /// through as probes: one answer closes it, one failure opens it for twice as long. A call that changes something is
 /// never a probe; where one comes first, the breaker reads that worker's status to find out.
 ///
@@ -157,7 +157,7 @@ impl Inner {
         let open = self.settings.open.saturating_mul(factor).min(self.settings.open_most.get());
         self.change(
             state,
-            State::Open { until: super::deadline::after(open), times: times.saturating_add(1) },
+            State::Open { until: crate::deadline::after(open), times: times.saturating_add(1) },
         );
     }
 
@@ -228,6 +228,8 @@ impl Verdict {
             Ok(_) => Self::Answered,
             Err(error) if DeadlinePassed::caused(error) => Self::Nothing,
             Err(error) => match error.kind() {
+                // A worker may need longer for its end than was thought.
+                ErrorKind::Timeout if operation == Operation::Stop => Self::Nothing,
                 ErrorKind::Unavailable | ErrorKind::Timeout => Self::Failed,
                 // These may have been said without asking.
                 ErrorKind::Overloaded | ErrorKind::Cancelled | ErrorKind::Config | ErrorKind::Unsupported => {

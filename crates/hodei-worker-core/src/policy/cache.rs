@@ -176,10 +176,12 @@ impl Statuses {
                 // Replaces what is known, and never fills a gap: a slow reader may bring what was before a change
                 // that dropped it.
                 let Some(known) = shard.entries.get(&status.worker) else { return };
-                if known.status.as_of <= status.as_of {
+                let newer = status.is_newer_than(&known.status);
+                let counted = status.version.is_some() && known.status.version.is_some();
+                if newer.unwrap_or(!counted && known.status.as_of <= status.as_of) {
                     self.insert(&mut shard, Instant::now(), status);
-                } else if !same(&known.status, status) {
-                    // Late news, or the clock has stepped back: which of the two cannot be told, so the next read asks.
+                } else if newer.is_none() && !same(&known.status, status) {
+                    // Which of the two is later cannot be told, so the next read asks.
                     shard.entries.remove(&status.worker);
                 }
             }

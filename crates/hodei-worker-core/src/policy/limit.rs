@@ -1,12 +1,14 @@
 use std::{
+    fmt,
     future::Future,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Call, DeadlinePassed, LaneSettings, LimitSettings, Policy, deadline, names, rate::Rate};
+use super::{Call, DeadlinePassed, LaneSettings, LimitSettings, Policy, names, rate::Rate};
 use crate::{
+    deadline,
     error::{Error, ErrorKind, Result, Retry},
     provider::Lane,
 };
@@ -91,6 +93,7 @@ impl Queue {
             Error::new(ErrorKind::Overloaded, message)
                 .with_context("lane", self.name)
                 .with_retry(Retry::Safe { after: None })
+                .with_source(QueueFull)
         })?;
         match deadline::bounded(self.permits.acquire()).await {
             Some(Ok(permit)) => Ok(permit),
@@ -101,6 +104,25 @@ impl Queue {
                 Err(DeadlinePassed::unsent(message).with_context("lane", self.name))
             }
         }
+    }
+}
+
+/// The source of an error of our own queue. Repeating the call at once would only fill it again, at the cost of repetitions
+/// that others need.
+#[derive(Debug)]
+pub(super) struct QueueFull;
+
+impl fmt::Display for QueueFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the queue for the provider is full")
+    }
+}
+
+impl std::error::Error for QueueFull {}
+
+impl QueueFull {
+    pub(super) fn caused(error: &Error) -> bool {
+        std::error::Error::source(error).is_some_and(|source| source.is::<Self>())
     }
 }
 

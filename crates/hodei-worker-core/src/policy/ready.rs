@@ -1,9 +1,8 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
-use super::{
-    Call, DeadlinePassed, Policy, TimeoutSettings, With, current_deadline, deadline::after, with::Inner,
-};
+use super::{Call, DeadlinePassed, Policy, TimeoutSettings, With, current_deadline, with::Inner};
 use crate::{
+    deadline::after,
     error::Result,
     factory::{ProviderHandle, ProviderState},
     provider::{ProviderInfo, WorkerProvider},
@@ -27,7 +26,8 @@ pub fn gate(handle: ProviderHandle) -> Arc<dyn WorkerProvider> {
 /// The gate of a provider's state.
 ///
 /// Calls are refused at once where it is uninitialised, wait (on a channel, without polling) while it initialises, pass
-/// where it is ready or degraded, and get the error of the initialisation where that has failed.
+/// where it is ready or degraded, and get the error of the initialisation where that has failed. Where it may have been
+/// down for a while only, the first call after a pause tries again: see [`ProviderHandle::provider`].
 #[derive(Debug)]
 pub struct Ready {
     handle: ProviderHandle,
@@ -41,6 +41,7 @@ impl Ready {
     }
 
     async fn wait(&self) -> Result<()> {
+        self.handle.revive()?;
         let deadline = current_deadline().unwrap_or_else(|| after(self.patience));
         match tokio::time::timeout_at(deadline, self.handle.ready()).await {
             Ok(ready) => ready.map(|_| ()),

@@ -2,7 +2,7 @@ use std::{future::Future, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Backoff, Budget, Call, Policy, RetrySettings, current_deadline, names};
+use super::{Backoff, Budget, Call, Policy, RetrySettings, current_deadline, limit::QueueFull, names};
 use crate::error::{Error, Result, Retry};
 
 /// Repeats what failed and may be repeated.
@@ -10,7 +10,8 @@ use crate::error::{Error, Result, Retry};
 /// An error says whether it may ([`Retry`]): `Safe` always, and not before the time that the other side asked for;
 /// `IfIdempotent` where the operation is. It gives up after a number of attempts, and when the provider's [`Budget`]
 /// is used up: then the error is [`Retry::Exhausted`], so that no outer layer starts again. It never waits past the
-/// call's deadline: where it would have to, it returns the error at once, unchanged.
+/// call's deadline: where it would have to, it returns the error at once, unchanged. So it does where our own queue was
+/// full: nothing was sent, and the caller may come again later.
 #[derive(Debug)]
 pub struct RetryPolicy {
     attempts: u32,
@@ -38,6 +39,9 @@ impl RetryPolicy {
 
     /// How long to wait before the attempt after that many failed ones, or the error to give up with.
     fn next(&self, call: &Call<'_>, error: Error, failed: u32) -> Result<Duration> {
+        if QueueFull::caused(&error) {
+            return Err(error);
+        }
         let minimum = match error.retry() {
             Retry::Safe { after } => after.unwrap_or_default(),
             Retry::IfIdempotent if call.operation.is_idempotent() => Duration::ZERO,

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Call;
 use crate::{provider::Operation, quantity::HumanDuration, settings::Problems};
@@ -73,13 +73,17 @@ settings! {
 
     /// Calls at once and per second. Each kind of call has its own permits.
     LimitSettings {
-        /// Start, kill, delete, scale. Default: 64 at once, 4096 waiting.
+        /// Kill, delete, scale. Default: 64 at once, 4096 waiting.
+        #[serde(deserialize_with = "lane::<64, _>")]
         control: LaneSettings = LaneSettings::at_once(64),
         /// Status, list, stats, capabilities. Default: 64 at once, 4096 waiting.
+        #[serde(deserialize_with = "lane::<64, _>")]
         reads: LaneSettings = LaneSettings::at_once(64),
-        /// Create (with its pull) and stop (with its grace), which mostly wait. Default: 256 at once, 4096 waiting.
+        /// Create (with its pull), start and stop (with its grace), which mostly wait. Default: 256 at once, 4096 waiting.
+        #[serde(deserialize_with = "lane::<256, _>")]
         long: LaneSettings = LaneSettings::at_once(256),
         /// Opening of watches, logs and commands. Default: 32 at once, 4096 waiting.
+        #[serde(deserialize_with = "lane::<32, _>")]
         streams: LaneSettings = LaneSettings::at_once(32),
         /// Calls per second, of all kinds together. Default: no limit.
         rate: Option<RateSettings> = None,
@@ -87,7 +91,7 @@ settings! {
 
     /// Calls of one kind.
     LaneSettings {
-        /// At once. Default: 32.
+        /// At once. Default: that of the lane.
         at_once: usize = 32,
         /// Waiting; one more is refused as overloaded. Default: 4096.
         queue: usize = 4096,
@@ -97,7 +101,7 @@ settings! {
     RateSettings {
         /// In the long run. Default: 100.
         per_second: u32 = 100,
-        /// At once, after a pause; at least 2. A quarter is kept for start, kill and delete. Default: 20.
+        /// At once, after a pause; at least 2. A quarter is kept for kill, delete and scale. Default: 20.
         burst: u32 = 20,
     }
 
@@ -115,8 +119,8 @@ settings! {
         create: HumanDuration = HumanDuration::secs(600),
         /// Usual time of a start. Default: 1m.
         start: HumanDuration = HumanDuration::secs(60),
-        /// Usual time of a stop that names no grace of its own: the longest grace of a worker's configuration.
-        /// Default: 5m.
+        /// Usual time of a stop that names no grace of its own, and the longest grace that a worker's configuration
+        /// may have. Default: 5m.
         stop: HumanDuration = HumanDuration::secs(300),
         /// Usual time of a deletion. Default: 30s.
         delete: HumanDuration = HumanDuration::secs(30),
@@ -138,6 +142,19 @@ impl LaneSettings {
     pub fn at_once(at_once: usize) -> Self {
         Self { at_once, ..Self::default() }
     }
+}
+
+/// A lane's settings, of which what is not given has this lane's default and not another's.
+fn lane<'de, const AT_ONCE: usize, D: Deserializer<'de>>(deserializer: D) -> Result<LaneSettings, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields, rename = "LaneSettings")]
+    struct Given {
+        at_once: Option<usize>,
+        queue: Option<usize>,
+    }
+    let Given { at_once, queue } = Given::deserialize(deserializer)?;
+    let default = LaneSettings::at_once(AT_ONCE);
+    Ok(LaneSettings { at_once: at_once.unwrap_or(default.at_once), queue: queue.unwrap_or(default.queue) })
 }
 
 impl TimeoutSettings {

@@ -1,7 +1,8 @@
 use std::{future::Future, pin::pin, task::Poll};
 
-use super::{Call, DeadlinePassed, Policy, TimeoutSettings, current_deadline, deadline::after};
+use super::{Call, DeadlinePassed, Policy, TimeoutSettings, current_deadline};
 use crate::{
+    deadline::after,
     error::{Error, ErrorKind, Result, Retry},
     quantity::HumanDuration,
 };

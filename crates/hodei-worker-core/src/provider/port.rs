@@ -249,6 +249,10 @@ pub trait WorkerProvider: fmt::Debug + Send + Sync + 'static {
     /// Watches workers: `Resync`, `Listed`…, `Synced`, then `Applied` and `Gone` as things change, and the
     /// brackets again after every gap. Needs [`Watch`](crate::Capability::Watch).
     ///
+    /// While the source is lost, the watch says `Unsynced` once and goes on by itself with the next picture. A status
+    /// has a [`version`](WorkerStatus::version) that orders it with those of `get_worker_status` and `list_workers`; a
+    /// provider on a [`WatchHub`](crate::watch::WatchHub) hands what it reads to [`saw`](crate::watch::WatchHub::saw).
+    ///
     /// The provider never waits for the reader: for a slow one only the newest status of each worker is kept. An
     /// error ends the stream; open another.
     ///

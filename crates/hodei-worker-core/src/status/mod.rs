@@ -4,8 +4,9 @@ mod exit;
 mod failure;
 mod observation;
 mod phase;
+mod version;
 
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,7 @@ pub use exit::ExitStatus;
 pub use failure::FailureClass;
 pub use observation::{Gone, WorkerObservation};
 pub use phase::{Health, WorkerPhase};
+pub use version::Version;
 
 use crate::{
     clock::Timestamp,
@@ -51,7 +53,10 @@ pub struct WorkerStatus {
     pub worker_type: Option<GroupRef>,
     /// Whose it is.
     pub ownership: Option<Ownership>,
-    /// The time at which this was the case.
+    /// Orders the statuses of one `native_id`. `None`: nobody counts, and only the provider can say which is later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
+    /// The time at which this was the case. For people: clocks step, decide by `version`.
     pub as_of: Timestamp,
 }
 
@@ -73,6 +78,7 @@ impl WorkerStatus {
             labels: Labels::new(),
             worker_type: None,
             ownership: None,
+            version: None,
             as_of,
         }
     }
@@ -80,6 +86,15 @@ impl WorkerStatus {
     /// The status of a worker that the provider is sure not to have.
     pub fn absent(worker: &WorkerRef, as_of: Timestamp) -> Arc<Self> {
         Arc::new(Self::new(worker.clone(), WorkerPhase::Absent, as_of))
+    }
+
+    /// Whether this is later than what is known of the same object. `None` where that cannot be told: reads that
+    /// overlapped, another object, a provider without versions. Then ask the provider again.
+    pub fn is_newer_than(&self, known: &Self) -> Option<bool> {
+        if self.native_id != known.native_id || self.native_id.is_empty() {
+            return None;
+        }
+        self.version?.partial_cmp(&known.version?).map(Ordering::is_gt)
     }
 
     /// Whether the run has ended, and well: with the code 0.

@@ -3,10 +3,15 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::WorkerStatus;
-use crate::{clock::Timestamp, model::WorkerRef};
+use crate::{
+    clock::Timestamp,
+    error::ErrorReport,
+    model::{RunId, WorkerRef},
+};
 
 /// What a watch says. A consumer always knows when its picture is whole: what it knew and is not `Listed` between
-/// `Resync` and `Synced` is gone.
+/// `Resync` and `Synced` is gone. Whole is what it has from `Synced` on, with what it is told since, until `Unsynced` or
+/// the next `Resync`: decisions to create or to delete are made then only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -21,6 +26,9 @@ pub enum WorkerObservation {
     Applied(Arc<WorkerStatus>),
     /// A worker has been removed.
     Gone(Gone),
+    /// The source of changes is lost, for this reason: nothing is told until the next `Resync`, and what is known may be
+    /// old by then. The watch itself goes on.
+    Unsynced(Arc<ErrorReport>),
 }
 
 impl WorkerObservation {
@@ -49,6 +57,9 @@ pub struct Gone {
     pub worker: WorkerRef,
     /// The provider's own unique name of it.
     pub native_id: String,
+    /// Its last run, as far as that is known; `None` too where it never ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
     /// The time at which this was the case.
     pub as_of: Timestamp,
 }
@@ -56,6 +67,6 @@ pub struct Gone {
 impl Gone {
     /// A worker that is gone.
     pub fn new(worker: WorkerRef, native_id: impl Into<String>, as_of: Timestamp) -> Self {
-        Self { worker, native_id: native_id.into(), as_of }
+        Self { worker, native_id: native_id.into(), run: None, as_of }
     }
 }

@@ -12,6 +12,7 @@ use futures::StreamExt as _;
 use super::{Program, Subject, eventually};
 use crate::{
     capability::{Capability, ProviderCapabilities},
+    clock::Timestamp,
     credential::MemoryCredentialProvider,
     error::{Error, ErrorKind, Result},
     factory::ConnectContext,
@@ -132,6 +133,11 @@ impl CaseContext {
     /// The case's installation.
     pub fn installation(&self) -> &InstallationId {
         &self.context.installation
+    }
+
+    /// The time by the clock that the provider was given.
+    pub(super) fn now(&self) -> Timestamp {
+        self.context.clock.now()
     }
 
     /// The provider as another host of the same installation has it.

@@ -1,43 +1,16 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    sync::{Arc, MutexGuard},
-};
+use std::{borrow::Borrow, collections::BTreeSet, fmt, sync::Arc, sync::MutexGuard};
 
-use super::{Shared, State};
+use super::{Reading, Shared, State, picture::Entry};
 use crate::{
     clock::Timestamp,
-    model::WorkerRef,
+    error::Error,
     status::{Gone, WorkerStatus},
 };
 
-pub(super) type Known = BTreeMap<WorkerRef, Entry>;
-
-/// What is known of a worker, and from which reading.
-pub(super) struct Entry {
-    pub(super) status: Arc<WorkerStatus>,
-    reading: Reading,
-}
-
-/// When a read began, in the order of all reads of one hub. Not a time: a clock that steps back must not make news
-/// look old.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Reading(u64);
-
-/// What is known, and whether it is whole.
-#[derive(Default)]
-pub(super) struct Picture {
-    workers: Known,
-    synced: bool,
-}
-
-impl Picture {
-    pub(super) fn synced(&self) -> Option<&Known> {
-        self.synced.then_some(&self.workers)
-    }
-}
-
 /// Where a provider tells what it reads from its source.
+///
+/// News that is read by asking comes with the [`Reading`] that was begun before the source was asked: of two reads that
+/// cross, the one that began later counts, whichever arrives first.
 pub struct WatchFeed {
     shared: Arc<Shared>,
     epoch: u64,
@@ -53,45 +26,84 @@ impl WatchFeed {
         (state.epoch == self.epoch).then_some(state)
     }
 
-    /// Begins a read: take it before the source is asked, and hand it to [`apply_as_of`](Self::apply_as_of) with what
-    /// was found. Of two reads that cross, the one that began later counts.
+    /// Begins a read: take it before the source is asked, and hand it over with what was found.
     pub fn reading(&self) -> Reading {
-        self.shared.state().reading()
+        self.shared.clock.begin()
     }
 
-    /// The whole picture, as it was listed *after* the source of changes was opened. Watchers get it in brackets.
+    /// As [`resync_as_of`](Self::resync_as_of) with a read that begins here: for a source that nothing else is read
+    /// from meanwhile.
     pub fn resync(&self, workers: impl IntoIterator<Item = Arc<WorkerStatus>>) {
+        self.resync_as_of(self.reading(), workers);
+    }
+
+    /// The whole picture, as a listing found it that began then, *after* the source of changes was opened. What is known
+    /// from later reads stays. Watchers get it in brackets.
+    pub fn resync_as_of(
+        &self,
+        reading: impl Borrow<Reading>,
+        workers: impl IntoIterator<Item = Arc<WorkerStatus>>,
+    ) {
         // Not under the lock: the iterator is somebody else's code.
-        let workers: Vec<_> = workers.into_iter().collect();
-        let Some(mut state) = self.state() else { return };
-        let reading = state.reading();
-        state.resync(workers, reading);
-    }
-
-    /// The whole picture again, of a source that cannot push: what differs from the last one is told. The first one
-    /// is told in brackets.
-    pub fn reconcile(&self, workers: impl IntoIterator<Item = Arc<WorkerStatus>>, as_of: Timestamp) {
-        let workers: Vec<_> = workers.into_iter().collect();
-        let Some(mut state) = self.state() else { return };
-        let reading = state.reading();
-        if !state.picture.synced {
-            return state.resync(workers, reading);
+        let workers = stamped(reading.borrow(), workers);
+        if let Some(mut state) = self.state() {
+            state.resync(reading.borrow(), workers);
         }
-        let now: BTreeSet<&WorkerRef> = workers.iter().map(|status| &status.worker).collect();
-        let missing = state.picture.workers.values().filter(|known| !now.contains(&known.status.worker));
-        let vanished: Vec<Gone> = missing
-            .map(|known| Gone::new(known.status.worker.clone(), known.status.native_id.clone(), as_of))
-            .collect();
-        vanished.into_iter().for_each(|gone| state.gone(gone));
-        workers.into_iter().for_each(|status| state.apply(reading, status));
     }
 
-    /// A worker as it is now: as [`apply_as_of`](Self::apply_as_of) with a read that begins here. For news that comes
-    /// in its order.
-    pub fn apply(&self, status: Arc<WorkerStatus>) {
+    /// As [`reconcile_as_of`](Self::reconcile_as_of) with a read that begins here: for a source that nothing else is
+    /// read from meanwhile.
+    pub fn reconcile(&self, workers: impl IntoIterator<Item = Arc<WorkerStatus>>, as_of: Timestamp) {
+        self.reconcile_as_of(self.reading(), workers, as_of);
+    }
+
+    /// The whole picture again, as a listing found it that began then, of a source that cannot push: what differs from
+    /// the last one is told, but for what is known from later reads. The first one is told in brackets.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::{sync::Arc, time::Duration};
+    /// # use hodei_worker_core::{Error, Result, Timestamp, WorkerStatus, watch::WatchFeed};
+    /// # async fn list() -> Result<Vec<Arc<WorkerStatus>>> { unimplemented!() }
+    /// # fn now() -> Timestamp { unimplemented!() }
+    /// async fn poll(feed: &WatchFeed) -> Error {
+    ///     loop {
+    ///         let reading = feed.reading();
+    ///         match list().await {
+    ///             Ok(workers) => feed.reconcile_as_of(reading, workers, now()),
+    ///             Err(error) => feed.lost(&error),
+    ///         }
+    ///         tokio::time::sleep(Duration::from_secs(5)).await;
+    ///     }
+    /// }
+    /// ```
+    pub fn reconcile_as_of(
+        &self,
+        reading: impl Borrow<Reading>,
+        workers: impl IntoIterator<Item = Arc<WorkerStatus>>,
+        as_of: Timestamp,
+    ) {
+        let reading = reading.borrow();
+        let workers = stamped(reading, workers);
         let Some(mut state) = self.state() else { return };
-        let reading = state.reading();
-        state.apply(reading, status);
+        if !state.picture.is_synced() {
+            return state.resync(reading, workers);
+        }
+        let now: BTreeSet<_> = workers.iter().map(|status| status.worker.clone()).collect();
+        let vanished: Vec<Gone> = state
+            .picture
+            .workers()
+            .filter(|known| !now.contains(&known.worker))
+            .map(|known| Gone::new(known.worker.clone(), known.native_id.clone(), as_of))
+            .collect();
+        vanished.into_iter().for_each(|gone| state.gone(reading, gone));
+        workers.into_iter().for_each(|status| state.apply(reading, status));
+        state.picture.listed(reading);
+    }
+
+    /// As [`apply_as_of`](Self::apply_as_of) with a read that begins here: for news that comes in its order.
+    pub fn apply(&self, status: Arc<WorkerStatus>) {
+        self.apply_as_of(self.reading(), status);
     }
 
     /// A worker as a read found it that began then. What was read before that which is known, and what says nothing
@@ -109,87 +121,92 @@ impl WatchFeed {
     ///     Ok(())
     /// }
     /// ```
-    pub fn apply_as_of(&self, reading: Reading, status: Arc<WorkerStatus>) {
+    pub fn apply_as_of(&self, reading: impl Borrow<Reading>, mut status: Arc<WorkerStatus>) {
+        if status.version.is_none() {
+            reading.borrow().stamp(Arc::make_mut(&mut status));
+        }
         if let Some(mut state) = self.state() {
-            state.apply(reading, status);
+            state.apply(reading.borrow(), status);
         }
     }
 
-    /// A worker that has been removed, in that generation. One that was never known is not told. A source that does not
-    /// say which object it was leaves the native id empty: then it is the one that is known.
+    /// As [`gone_as_of`](Self::gone_as_of) with a read that begins here: for news that comes in its order.
     pub fn gone(&self, gone: Gone) {
+        self.gone_as_of(self.reading(), gone);
+    }
+
+    /// A worker that has been removed, in that generation, as a read found that began then: what was read before and
+    /// arrives later does not bring it back. One that was never known is not told. A source that does not say which
+    /// object it was leaves the native id empty: then it is the one that is known.
+    pub fn gone_as_of(&self, reading: impl Borrow<Reading>, gone: Gone) {
         if let Some(mut state) = self.state() {
-            state.gone(gone);
+            state.gone(reading.borrow(), gone);
+        }
+    }
+
+    /// The source is lost, for this reason: watchers are told that what they know may be old. The next picture ends
+    /// that. Whoever cannot go on at all returns the error instead.
+    pub fn lost(&self, why: &Error) {
+        if let Some(mut state) = self.state() {
+            state.lost(why);
         }
     }
 
     /// The workers that are known at present.
     pub fn known(&self) -> Vec<Arc<WorkerStatus>> {
-        let statuses = |state: MutexGuard<'_, State>| {
-            state.picture.workers.values().map(|known| Arc::clone(&known.status)).collect()
-        };
-        self.state().map(statuses).unwrap_or_default()
+        self.state().map(|state| state.picture.workers().map(Arc::clone).collect()).unwrap_or_default()
     }
 }
 
+fn stamped(
+    reading: &Reading,
+    workers: impl IntoIterator<Item = Arc<WorkerStatus>>,
+) -> Vec<Arc<WorkerStatus>> {
+    let stamp = |mut status: Arc<WorkerStatus>| {
+        if status.version.is_none() {
+            reading.stamp(Arc::make_mut(&mut status));
+        }
+        status
+    };
+    workers.into_iter().map(stamp).collect()
+}
+
 impl State {
-    fn reading(&mut self) -> Reading {
-        self.readings += 1;
-        Reading(self.readings)
-    }
-
-    fn resync(&mut self, workers: Vec<Arc<WorkerStatus>>, reading: Reading) {
-        let entries = workers.into_iter().map(|status| (status.worker.clone(), Entry { status, reading }));
-        self.picture.workers = entries.collect();
-        self.picture.synced = true;
+    fn resync(&mut self, reading: &Reading, workers: Vec<Arc<WorkerStatus>>) {
+        self.picture.replace(reading, workers);
         for subscriber in &self.subscribers {
-            subscriber.resync(&self.picture.workers);
+            subscriber.resync(&self.picture);
         }
     }
 
-    fn apply(&mut self, reading: Reading, status: Arc<WorkerStatus>) {
-        let Self { picture, subscribers, .. } = self;
-        if let Some(known) = picture.workers.get_mut(&status.worker) {
-            if known.reading > reading {
-                return;
-            }
-            if same(&known.status, &status) {
-                known.reading = reading;
-                return;
-            }
-        }
-        let entry = Entry { status: Arc::clone(&status), reading };
-        picture.workers.insert(status.worker.clone(), entry);
-        if picture.synced {
-            for subscriber in subscribers {
+    pub(super) fn apply(&mut self, reading: &Reading, status: Arc<WorkerStatus>) {
+        let entry = Entry { reading: reading.number(), status: Arc::clone(&status) };
+        if self.picture.take_in(entry) && self.picture.is_synced() {
+            for subscriber in &self.subscribers {
                 subscriber.applied(&status);
             }
         }
     }
 
-    fn gone(&mut self, mut gone: Gone) {
-        let Self { picture, subscribers, .. } = self;
-        // A late word on an object of the same name that was replaced meanwhile must not bury its successor.
-        match picture.workers.get(&gone.worker) {
-            Some(known) if known.status.native_id == gone.native_id || gone.native_id.is_empty() => {}
-            _ => return,
-        }
-        if let Some(known) = picture.workers.remove(&gone.worker)
-            && picture.synced
-        {
-            gone.native_id.clone_from(&known.status.native_id);
-            for subscriber in subscribers {
-                subscriber.gone(&known.status, &gone);
+    fn gone(&mut self, reading: &Reading, mut gone: Gone) {
+        let Some(known) = self.picture.remove(reading, &gone) else { return };
+        gone.native_id.clone_from(&known.native_id);
+        gone.run = gone.run.take().or_else(|| known.run.clone());
+        if self.picture.is_synced() {
+            for subscriber in &self.subscribers {
+                subscriber.gone(&known, &gone);
             }
         }
     }
-}
 
-/// Whether two statuses differ in nothing but the time at which they were read.
-pub(crate) fn same(one: &WorkerStatus, other: &WorkerStatus) -> bool {
-    let mut one = one.clone();
-    one.as_of = other.as_of;
-    one == *other
+    fn lost(&mut self, why: &Error) {
+        if self.picture.lose() {
+            let report = Arc::new(why.report());
+            for subscriber in &self.subscribers {
+                subscriber.lost(&report);
+            }
+        }
+    }
 }
 
 impl fmt::Debug for WatchFeed {

@@ -4,6 +4,8 @@
 //! the newest status per worker that has not been read yet. Every provider's `watch_workers` stands on this.
 
 mod feed;
+mod picture;
+mod reading;
 mod subscriber;
 
 use std::{
@@ -16,8 +18,9 @@ use std::{
 use futures::stream::BoxStream;
 use tokio::task::AbortHandle;
 
-pub(crate) use feed::same;
-pub use feed::{Reading, WatchFeed};
+pub use feed::WatchFeed;
+pub(crate) use picture::same;
+pub use reading::Reading;
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -25,7 +28,8 @@ use crate::{
     provider::{Operation, WorkerFilter},
     status::{WorkerObservation, WorkerStatus},
 };
-use feed::Picture;
+use picture::Picture;
+use reading::ReadClock;
 use subscriber::Subscriber;
 
 /// Hands one source's changes to any number of watchers. The source is read while somebody watches.
@@ -47,20 +51,26 @@ use subscriber::Subscriber;
 #[derive(Clone, Default)]
 pub struct WatchHub(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
+    clock: Arc<ReadClock>,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     picture: Picture,
     subscribers: Vec<Arc<Subscriber>>,
     driver: Driver,
     /// Tells a driver that was replaced from its successor.
     epoch: u64,
-    /// Reads begun so far; see [`Reading`].
-    readings: u64,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        let clock = Arc::new(ReadClock::default());
+        let picture = Picture::new(&clock);
+        let (subscribers, driver, epoch) = (Vec::new(), Driver::None, 0);
+        Self { clock, state: Mutex::new(State { picture, subscribers, driver, epoch }) }
+    }
 }
 
 /// What reads the source.
@@ -106,9 +116,41 @@ impl WatchHub {
         stream
     }
 
-    /// The newest status of a worker, if somebody watches and the picture is whole.
+    /// The newest status of a worker, if somebody watches, the picture is whole, and its source has no gap.
     pub fn current(&self, worker: &WorkerRef) -> Option<Arc<WorkerStatus>> {
-        self.0.state().picture.synced()?.get(worker).map(|known| Arc::clone(&known.status))
+        self.0.state().picture.current(worker).map(Arc::clone)
+    }
+
+    /// Begins a read of the provider's own, for a status or a listing: take it before the platform is asked, and hand it
+    /// to [`saw`](Self::saw) with each status that was found.
+    pub fn reading(&self) -> Reading {
+        self.0.clock.begin()
+    }
+
+    /// Gives a status that the provider has read its version, and tells it to those who watch: so that nobody knows
+    /// anything by asking that the watches do not come to tell.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use hodei_worker_core::{Result, WorkerRef, WorkerStatus, watch::WatchHub};
+    /// # async fn inspect(_: &WorkerRef) -> Result<WorkerStatus> { unimplemented!() }
+    /// async fn get_worker_status(hub: &WatchHub, worker: &WorkerRef) -> Result<Arc<WorkerStatus>> {
+    ///     let reading = hub.reading();
+    ///     let status = inspect(worker).await?;
+    ///     Ok(hub.saw(&reading, status))
+    /// }
+    /// ```
+    pub fn saw(&self, reading: &Reading, status: impl Into<Arc<WorkerStatus>>) -> Arc<WorkerStatus> {
+        let mut status = status.into();
+        if status.version.is_none() {
+            reading.stamp(Arc::make_mut(&mut status));
+        }
+        let mut state = self.0.state();
+        if !matches!(state.driver, Driver::None) {
+            state.apply(reading, Arc::clone(&status));
+        }
+        status
     }
 
     /// How many watches are open.
@@ -148,10 +190,10 @@ impl Shared {
         let begins = matches!(state.driver, Driver::None);
         if begins {
             state.epoch += 1;
-            state.picture = Picture::default();
+            state.picture = Picture::new(&self.clock);
             state.driver = Driver::Begun;
-        } else if let Some(picture) = state.picture.synced() {
-            subscriber.resync(picture);
+        } else if state.picture.is_synced() {
+            subscriber.resync(&state.picture);
         }
         state.subscribers.push(subscriber);
         begins.then_some(state.epoch)
@@ -174,7 +216,7 @@ impl Shared {
             return;
         }
         state.driver = Driver::None;
-        state.picture = Picture::default();
+        state.picture = Picture::new(&self.clock);
         for subscriber in state.subscribers.drain(..) {
             subscriber.fail(error.clone());
         }
@@ -187,7 +229,7 @@ impl Shared {
             return;
         }
         state.epoch += 1;
-        state.picture = Picture::default();
+        state.picture = Picture::new(&self.clock);
         let driver = mem::take(&mut state.driver);
         drop(state);
         if let Driver::Runs(task) = driver {

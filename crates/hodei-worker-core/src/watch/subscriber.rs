@@ -6,9 +6,9 @@ use std::{
 use futures::stream::{self, BoxStream, StreamExt as _};
 use tokio::sync::Notify;
 
-use super::{Shared, feed::Known};
+use super::{Shared, picture::Picture};
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorReport, Result},
     model::WorkerRef,
     provider::WorkerFilter,
     status::{Gone, WorkerObservation, WorkerStatus},
@@ -32,6 +32,8 @@ struct Pending {
     placed: u64,
     /// The workers that this watcher takes to exist: nobody else need be told that one is gone.
     told: BTreeSet<WorkerRef>,
+    /// Why the source is lost, if that has not been told.
+    lost: Option<Arc<ErrorReport>>,
     failed: Option<Error>,
     ended: bool,
 }
@@ -85,13 +87,14 @@ impl Subscriber {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn resync(&self, all: &Known) {
-        let meant = all.iter().filter(|(_, known)| self.filter.matches_status(&known.status));
-        let left = meant.map(|(worker, known)| (worker.clone(), Arc::clone(&known.status))).collect();
+    pub(super) fn resync(&self, all: &Picture) {
+        let meant = all.workers().filter(|status| self.filter.matches_status(status));
+        let left = meant.map(|status| (status.worker.clone(), Arc::clone(status))).collect();
         let mut pending = self.pending();
         pending.changes.clear();
         pending.order.clear();
         pending.told.clear();
+        pending.lost = None;
         pending.listing = Some(Listing { begun: false, left });
         drop(pending);
         self.wake.notify_one();
@@ -111,6 +114,11 @@ impl Subscriber {
 
     fn change(&self, worker: &WorkerRef, observation: WorkerObservation) {
         self.pending().change(worker, observation);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn lost(&self, why: &Arc<ErrorReport>) {
+        self.pending().lost = Some(Arc::clone(why));
         self.wake.notify_one();
     }
 
@@ -142,6 +150,9 @@ impl Subscriber {
         }
         if let Some(change) = pending.next_change() {
             return Some(Some(Ok(change)));
+        }
+        if let Some(why) = pending.lost.take() {
+            return Some(Some(Ok(WorkerObservation::Unsynced(why))));
         }
         let error = pending.failed.take()?;
         pending.ended = true;

@@ -1,23 +1,29 @@
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
-use bollard::models::{ContainerCreateBody, ContainerCreateResponse, ContainerStateStatusEnum};
+use bollard::models::{ContainerCreateResponse, ContainerStateStatusEnum};
+use bytes::Bytes;
 use hodei_worker_core::{
-    Error, ErrorKind, Result, Timestamp, WorkerConfig, WorkerHandle, WorkerRef,
+    Error, ErrorKind, Result, WorkerConfig, WorkerHandle, WorkerRef,
     credential::resolve,
     model::{ContainerImage, MountSource, Ownership, SecretReference, SecretTarget},
-    provider::CreateOptions,
+    provider::{CreateOptions, CreateProgress},
 };
 use http::Method;
+use secrecy::{SecretString, zeroize::Zeroize};
 
-use super::spec::{self, Parts};
+use super::{
+    Found, check,
+    spec::{self, Parts},
+};
 use crate::{
     DockerOptions, PullPolicy,
     backoff::Backoff,
-    client::query,
+    client::{self, query},
     error::{EngineError, status, words},
-    memory::{Facts, Known},
+    memory::{Facts, Known, Made},
     names,
     provider::Shared,
+    secret::SecretFile,
 };
 
 /// Attempts while a container of the same name is just being made or removed, before we give up: some seconds.
@@ -29,6 +35,11 @@ fn another_configuration(container: &str) -> Error {
         .with_help("delete it, or create the next generation")
 }
 
+/// What is left of a refused creation is no reason to hide why it was refused.
+fn tell_of(left: &Error) {
+    tracing::warn!(error = %left, "something may be left of a creation that was refused");
+}
+
 impl Shared {
     /// One request where nothing stands in the way: the creation itself. What exists already is found by the conflict
     /// of names, a missing image by the engine's 404.
@@ -38,12 +49,13 @@ impl Shared {
         config: &WorkerConfig,
         options: &CreateOptions,
     ) -> Result<WorkerHandle> {
-        let begun = self.context.clock.now();
+        let attempt = format!("{:016x}", fastrand::u64(..));
         let typed = config.options::<DockerOptions>()?.unwrap_or_default();
+        check::configuration(config, &typed)?;
         let mut ownership = Ownership::new(self.installation().clone(), worker.clone());
         ownership.intent.clone_from(&options.intent);
         ownership.fingerprint = Some(config.fingerprint());
-        let variables = self.check_secrets(config, &typed).await?;
+        let variables = self.check_secrets(config).await?;
         let files = self.secrets.files(worker, &config.secrets)?;
         let parts = Parts {
             settings: &self.settings,
@@ -51,32 +63,34 @@ impl Shared {
             ownership: &ownership,
             files: &files,
             variables,
+            attempt: &attempt,
         };
-        let body = spec::body(config, parts)?;
+        let mut description = spec::body(config, parts)?;
+        let body = client::body(&description);
+        description.env.iter_mut().flatten().for_each(Zeroize::zeroize);
+        let body = body.map_err(|error| {
+            Error::config("options", "the configuration cannot be sent").with_source(error)
+        })?;
         let image =
             config.image.as_ref().ok_or_else(|| Error::config("image", "a container needs an image"))?;
 
         if typed.pull == PullPolicy::Always {
-            self.pull(image, options).await?;
-        }
-        if !files.is_empty() {
-            // The engine binds only what exists; the contents come with each start.
-            self.secrets.prepare(worker, &files).await?;
-        }
-        let created =
-            Box::pin(self.create_or_adopt(worker, config, &ownership, image, &typed, body, options)).await;
-        match created {
-            Ok((id, fresh)) => {
-                let facts = Facts {
-                    id: Some(Arc::clone(&id)),
-                    state: if fresh { Known::NeverRun } else { Known::Nothing },
-                    made: Some(Arc::new(spec::made(config, &self.settings, &typed))),
-                    ..Facts::default()
-                };
-                self.memory.of(worker).know(facts);
-                Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), &*id))
+            // What is there is what is asked for, whether its registry answers or not.
+            if let Some(found) = self.find(worker).await?
+                && let Some(id) = self.adopt(&ownership, found).await?
+            {
+                return Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), &*id));
             }
-            Err(error) => self.not_created(worker, config, &ownership, error, begun).await,
+            self.pull_always(image, options).await?;
+        }
+        // The engine binds only what exists; the contents come with each start.
+        let fresh = !files.is_empty() && self.secrets.prepare(worker, &files).await?;
+        let created =
+            Box::pin(self.create_or_adopt(worker, config, &ownership, image, &typed, body, options, &files))
+                .await;
+        match created {
+            Ok(id) => Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), &*id)),
+            Err(error) => self.not_created(worker, config, &ownership, error, &attempt, fresh).await,
         }
     }
 
@@ -87,7 +101,8 @@ impl Shared {
         config: &WorkerConfig,
         ownership: &Ownership,
         error: Error,
-        begun: Timestamp,
+        attempt: &str,
+        fresh: bool,
     ) -> Result<WorkerHandle> {
         // A conflict says that there is one; after an error that may pass it is not known, and the next attempt will see.
         if error.kind() != ErrorKind::Conflict && !error.is_retryable() {
@@ -97,15 +112,21 @@ impl Shared {
                     return Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), &*found.id));
                 }
                 Ok(Some(found)) => return Err(another_configuration(&found.id).with_source(error)),
+                // Files that were there before may be another attempt's, which is under way.
+                Ok(None) if !fresh => {}
                 Ok(None) => {
-                    self.secrets.remove(worker).await?;
-                    for mount in &config.mounts {
-                        if let MountSource::Volume { name } = &mount.source {
-                            self.remove_new_volume(name, worker, begun).await?;
-                        }
-                    }
+                    self.secrets.remove(worker).await.unwrap_or_else(|left| tell_of(&left));
                 }
                 Err(_) => return Err(error),
+            }
+        }
+        // The engine has answered, so that it makes nothing any more.
+        use ErrorKind::{Cancelled, Conflict, Timeout, Unavailable};
+        if !matches!(error.kind(), Cancelled | Conflict | Timeout | Unavailable) {
+            for mount in &config.mounts {
+                if let MountSource::Volume { name } = &mount.source {
+                    self.remove_new_volume(name, attempt).await.unwrap_or_else(|left| tell_of(&left));
+                }
             }
         }
         if self.memory.known(worker).is_some_and(|facts| facts.id.is_none()) {
@@ -114,7 +135,7 @@ impl Shared {
         Err(error)
     }
 
-    /// The container's id, and whether it was made just now.
+    /// The container's id.
     #[allow(clippy::too_many_arguments)] // All of it describes the one container.
     async fn create_or_adopt(
         self: &Arc<Self>,
@@ -123,18 +144,17 @@ impl Shared {
         ownership: &Ownership,
         image: &ContainerImage,
         typed: &DockerOptions,
-        body: ContainerCreateBody,
+        body: Bytes,
         options: &CreateOptions,
-    ) -> Result<(Arc<str>, bool)> {
+        files: &[SecretFile],
+    ) -> Result<Arc<str>> {
+        let made = Arc::new(spec::made(config, &self.settings, typed));
         let name = names::container(self.installation(), worker);
-        let body = Arc::new(serde_json::to_vec(&body).map_err(|error| {
-            Error::config("options", "the configuration cannot be sent").with_source(error)
-        })?);
         let (mut pulled, mut waited) = (false, false);
         let mut backoff = Backoff::default();
         for _ in 0..ATTEMPTS {
-            let error = match self.post_in_turn(worker, &name, &body).await? {
-                Ok(id) => return Ok((id, true)),
+            let error = match self.post_in_turn(worker, &name, &body, &made).await? {
+                Ok(id) => return Ok(id),
                 Err(error) => error,
             };
             match status(&error) {
@@ -144,23 +164,26 @@ impl Shared {
                         .with_help("pull it, or allow that by the option `pull`"));
                 }
                 Some(404) if !pulled => {
-                    let turn = self.pulls.turn(image).await;
-                    if let Some(failure) = turn.failure() {
-                        return Err(failure);
-                    }
+                    let turn = self.pull_turn(image, options).await?;
                     // Whoever had the turn before has pulled it, most probably.
                     if turn.waited() && !waited {
                         waited = true;
+                        options.report(CreateProgress::Pulled { image: image.to_string() });
                     } else {
                         let done = self.pull(image, options).await;
                         turn.done(&done);
                         done?;
                         pulled = true;
                     }
+                    if !files.is_empty() {
+                        // It may have taken long.
+                        self.secrets.prepare(worker, files).await?;
+                    }
                 }
                 Some(409) => {
                     if let Some(id) = self.settle_conflict(worker, ownership, &name).await? {
-                        return Ok((id, false));
+                        self.memory.of(worker).found(&id, made);
+                        return Ok(id);
                     }
                     // The engine reserves a name before it shows the container.
                     tokio::time::sleep(backoff.next()).await;
@@ -178,21 +201,30 @@ impl Shared {
         self: &Arc<Self>,
         worker: &WorkerRef,
         name: &str,
-        body: &Arc<Vec<u8>>,
+        body: &Bytes,
+        made: &Arc<Made>,
     ) -> Result<Result<Arc<str>, EngineError>> {
-        let turn = self.memory.of(worker).turn().await;
-        let (shared, name, body) = (Arc::clone(self), name.to_owned(), Arc::clone(body));
+        let remembered = self.memory.of(worker);
+        let turn = remembered.turn().await;
+        let (shared, name, body) = (Arc::clone(self), name.to_owned(), body.clone());
+        let made = Some(Arc::clone(made));
         let request = tokio::spawn(async move {
             let _turn = turn;
-            Ok(shared.post(&name, &body).await)
+            let posted = shared.post(&name, body).await;
+            if let Ok(id) = &posted {
+                let id = Some(Arc::clone(id));
+                // In the turn: a start that comes next knows better.
+                remembered.know(Facts { id, state: Known::NeverRun, made, ..Facts::default() });
+            }
+            Ok(posted)
         });
         super::answered(request).await
     }
 
     /// Not by bollard, which logs the body, secret variables included.
-    async fn post(&self, name: &str, body: &[u8]) -> Result<Arc<str>, EngineError> {
+    async fn post(&self, name: &str, body: Bytes) -> Result<Arc<str>, EngineError> {
         let path = query(&[("name", name)]);
-        let answer = self.engine.call(Method::POST, "/containers/create", &path, Some(body.to_vec())).await?;
+        let answer = self.engine.call(Method::POST, "/containers/create", &path, Some(body)).await?;
         let created: ContainerCreateResponse = answer.value;
         for warning in &created.warnings {
             tracing::warn!(container = name, warning, "the engine warns about a creation");
@@ -210,7 +242,6 @@ impl Shared {
     ) -> Result<Option<Arc<str>>> {
         let Some(inspected) = self.inspect(name).await? else { return Ok(None) };
         let id = inspected.id.clone().unwrap_or_default();
-        let removing = inspected.state.as_ref().and_then(|state| state.status);
         let Some(found) = self.ours(worker, inspected) else {
             return Err(Error::new(
                 ErrorKind::Conflict,
@@ -219,58 +250,40 @@ impl Shared {
             .with_context("container", id)
             .with_context("name", name));
         };
-        if removing == Some(ContainerStateStatusEnum::REMOVING) {
+        self.adopt(ownership, found).await
+    }
+
+    /// The worker's container, if it is as it was asked for. `None` means that it was just being removed.
+    async fn adopt(&self, ownership: &Ownership, found: Found) -> Result<Option<Arc<str>>> {
+        if found.state().status == Some(ContainerStateStatusEnum::REMOVING) {
             self.wait_until_removed(&found.id).await?;
             return Ok(None);
         }
         if found.ownership.fingerprint != ownership.fingerprint {
-            return Err(another_configuration(&id));
+            return Err(another_configuration(&found.id));
         }
         Ok(Some(found.id))
     }
 
     /// The engine has read the configuration and does not like it. Nothing was made.
     fn refused(&self, config: &WorkerConfig, error: EngineError) -> Error {
-        for (n, mount) in config.mounts.iter().enumerate() {
-            if let MountSource::Bind { path } = &mount.source
-                && self.engine.endpoint.is_local()
-                && !Path::new(path).exists()
-            {
-                return Error::config(
-                    format!("mounts[{n}].source.bind.path"),
-                    format!("`{path}` does not exist on the engine's machine"),
-                );
-            }
+        if self.engine.endpoint.is_local()
+            && let Err(missing) = check::bind_sources(config)
+        {
+            return missing;
         }
         Error::new(ErrorKind::Config, format!("the engine refuses the configuration: {}", words(&error)))
             .with_context("status", 400)
     }
 
     /// Fails before anything exists if a secret cannot be had; returns those that go into the environment.
-    async fn check_secrets(
-        &self,
-        config: &WorkerConfig,
-        typed: &DockerOptions,
-    ) -> Result<Vec<(String, String)>> {
+    async fn check_secrets(&self, config: &WorkerConfig) -> Result<Vec<(String, SecretString)>> {
         let mut variables = Vec::new();
         for (n, secret) in config.secrets.iter().enumerate() {
             let field = format!("secrets[{n}].target");
             match &secret.target {
-                SecretTarget::Variable { name } if typed.allow_secret_variables => {
-                    let value = self.resolve_text(secret, &field).await?;
-                    variables.push((name.clone(), value));
-                }
                 SecretTarget::Variable { name } => {
-                    let message = format!(
-                        "the secret variable `{name}` could be read by whoever may inspect containers"
-                    );
-                    return Err(Error::config(field, message).with_help(
-                        "make it a file, or set the option `allow_secret_variables` if the program reads nothing else",
-                    ));
-                }
-                SecretTarget::File { path } if !path.starts_with('/') => {
-                    let message = format!("`{path}` is not an absolute path inside the container");
-                    return Err(Error::config(field, message));
+                    variables.push((name.clone(), self.resolve_text(secret, &field).await?));
                 }
                 _ => drop(resolve(&*self.context.credentials, secret).await?),
             }
@@ -278,10 +291,10 @@ impl Shared {
         Ok(variables)
     }
 
-    async fn resolve_text(&self, secret: &SecretReference, field: &str) -> Result<String> {
+    async fn resolve_text(&self, secret: &SecretReference, field: &str) -> Result<SecretString> {
         let found = resolve(&*self.context.credentials, secret).await?;
         let text = found.material.expose_str().filter(|text| !text.contains('\0'));
-        text.map(str::to_owned)
+        text.map(SecretString::from)
             .ok_or_else(|| Error::config(field.to_owned(), "the secret is no text, as a variable must be"))
     }
 }

@@ -3,18 +3,16 @@ use std::sync::Arc;
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
 use hodei_worker_core::{Error, ErrorKind, Result, Retry, WorkerRef, model::labels, provider::DeleteOptions};
 
-use crate::{error::status, memory::Facts, provider::Shared};
+use crate::{backoff::Backoff, error::status, memory::Facts, provider::Shared};
+
+/// Attempts to remove a container that somebody else is removing, before we give up.
+const ATTEMPTS: usize = 4;
 
 impl Shared {
     /// One request for a worker that is remembered; the engine kills it if it runs, and removes what is its alone.
     pub(crate) async fn delete(&self, worker: &WorkerRef, options: &DeleteOptions) -> Result<()> {
         let remembered = self.memory.of(worker);
-        // Whoever has it waits for an answer of the engine, a start perhaps for long.
-        let turn = tokio::time::timeout(self.engine.timeout(), remembered.turn()).await;
-        let turn = turn.map_err(|_| {
-            Error::new(ErrorKind::Timeout, "an earlier request about the worker is not answered yet")
-                .with_retry(Retry::IfIdempotent)
-        })?;
+        let turn = self.turn_in_time(&remembered).await?;
         let Facts { id, made, .. } = remembered.facts().clone();
         let removed = match &id {
             Some(id) => self.remove(id).await?,
@@ -58,14 +56,29 @@ impl Shared {
     /// Whether there was something to remove.
     async fn remove(&self, id: &str) -> Result<bool> {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-        match self.engine.patient().remove_container(id, Some(options)).await {
-            Ok(()) => Ok(true),
-            Err(error) => match status(&error) {
-                Some(404) => Ok(false),
-                // Somebody else is at it.
-                Some(409) => self.wait_until_removed(id).await.map(|()| true),
-                _ => Err(self.engine.error(error)),
-            },
+        let mut busy = None;
+        let mut backoff = Backoff::default();
+        for _ in 0..ATTEMPTS {
+            match self.engine.patient().remove_container(id, Some(options.clone())).await {
+                Ok(()) => return Ok(true),
+                Err(error) => match status(&error) {
+                    Some(404) => return Ok(busy.is_some()),
+                    // Somebody else is at it. Whether it came off, the answer to who waits does not tell.
+                    Some(409) => busy = Some(error),
+                    _ => return Err(self.engine.error(error)),
+                },
+            }
+            self.wait_until_removed(id).await?;
+            tokio::time::sleep(backoff.next()).await;
         }
+        let error = Error::new(
+            ErrorKind::Unexpected,
+            "the engine is removing the container and does not get it done",
+        );
+        let error = error.with_retry(Retry::IfIdempotent);
+        Err(match busy {
+            Some(busy) => error.with_source(busy),
+            None => error,
+        })
     }
 }

@@ -1,6 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
-use bollard::models::{ContainerInspectResponse, ContainerState, ContainerSummary, RestartPolicyNameEnum};
+use bollard::models::{
+    ContainerInspectResponse, ContainerState, ContainerSummary, ImageInspect, RestartPolicyNameEnum,
+};
 use hodei_worker_core::{
     Error, ErrorKind, Result, Timestamp, WorkerRef, WorkerStatus,
     model::{Ownership, labels},
@@ -102,7 +104,7 @@ impl Shared {
         let named = self.inspect_ours(worker, &name).await?;
         let found = match named {
             Some(found) => Some(found),
-            None => self.find_by_labels(worker).await?,
+            None => Box::pin(self.find_by_labels(worker)).await?,
         };
         match &found {
             Some(found) => self.memory.of(worker).found(&found.id, Arc::new(found.made())),
@@ -116,7 +118,12 @@ impl Shared {
         &self,
         wanted: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Vec<ContainerSummary>> {
-        let filters = serde_json::json!({"label": names::label_filter(self.installation(), wanted)});
+        let labels = names::label_filter(self.installation(), wanted);
+        self.list_filtered(serde_json::json!({"label": labels})).await
+    }
+
+    /// All containers that an engine's filter lets through, whosever they are.
+    pub(crate) async fn list_filtered(&self, filters: serde_json::Value) -> Result<Vec<ContainerSummary>> {
         let query = query(&[("all", "true"), ("filters", &filters.to_string())]);
         let listed = self.engine.get("/containers/json", &query).await;
         listed.map_err(|error| self.engine.error(error))
@@ -127,11 +134,41 @@ impl Shared {
         let wanted = [(labels::WORKER, worker.id.as_str()), (labels::GENERATION, generation.as_str())];
         for summary in self.list_containers(wanted).await? {
             let Some(id) = summary.id else { continue };
-            if let Some(found) = self.inspect_ours(worker, &id).await? {
+            if let Some(found) = self.inspect_ours(worker, &id).await?
+                && !self.is_copy(worker, &found.inspected).await?
+            {
                 return Ok(Some(found));
             }
         }
         Ok(None)
+    }
+
+    /// Whether a container that carries a worker's labels has them from its image: `docker commit` copies them, and what
+    /// somebody runs from that is not ours. Asked of those alone that have neither the worker's name nor an id that is
+    /// remembered.
+    pub(crate) async fn is_copy(
+        &self,
+        worker: &WorkerRef,
+        inspected: &ContainerInspectResponse,
+    ) -> Result<bool> {
+        let name = inspected.name.as_deref().unwrap_or_default().trim_start_matches('/');
+        let known = self.memory.known(worker).and_then(|facts| facts.id);
+        if name == names::container(self.installation(), worker)
+            || (known.is_some() && known.as_deref() == inspected.id.as_deref())
+        {
+            return Ok(false);
+        }
+        let Some(image) = &inspected.image else { return Ok(true) };
+        match self.engine.get::<ImageInspect>(&format!("/images/{image}/json"), "").await {
+            Ok(image) => {
+                let labels = image.config.as_ref().and_then(|config| config.labels.as_ref());
+                let made = names::ownership(self.installation(), labels);
+                Ok(made.is_some_and(|ownership| ownership.worker == *worker))
+            }
+            // It cannot be told any more: left alone.
+            Err(error) if error::status(&error) == Some(404) => Ok(true),
+            Err(error) => Err(self.engine.error(error)),
+        }
     }
 
     /// The worker's container, or the error that there is none.
@@ -158,11 +195,12 @@ impl Shared {
     }
 
     pub(crate) async fn read_status(&self, worker: &WorkerRef) -> Result<Arc<WorkerStatus>> {
+        let reading = self.hub.reading();
         let found = self.find(worker).await?;
         let now = self.context.clock.now();
         let Some(found) = found else { return Ok(WorkerStatus::absent(worker, now)) };
         let status = self.view.status(&found.inspected, now);
-        status.map(Arc::new).ok_or_else(|| {
+        status.map(|status| self.hub.saw(&reading, status)).ok_or_else(|| {
             Error::new(ErrorKind::Unexpected, "the engine's answer makes no sense").with_worker(worker)
         })
     }

@@ -1,14 +1,17 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use bollard::models::ContainerSummary;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use hodei_worker_core::{
-    Result, WorkerStatus,
+    ErrorKind, Result, WorkerStatus,
     model::labels,
     provider::{Listing, WorkerFilter},
 };
 
-use crate::{names, provider::Shared};
+use crate::{error::EngineError, names, provider::Shared};
 
+/// An engine that does not tell of one container for that long does not hide the others.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Containers that are inspected at once.
 const AT_ONCE: usize = 8;
 
@@ -26,13 +29,15 @@ impl Shared {
         }
         wanted.extend(filter.labels.0.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let listed = self.list_containers(wanted).await?;
-        let ours = listed.into_iter().filter_map(|summary| {
-            names::ownership(self.installation(), summary.labels.as_ref())?;
-            summary.id
-        });
-        let ids: Vec<String> = ours.collect();
-        let workers: Vec<Option<Arc<WorkerStatus>>> = stream::iter(ids)
-            .map(|id| async move { self.observe(&id).await })
+        let ours: Vec<ContainerSummary> = listed
+            .into_iter()
+            .filter(|summary| names::ownership(self.installation(), summary.labels.as_ref()).is_some())
+            .collect();
+        let workers: Vec<Option<Arc<WorkerStatus>>> = stream::iter(ours)
+            .map(|summary| async move {
+                let id = summary.id.clone().unwrap_or_default();
+                self.look_at(&id, Some(summary)).await
+            })
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await?;
@@ -40,10 +45,38 @@ impl Shared {
         Ok(Listing::new(workers.collect(), as_of))
     }
 
-    /// The status of a container of ours by its id; `None` if it is gone or somebody else's.
+    /// The status of a container of ours by its id; `None` if it is gone or somebody else's. One that the engine does
+    /// not tell of is [`Unknown`](hodei_worker_core::WorkerPhase::Unknown): an engine locks a container while it starts
+    /// it, on storage that hangs perhaps for hours, and that must not hide the others.
     pub(crate) async fn observe(&self, id: &str) -> Result<Option<Arc<WorkerStatus>>> {
-        let as_of = self.context.clock.now();
-        let inspected = self.inspect(id).await?;
-        Ok(inspected.and_then(|inspected| self.view.status(&inspected, as_of)).map(Arc::new))
+        self.look_at(id, None).await
+    }
+
+    async fn look_at(
+        &self,
+        id: &str,
+        summary: Option<ContainerSummary>,
+    ) -> Result<Option<Arc<WorkerStatus>>> {
+        let (reading, as_of) = (self.hub.reading(), self.context.clock.now());
+        let inspected = tokio::time::timeout(PATIENCE.min(self.engine.timeout()), self.inspect(id)).await;
+        let inspected =
+            inspected.unwrap_or_else(|_| Err(self.engine.error(EngineError::RequestTimeoutError)));
+        let why = match inspected {
+            Ok(inspected) => {
+                let Some(inspected) = inspected else { return Ok(None) };
+                let Some(status) = self.view.status(&inspected, as_of) else { return Ok(None) };
+                let copy = self.is_copy(&status.worker, &inspected).await?;
+                return Ok((!copy).then(|| self.hub.saw(&reading, status)));
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unexpected) => error,
+            Err(error) => return Err(error),
+        };
+        let summary = match summary {
+            Some(summary) => Some(summary),
+            // The list takes no lock of a container.
+            None => self.list_filtered(serde_json::json!({"id": [id]})).await?.pop(),
+        };
+        let status = summary.and_then(|summary| self.view.untold(&summary, why.message(), as_of));
+        Ok(status.map(|status| self.hub.saw(&reading, status)))
     }
 }

@@ -8,8 +8,9 @@ use bollard::models::{
 use hodei_worker_core::{
     Error, Result, WorkerConfig,
     model::{HealthCheckConfig, Labels, MountSource, Ownership, Probe, SecretTarget, labels},
-    settings::Problems,
 };
+
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{DockerOptions, DockerSettings, NativeRestart, memory::Made, names, secret::SecretFile};
 
@@ -20,18 +21,26 @@ pub(super) struct Parts<'a> {
     pub(super) ownership: &'a Ownership,
     pub(super) files: &'a [SecretFile],
     /// Secret variables, where the options allow them.
-    pub(super) variables: Vec<(String, String)>,
+    pub(super) variables: Vec<(String, SecretString)>,
+    /// What tells this attempt from all others.
+    pub(super) attempt: &'a str,
 }
 
 /// The engine's description of a worker's container.
 pub(super) fn body(config: &WorkerConfig, parts: Parts<'_>) -> Result<ContainerCreateBody> {
-    let Parts { settings, options, ownership, files, variables } = parts;
+    let Parts { settings, options, ownership, files, variables, attempt } = parts;
     let image = config.image.as_ref().ok_or_else(|| {
         Error::config("image", "a container needs an image")
             .with_help("name one with its tag, as in `busybox:1`")
     })?;
     let env = config.environment.iter().map(|(name, value)| format!("{name}={value}"));
-    let secret = variables.iter().map(|(name, value)| format!("{name}={value}"));
+    let secret = variables.iter().map(|(name, value)| {
+        let value = value.expose_secret();
+        // At its length from the beginning: a text that grows leaves its earlier places behind.
+        let mut text = String::with_capacity(name.len() + 1 + value.len());
+        [name, "=", value].iter().for_each(|part| text.push_str(part));
+        text
+    });
     let words = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
     let (exposed_ports, port_bindings) = ports(config, settings);
     Ok(ContainerCreateBody {
@@ -43,11 +52,11 @@ pub(super) fn body(config: &WorkerConfig, parts: Parts<'_>) -> Result<ContainerC
         user: options.user.clone(),
         labels: Some(all_labels(config, ownership)?.into_iter().collect()),
         stop_signal: options.stop_signal.clone(),
-        healthcheck: native_check(config)?.map(health),
+        healthcheck: native_check(config).map(health),
         exposed_ports: Some(exposed_ports),
         host_config: Some(HostConfig {
             port_bindings: Some(port_bindings),
-            mounts: Some(mounts(config, ownership, files)),
+            mounts: Some(mounts(config, ownership, files, attempt)),
             network_mode: options.network.clone(),
             init: options.init,
             log_config: Some(log_config(settings, options)),
@@ -91,6 +100,7 @@ fn all_labels(config: &WorkerConfig, ownership: &Ownership) -> Result<Labels> {
         })?;
         all.insert(names::SECRETS.to_owned(), text);
     }
+    names::complete(&mut all, &config.metadata.labels);
     Ok(all)
 }
 
@@ -101,7 +111,9 @@ fn limits(config: &WorkerConfig) -> HostConfig {
     HostConfig {
         nano_cpus: resources.cpu_limit.map(|cpu| number(cpu.nanos())),
         // 1024 shares stand for one core; the kernel knows no less than 2.
-        cpu_shares: resources.cpu_request.map(|cpu| number((cpu.millis() * 1024 / 1000).max(2))),
+        cpu_shares: resources
+            .cpu_request
+            .map(|cpu| number((cpu.millis().saturating_mul(1024) / 1000).max(2))),
         memory,
         // As much swap in all as memory: none. Otherwise a limit on memory only makes a worker slow.
         memory_swap: memory,
@@ -111,7 +123,14 @@ fn limits(config: &WorkerConfig) -> HostConfig {
     }
 }
 
-fn mounts(config: &WorkerConfig, ownership: &Ownership, files: &[SecretFile]) -> Vec<EngineMount> {
+fn mounts(
+    config: &WorkerConfig,
+    ownership: &Ownership,
+    files: &[SecretFile],
+    attempt: &str,
+) -> Vec<EngineMount> {
+    let mut of_volumes = ownership.to_labels();
+    of_volumes.insert(names::ATTEMPT.to_owned(), attempt.to_owned());
     let configured = config.mounts.iter().map(|mount| {
         let base = EngineMount {
             target: Some(mount.target.clone()),
@@ -127,7 +146,7 @@ fn mounts(config: &WorkerConfig, ownership: &Ownership, files: &[SecretFile]) ->
                 source: Some(name.clone()),
                 // Used only if the volume does not exist yet: it is ours then, and goes when nobody uses it any more.
                 volume_options: Some(MountVolumeOptions {
-                    labels: Some(ownership.to_labels().into_iter().collect()),
+                    labels: Some(of_volumes.clone().into_iter().collect()),
                     ..MountVolumeOptions::default()
                 }),
                 ..base
@@ -190,26 +209,9 @@ fn restart(policy: NativeRestart) -> RestartPolicy {
     RestartPolicy { name: Some(name), maximum_retry_count: retries.map(i64::from) }
 }
 
-/// The check that the engine runs: one, a command, or the image's own (`None`). What it cannot run is refused, since
-/// nobody else would.
-fn native_check(config: &WorkerConfig) -> Result<Option<&HealthCheckConfig>> {
-    let mut problems = Problems::new();
-    for (n, check) in config.health_checks.iter().enumerate() {
-        let path = format!("health_checks[{n}]");
-        problems.require(n == 0, path.clone(), "an engine runs one check of a container, no more");
-        problems.require(
-            matches!(check.probe, Probe::Command(_) | Probe::Native),
-            format!("{path}.probe"),
-            "an engine runs commands only; make it one, or probe a published port from outside",
-        );
-        problems.require(
-            check.success_threshold == 1,
-            format!("{path}.success_threshold"),
-            "an engine takes one success for healthy",
-        );
-    }
-    problems.into_result()?;
-    Ok(config.health_checks.first().filter(|check| matches!(check.probe, Probe::Command(_))))
+/// The check that the engine runs: a command, or the image's own (`None`).
+fn native_check(config: &WorkerConfig) -> Option<&HealthCheckConfig> {
+    config.health_checks.first().filter(|check| matches!(check.probe, Probe::Command(_)))
 }
 
 fn health(check: &HealthCheckConfig) -> HealthConfig {

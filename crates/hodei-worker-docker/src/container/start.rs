@@ -12,8 +12,8 @@ use crate::{
 };
 
 impl Shared {
-    /// A look at its last run, and the start. The look is spared while an open watch shows that nobody has started what
-    /// we created.
+    /// A look at its last run, and the start. The look is spared while an open watch on a Unix socket shows that nobody
+    /// has started what we created.
     ///
     /// The engine starts whatever does not run and calls that success, so that the order of look and start is kept by a
     /// lock here. Two hosts that start one worker at once are kept apart by the owner's lease, not by the engine.
@@ -64,8 +64,12 @@ impl Shared {
         answered(request).await
     }
 
-    /// The container, if we made it and a watch shows that it has never run.
+    /// The container, if we made it and a watch shows that it has never run. Over TCP a watch can be blind without a
+    /// sign, so that it shows nothing there.
     fn seen_new(&self, worker: &WorkerRef, options: &StartOptions) -> Option<Arc<str>> {
+        if !self.engine.endpoint.is_local() {
+            return None;
+        }
         let Facts { id: Some(id), state: Known::NeverRun, made: Some(made), .. } =
             self.memory.known(worker)?
         else {

@@ -132,8 +132,20 @@ impl Shared {
                 return Ok(Some(Stopping { id, grace, native_restart: false, found: None }));
             }
         }
-        let Some(found) = self.find(worker).await? else { return Ok(None) };
-        if !found.is_alive() && found.state().restarting != Some(true) {
+        let runs = |found: &Found| found.is_alive() || found.state().restarting == Some(true);
+        let remembered = self.memory.of(worker);
+        // While nobody has the turn, no start is on its way.
+        let turn = remembered.try_turn();
+        let Some(mut found) = self.find(worker).await? else { return Ok(None) };
+        if !runs(&found) && turn.is_none() {
+            let _turn = self.turn_in_time(&remembered).await?;
+            match self.find(worker).await? {
+                Some(again) => found = again,
+                None => return Ok(None),
+            }
+        }
+        drop(turn);
+        if !runs(&found) {
             return Ok(None);
         }
         let made = found.made();
@@ -252,8 +264,16 @@ impl Shared {
         self.wait(id, "not-running").await
     }
 
+    /// Waits until the engine is done with a removal, whether it came off or not, for as long as it has for an answer.
     pub(crate) async fn wait_until_removed(&self, id: &str) -> Result<()> {
-        self.wait(id, "removed").await.map(drop)
+        let waited = tokio::time::timeout(self.engine.timeout(), self.wait(id, "removed")).await;
+        waited.map_or_else(
+            |_| {
+                Err(Error::new(ErrorKind::Timeout, "the container is being removed, and that takes long")
+                    .with_retry(Retry::IfIdempotent))
+            },
+            |ended| ended.map(drop),
+        )
     }
 
     async fn wait(&self, id: &str, condition: &str) -> Result<Ended> {

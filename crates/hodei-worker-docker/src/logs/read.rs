@@ -2,31 +2,34 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use hodei_worker_core::{
-    Error, ErrorKind, Result, Retry, Timestamp, WorkerObservation, WorkerRef, WorkerStatus,
+    Error, ErrorKind, Result, Retry, Timestamp, WorkerObservation, WorkerPhase, WorkerRef, WorkerStatus,
     model::RunId,
-    provider::{BoxStream, LogChunk, LogItem, LogOptions, WorkerFilter},
+    provider::{BoxStream, LogItem, LogOptions, WorkerFilter},
 };
 use http::Method;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     frames::{Decoder, Frame},
     mend::Mender,
     position::{Position, Resumption, Verdict},
-    tail,
+    tail::Ring,
 };
 use crate::{backoff::Backoff, client::query, error::status, provider::Shared, status as engine_status};
 
 /// Items that wait for a slow reader; then the engine waits, which keeps the rest.
 const AHEAD: usize = 64;
-/// A reader that makes us wait for that long makes the engine wait, which goes on to rotate the log meanwhile.
+/// A reader that makes us wait for that long in all, before it has caught up, makes the engine wait, which goes on to
+/// rotate the log meanwhile.
 const STALL: Duration = Duration::from_secs(1);
+/// The place where we stand is looked for again for one part in so many of the time, at most.
+const SEARCH: u32 = 10;
 /// A follow that ends while the worker runs is opened again after this time.
 const AGAIN: Duration = Duration::from_millis(100);
-/// More than that many times the frames are not read twice to find the beginning of a line.
-const MOST_FRAMES: u64 = 1 << 20;
+/// For so many last lines the engine is asked for the last pieces first, which spares it a long log.
+const FEW: u64 = 1 << 10;
 
 impl Shared {
     pub(crate) async fn logs(
@@ -42,7 +45,7 @@ impl Shared {
             }
             other => other,
         };
-        let (ahead, position, source) = opened?;
+        let Begun { ahead, position, troubled, source } = opened?;
         let (send, receive) = mpsc::channel(AHEAD);
         let reader = Reader {
             shared: Arc::clone(self),
@@ -50,7 +53,9 @@ impl Shared {
             id,
             options: options.clone(),
             position,
-            troubled: false,
+            troubled,
+            waited: Duration::ZERO,
+            patience: STALL,
             send,
         };
         tokio::spawn(async move {
@@ -66,24 +71,15 @@ impl Shared {
         Ok(stream.boxed())
     }
 
-    /// What is to be told first, where it ends, and what comes next.
-    async fn begin_logs(
-        &self,
-        worker: &WorkerRef,
-        id: &str,
-        options: &LogOptions,
-    ) -> Result<(Vec<LogItem>, Position, Option<Source>)> {
-        Ok(match options.tail {
-            None => {
-                let position = Position::new(options.since.unwrap_or(Timestamp::UNIX_EPOCH));
-                let source = self.open_logs(worker, id, options.follow, options.since).await?;
-                (Vec::new(), position, Some(source))
-            }
-            Some(lines) => {
-                let (ahead, position) = self.read_tail(worker, id, lines, options).await?;
-                (ahead, position, None)
-            }
-        })
+    async fn begin_logs(&self, worker: &WorkerRef, id: &str, options: &LogOptions) -> Result<Begun> {
+        if let Some(lines) = options.tail {
+            let pass = self.read_tail(worker, id, lines, options).await?;
+            let (position, troubled) = (pass.position, pass.troubled);
+            return Ok(Begun { ahead: pass.ring.finish(), position, troubled, source: None });
+        }
+        let position = Position::new(options.since.unwrap_or(Timestamp::UNIX_EPOCH));
+        let source = Some(self.open_logs(worker, id, options.follow, options.since).await?);
+        Ok(Begun { ahead: Vec::new(), position, troubled: false, source })
     }
 
     async fn open_logs(
@@ -125,37 +121,81 @@ impl Shared {
         }
     }
 
-    /// The last lines that there are now, and where they end.
+    /// The last lines that there are now, and where they end. Read once, however many lines there are, and kept as
+    /// far as they are the last.
     async fn read_tail(
         &self,
         worker: &WorkerRef,
         id: &str,
         lines: u64,
         options: &LogOptions,
-    ) -> Result<(Vec<LogItem>, Position)> {
-        // One more than needed: whether the first line is whole shows in what stands before it.
-        let mut wanted = lines.saturating_add(1).min(MOST_FRAMES);
-        let since = options.since.map_or_else(|| "0".to_owned(), epoch);
-        let mut last = loop {
-            let count = wanted.to_string();
-            let source = self.request_logs(worker, id, false, &[("tail", &count), ("since", &since)]).await?;
-            let frames = source.all().await?;
-            let enough = tail::of(&frames, lines, options).whole || (frames.len() as u64) < wanted;
-            if enough || wanted >= MOST_FRAMES {
-                break frames;
-            }
-            wanted = wanted.saturating_mul(4).min(MOST_FRAMES);
-        };
-        let from = last.first().map(|first| first.time).or(options.since);
-        if let Some(from) = from.filter(|_| options.follow) {
-            // A position can only be counted from a time on, not from the middle of what was written at one time.
-            last = self.open_logs(worker, id, false, Some(from)).await?.all().await?;
+    ) -> Result<Pass> {
+        let since = options.since.unwrap_or(Timestamp::UNIX_EPOCH);
+        let mut hint = None;
+        if lines < FEW {
+            // One more than needed: whether the first line is whole shows in what stands before it.
+            let (count, from) = ((lines + 1).to_string(), epoch(since));
+            let source = self.request_logs(worker, id, false, &[("tail", &count), ("since", &from)]).await?;
+            let pass = Pass::read(source, Ring::new(lines, options), since).await?;
+            let all = options.since.is_none() && pass.count <= lines;
+            hint = Some((all || pass.ring.is_sure(), pass)).filter(|(_, pass)| !pass.troubled);
         }
-        let mut position = Position::new(from.unwrap_or(Timestamp::UNIX_EPOCH));
-        last.iter().for_each(|chunk| position.note(chunk));
-        let meant = tail::of(&last, lines, options).meant;
-        let items = last.into_iter().zip(meant).filter(|(_, meant)| *meant);
-        Ok((items.map(|(chunk, _)| LogItem::Chunk(chunk)).collect(), position))
+        let mut from = since;
+        if let Some((true, pass)) = hint {
+            if !options.follow {
+                return Ok(pass);
+            }
+            // A position can only be counted from a time on, not from the middle of what was written at one time.
+            from = pass.first.unwrap_or(since);
+            hint = Some((true, pass));
+        }
+        let source = self.open_logs(worker, id, false, Some(from)).await?;
+        let pass = Pass::read(source, Ring::new(lines, options), from).await?;
+        let (Some((sure, mut end)), Some(why)) = (hint, pass.ring.troubled()) else { return Ok(pass) };
+        // The engine reads a damaged log from its end still.
+        end.ring.trouble_at(if sure { end.count } else { 0 }, why.to_owned());
+        end.troubled = true;
+        Ok(end)
+    }
+}
+
+/// What is to be told first, where it ends, and what comes next.
+struct Begun {
+    ahead: Vec<LogItem>,
+    position: Position,
+    troubled: bool,
+    source: Option<Source>,
+}
+
+/// What one answer of the engine held, read to its end.
+struct Pass {
+    ring: Ring,
+    position: Position,
+    first: Option<Timestamp>,
+    count: u64,
+    /// Whether it ended where the engine could not read its log.
+    troubled: bool,
+}
+
+impl Pass {
+    async fn read(mut source: Source, ring: Ring, from: Timestamp) -> Result<Self> {
+        let mut pass = Self { ring, position: Position::new(from), first: None, count: 0, troubled: false };
+        while let Some(frame) = source.next().await? {
+            match frame {
+                Frame::Chunk(chunk) => {
+                    pass.first.get_or_insert(chunk.time);
+                    pass.count += 1;
+                    pass.troubled = false;
+                    pass.position.note(&chunk);
+                    pass.ring.push(&chunk);
+                }
+                Frame::Trouble(reason) => {
+                    pass.troubled = true;
+                    pass.ring.trouble_at(pass.count, reason);
+                }
+            }
+        }
+        Ok(pass)
     }
 }
 
@@ -172,23 +212,6 @@ struct Source {
 }
 
 impl Source {
-    /// Everything, to the end.
-    async fn all(mut self) -> Result<Vec<LogChunk>> {
-        let mut all = Vec::new();
-        while let Some(frame) = self.next().await? {
-            match frame {
-                Frame::Chunk(chunk) => all.push(chunk),
-                Frame::Trouble(why) => {
-                    return Err(Error::new(
-                        ErrorKind::Unexpected,
-                        format!("the engine cannot read the log: {why}"),
-                    ));
-                }
-            }
-        }
-        Ok(all)
-    }
-
     /// The next frame; `None` at the end.
     async fn next(&mut self) -> Result<Option<Frame>> {
         loop {
@@ -238,6 +261,10 @@ struct Reader {
     position: Position,
     /// Whether a trouble was told since the last line that was read.
     troubled: bool,
+    /// For how long the reader has made us wait since it had caught up, or since the engine's answer began.
+    waited: Duration,
+    /// How long it may.
+    patience: Duration,
     send: mpsc::Sender<Result<LogItem>>,
 }
 
@@ -256,16 +283,6 @@ impl Reader {
                     self.send.send(Err(error)).await.ok();
                     return;
                 }
-                Ok(Ok(End::Stalled)) if !self.options.follow => {
-                    let from = Some(self.position.resume_from());
-                    match self.shared.open_logs(&self.worker, &self.id, false, from).await {
-                        Ok(opened) => source = Some(opened),
-                        Err(error) => {
-                            self.send.send(Err(error)).await.ok();
-                            return;
-                        }
-                    }
-                }
                 Ok(_) => {}
             }
         }
@@ -276,6 +293,9 @@ impl Reader {
 
     /// Hands on what is new in an answer, until its end.
     async fn drain(&mut self, source: Source, mut resumption: Resumption) -> Result<Result<End>, Done> {
+        let begun = Instant::now();
+        let mut found = false;
+        self.waited = Duration::ZERO;
         let mut source = Some(source);
         let mut end = End::Whole;
         while let Some(reading) = &mut source {
@@ -299,6 +319,9 @@ impl Reader {
                     self.tell(&mut source, LogItem::Gap { reason }).await?;
                 }
             }
+            if !std::mem::replace(&mut found, true) {
+                self.patience = STALL.max(begun.elapsed() * SEARCH);
+            }
             self.troubled = false;
             self.position.note(&chunk);
             if self.options.wants(chunk.stream) {
@@ -308,17 +331,21 @@ impl Reader {
         Ok(Ok(End::Stalled))
     }
 
-    /// Lets go of the engine's answer when the reader makes us wait for long.
-    async fn tell(&self, source: &mut Option<Source>, item: LogItem) -> Result<(), Done> {
-        let place = match tokio::time::timeout(STALL, self.send.reserve()).await {
-            Ok(place) => place,
-            Err(_) => {
-                *source = None;
-                self.send.reserve().await
-            }
-        };
-        place.map_err(|_| Done)?.send(Ok(item));
-        Ok(())
+    /// Lets go of the engine's answer when the reader makes us wait for long, if it goes on: what is there already, an
+    /// engine holds in open files for us.
+    async fn tell(&mut self, source: &mut Option<Source>, item: LogItem) -> Result<(), Done> {
+        if self.send.capacity() == AHEAD {
+            self.waited = Duration::ZERO;
+        }
+        let begun = Instant::now();
+        let left = self.patience.saturating_sub(self.waited);
+        if self.options.follow && tokio::time::timeout(left, self.send.reserve()).await.is_err() {
+            *source = None;
+            // All that has been told is read before more is asked for.
+            self.send.reserve_many(AHEAD).await.map_err(|_| Done)?;
+        }
+        self.waited += begun.elapsed();
+        self.send.send(Ok(item)).await.map_err(|_| Done)
     }
 
     /// Goes on after the end of an answer: the worker has ended, was removed, or the engine has gone.
@@ -330,6 +357,10 @@ impl Reader {
             let state = match self.shared.inspect(&self.id).await {
                 Ok(Some(inspected)) => inspected.state.unwrap_or_default(),
                 Ok(None) => return Err(Done),
+                Err(error) if error.retry() == Retry::Never => {
+                    self.send.send(Err(error)).await.ok();
+                    return Err(Done);
+                }
                 Err(_) => {
                     tokio::time::sleep(backoff.next()).await;
                     continue;
@@ -382,18 +413,23 @@ impl Reader {
             return Ok(());
         };
         let same = |status: &WorkerStatus| status.native_id == *self.id;
+        let another = |status: &WorkerStatus| {
+            same(status)
+                && status.phase != WorkerPhase::Unknown
+                && (status.run != *over || status.phase.is_alive())
+        };
         let mut listed = false;
         while let Some(change) = changes.next().await {
             match change {
                 Ok(WorkerObservation::Resync) => listed = false,
-                Ok(WorkerObservation::Listed(status) | WorkerObservation::Applied(status))
-                    if same(&status) =>
-                {
+                Ok(WorkerObservation::Listed(status)) if same(&status) => {
                     listed = true;
-                    if status.run != *over || status.phase.is_alive() {
-                        return Ok(());
+                    if another(&status) {
+                        // The picture may be of an earlier time, while the watch has a gap.
+                        break;
                     }
                 }
+                Ok(WorkerObservation::Applied(status)) if another(&status) => return Ok(()),
                 Ok(WorkerObservation::Synced) if !listed => return Err(Done),
                 Ok(WorkerObservation::Gone(gone)) if gone.native_id == *self.id => return Err(Done),
                 Ok(_) => {}

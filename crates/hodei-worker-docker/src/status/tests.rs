@@ -18,7 +18,8 @@ fn inspected(state: Value, ports: Value) -> ContainerInspectResponse {
         "State": state,
         "Config": {"Labels": {
             "hodei-worker/installation": "ci", "hodei-worker/id": "a", "hodei-worker/generation": "2",
-            "hodei-worker/type": "web", "hodei-worker/config": "ff", "team": "x",
+            "hodei-worker/type": "web", "hodei-worker/config": "ff", "team": "x", "hodei-worker/labels": "[\"team\"]",
+            "maintainer": "the image's", "hodei-worker/log": "", "hodei-worker/position": "",
         }},
         "NetworkSettings": {"Ports": ports},
     }))
@@ -91,6 +92,18 @@ fn d2_a_command_that_does_not_exist_is_no_exit() {
 }
 
 #[test]
+fn d2_a_removal_that_fails_does_not_change_how_it_ended() {
+    for (code, succeeded) in [(0, true), (127, false)] {
+        let status = status(json!({
+            "Status": "dead", "ExitCode": code, "Error": "unable to remove filesystem: device or resource busy",
+            "StartedAt": STARTED, "FinishedAt": STARTED,
+        }));
+        assert_eq!((status.phase, status.exit.is_some()), (WorkerPhase::Exited, true));
+        assert_eq!(status.succeeded(), succeeded);
+    }
+}
+
+#[test]
 fn d2_a_program_that_exits_with_127_did_exit() {
     let status = ended(127, false);
     assert_eq!(status.exit, Some(ExitStatus::Code(127)));
@@ -112,7 +125,13 @@ fn d4_published_ports_are_where_one_can_connect() {
         each.map(|a| format!("{}/{} {} {}", a.port, a.protocol, a.host, a.host_port)).collect()
     };
     assert_eq!(shown("unix:///x"), ["53/udp ::1 5353", "80/tcp 127.0.0.1 8080", "80/tcp 127.0.0.1 49153"]);
-    assert_eq!(shown("tcp://10.0.0.9:2375")[1], "80/tcp 10.0.0.9 8080");
+    // What is reached over our own loopback address is taken for an engine of this machine.
+    assert_eq!(shown("tcp://localhost:2375"), shown("unix:///x"));
+    assert_eq!(shown("tcp://10.0.0.9:2375"), ["53/udp 10.0.0.9 5353", "80/tcp 10.0.0.9 8080"]);
+    assert_eq!(
+        shown("tcp://docker.example.com:2376"),
+        ["53/udp docker.example.com 5353", "80/tcp docker.example.com 8080"]
+    );
 }
 
 #[test]

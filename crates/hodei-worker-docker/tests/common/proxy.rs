@@ -21,9 +21,19 @@ pub(crate) enum Mode {
     Refuse,
     /// Requests whose path holds this are kept, and lost with their connection when the mode changes.
     Lose(&'static str),
+    /// Requests whose path holds this are kept, and passed on when the mode changes.
+    Hold(&'static str),
+}
+
+/// An answer that the proxy gives in the engine's place, once, to a request whose line holds `part`.
+struct Planned {
+    part: &'static str,
+    status: u16,
+    body: String,
 }
 
 struct State {
+    planned: Mutex<Vec<Planned>>,
     mode: watch::Sender<Mode>,
     requests: Mutex<Vec<String>>,
     asked: watch::Sender<u64>,
@@ -59,6 +69,7 @@ impl Proxy {
 
     fn new(endpoint: String, folder: Option<tempfile::TempDir>, engine: String, listener: Listener) -> Self {
         let state = Arc::new(State {
+            planned: Mutex::default(),
             mode: watch::Sender::new(Mode::Pass),
             requests: Mutex::default(),
             asked: watch::Sender::new(0),
@@ -83,6 +94,10 @@ impl Proxy {
 
     pub(crate) fn set(&self, mode: Mode) {
         self.state.mode.send_replace(mode);
+    }
+    /// The next request whose line holds this gets that answer, and never reaches the engine.
+    pub(crate) fn plan(&self, part: &'static str, status: u16, body: impl Into<String>) {
+        self.state.planned.lock().unwrap().push(Planned { part, status, body: body.into() });
     }
     /// All connections that are open now fall silent; new ones work.
     pub(crate) fn freeze(&self) {
@@ -205,10 +220,20 @@ where
             state.mode.subscribe().wait_for(|now| *now != mode).await.ok();
             return Ok(());
         }
-        if mode == Mode::Refuse {
-            let body = r#"{"message":"refused by the test"}"#;
+        if let Mode::Hold(part) = mode
+            && asked.contains(part)
+        {
+            state.mode.subscribe().wait_for(|now| *now != mode).await.ok();
+        }
+        let planned = {
+            let mut all = state.planned.lock().unwrap();
+            all.iter().position(|planned| asked.contains(planned.part)).map(|at| all.remove(at))
+        };
+        let refused = || (500, r#"{"message":"refused by the test"}"#.to_owned());
+        let planned = planned.map(|planned| (planned.status, planned.body));
+        if let Some((status, body)) = planned.or_else(|| (mode == Mode::Refuse).then(refused)) {
             let answer = format!(
-                "HTTP/1.1 500 Internal Server Error\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+                "HTTP/1.1 {status} Planned\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
                 body.len()
             );
             client.lock().await.write_all(answer.as_bytes()).await?;

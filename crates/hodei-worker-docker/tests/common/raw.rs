@@ -2,10 +2,10 @@
 
 use bollard::{
     Docker,
-    models::{ContainerCreateBody, ContainerInspectResponse, VolumeCreateRequest},
+    models::{ContainerConfig, ContainerCreateBody, ContainerInspectResponse, VolumeCreateRequest},
     query_parameters::{
-        CreateContainerOptionsBuilder, InspectContainerOptions, ListVolumesOptions,
-        RemoveContainerOptionsBuilder, RemoveImageOptions, RemoveVolumeOptions,
+        CommitContainerOptionsBuilder, CreateContainerOptionsBuilder, InspectContainerOptions,
+        ListVolumesOptions, RemoveContainerOptionsBuilder, RemoveImageOptions, RemoveVolumeOptions,
         RenameContainerOptionsBuilder, StartContainerOptions,
     },
 };
@@ -27,6 +27,27 @@ impl Raw {
         let id = self.0.create_container(Some(options), body).await.unwrap().id;
         self.0.start_container(&id, None::<StartContainerOptions>).await.unwrap();
         id
+    }
+    /// Runs a container that sleeps, of that image.
+    pub(crate) async fn sleeper_of(&self, image: &str, name: &str) -> String {
+        let options = CreateContainerOptionsBuilder::default().name(name).build();
+        let body = ContainerCreateBody {
+            image: Some(image.to_owned()),
+            entrypoint: Some(["sleep", "1000"].map(str::to_owned).to_vec()),
+            cmd: Some(Vec::new()),
+            ..ContainerCreateBody::default()
+        };
+        let id = self.0.create_container(Some(options), body).await.unwrap().id;
+        self.0.start_container(&id, None::<StartContainerOptions>).await.unwrap();
+        id
+    }
+    /// Makes an image of a container, with these labels beside its own.
+    pub(crate) async fn commit(&self, container: &str, repository: &str, labels: &[(&str, &str)]) -> String {
+        let options = CommitContainerOptionsBuilder::default().container(container).repo(repository).tag("1");
+        let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let config = ContainerConfig { labels: Some(labels.collect()), ..ContainerConfig::default() };
+        self.0.commit_container(options.build(), config).await.unwrap();
+        format!("{repository}:1")
     }
     pub(crate) async fn inspect(&self, id: &str) -> ContainerInspectResponse {
         self.0.inspect_container(id, None::<InspectContainerOptions>).await.unwrap()

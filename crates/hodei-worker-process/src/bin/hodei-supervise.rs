@@ -1,4 +1,4 @@
-//! Supervises one worker. Started by the process provider of hosts without the hook in their `main`.
+//! Supervises workers for hosts without the hook in their `main`. Started by their process provider.
 
 use std::process::ExitCode;
 

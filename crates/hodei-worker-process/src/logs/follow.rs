@@ -14,6 +14,7 @@ use crate::{
     error, files,
     host::{Host, blocking},
     layout::Creation,
+    notices::Topic,
 };
 
 struct Following {
@@ -23,7 +24,7 @@ struct Following {
     reader: Option<LogReader>,
     ready: VecDeque<LogItem>,
     /// Both registered before the first look, so that nothing is missed between a look and a wait.
-    worker: Arc<Notify>,
+    worker: Topic,
     folder: Option<Arc<Notify>>,
     ended: bool,
 }
@@ -93,7 +94,7 @@ impl Following {
                 }
             };
             tokio::select! {
-                () = self.worker.notified() => {}
+                changed = self.worker.changed() => changed?,
                 () = written => {}
             }
         }

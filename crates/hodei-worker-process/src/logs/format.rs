@@ -10,6 +10,9 @@ pub(crate) const MAGIC: [u8; 8] = *b"hwlog\0\0\x01";
 /// The size of an encoded [`Header`].
 pub(crate) const HEADER: usize = 16;
 
+/// No writer makes a longer record; a header that says otherwise is damaged.
+pub(crate) const LONGEST: u32 = 1 << 20;
+
 /// Marks the beginning of a record, so that damage is noticed.
 const MARK: u8 = 0xA7;
 

@@ -8,12 +8,10 @@ use hodei_worker_core::{
     provider::{LogChunk, LogItem, LogOptions, LogStream},
 };
 
-use super::format::{self, HEADER, Header, Kind, MAGIC};
+use super::format::{self, HEADER, Header, Kind, LONGEST, MAGIC};
 
 /// What is read at once.
 const BATCH: usize = 64 * 1024;
-/// No writer makes a longer record; a header that says otherwise is damaged.
-const LONGEST: u32 = 1 << 20;
 
 /// A place in the files of a folder.
 #[derive(Debug)]
@@ -24,6 +22,8 @@ pub(crate) struct Cursor {
     file: Option<File>,
     /// The rest of this file cannot be read.
     damaged: bool,
+    /// The highest number that was ever there.
+    latest: u64,
 }
 
 /// A record and where it begins.
@@ -46,7 +46,7 @@ impl Cursor {
     /// The beginning of what is kept.
     pub(crate) fn new(folder: PathBuf) -> io::Result<Self> {
         let number = format::numbers(&folder)?.first().copied().unwrap_or(1);
-        Ok(Self { folder, number, offset: 0, file: None, damaged: false })
+        Ok(Self { folder, number, offset: 0, file: None, damaged: false, latest: 0 })
     }
 
     fn seek(&mut self, number: u64, offset: u64) {
@@ -66,7 +66,14 @@ impl Cursor {
             if !found.is_empty() {
                 break;
             }
-            let Some(next) = next else { break };
+            let Some(next) = next else {
+                if self.latest > self.number {
+                    // With their worker.
+                    self.latest = self.number;
+                    found.push(Found::Gap("the rest of the output was removed before it was read".into()));
+                }
+                break;
+            };
             if rest > 0 {
                 found.push(Found::Gap("the end of a log file was not written whole".into()));
             }
@@ -78,8 +85,10 @@ impl Cursor {
         Ok(found)
     }
 
-    fn next_number(&self) -> io::Result<Option<u64>> {
-        Ok(format::numbers(&self.folder)?.into_iter().find(|number| *number > self.number))
+    fn next_number(&mut self) -> io::Result<Option<u64>> {
+        let numbers = format::numbers(&self.folder)?;
+        self.latest = self.latest.max(numbers.last().copied().unwrap_or(0));
+        Ok(numbers.into_iter().find(|number| *number > self.number))
     }
 
     /// Opens the file at the cursor, or the oldest after it. `false` when there is none.

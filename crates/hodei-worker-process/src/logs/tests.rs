@@ -144,3 +144,56 @@ fn p1_a_later_run_goes_on_and_damage_costs_only_its_file() {
     let items = folder.read(LogOptions::all());
     assert_eq!((bytes(&items), gaps(&items)), (b"one\n".to_vec(), 2), "damaged, and a number missing");
 }
+
+/// Whoever wrote was killed in the middle of it.
+#[test]
+fn p1_half_a_record_costs_nothing_of_a_later_run() {
+    for what in ["cut", "damaged"] {
+        let folder = Folder::new();
+        write(&mut LogWriter::new(folder.plan(4096, 9)), Kind::Stdout, &b"one\ntwo\n"[..]);
+        let first = format::path(&folder.0, 1);
+        let mut content = std::fs::read(&first).unwrap();
+        for kept in format::HEADER + 4..content.len() - format::MAGIC.len() {
+            let _ = std::fs::remove_file(format::path(&folder.0, 2));
+            if what == "cut" {
+                std::fs::write(&first, &content[..format::MAGIC.len() + kept]).unwrap();
+            } else {
+                content[format::MAGIC.len() + format::HEADER + 4 + 12] ^= 1;
+                std::fs::write(&first, &content).unwrap();
+                content[format::MAGIC.len() + format::HEADER + 4 + 12] ^= 1;
+            }
+            write(&mut LogWriter::new(folder.plan(4096, 9)), Kind::Stdout, &b"three\n"[..]);
+            write(&mut LogWriter::new(folder.plan(4096, 9)), Kind::Stdout, &b"four\n"[..]);
+            let items = folder.read(LogOptions::all());
+            let text = String::from_utf8(bytes(&items)).unwrap();
+            assert_eq!(text, "one\nthree\nfour\n", "{what} after {kept}");
+            let whole = what == "cut" && kept == format::HEADER + 4;
+            assert_eq!(gaps(&items), usize::from(!whole), "{what} after {kept}");
+        }
+    }
+}
+
+#[test]
+fn p1_the_last_gap_is_told_too() {
+    let folder = Folder::new();
+    std::fs::write(&folder.0, "in its place").unwrap();
+    let mut log = LogWriter::new(folder.plan(4096, 9));
+    write(&mut log, Kind::Stdout, &b"lost\n"[..]);
+    std::fs::remove_file(&folder.0).unwrap();
+    log.end();
+    let items = folder.read(LogOptions::all());
+    assert_eq!((bytes(&items), gaps(&items)), (Vec::new(), 1));
+}
+
+#[test]
+fn p1_a_reader_that_is_behind_when_all_is_removed_is_told() {
+    let folder = Folder::new();
+    let mut log = LogWriter::new(folder.plan(4096, 9));
+    for n in 0..500 {
+        write(&mut log, Kind::Stdout, format!("line {n}\n").as_bytes());
+    }
+    let mut reader = LogReader::open(folder.0.clone(), LogOptions::all()).unwrap();
+    assert_eq!(gaps(&reader.next().unwrap()), 0);
+    std::fs::remove_dir_all(&folder.0).unwrap();
+    assert_eq!(gaps(&all(&mut reader)), 1);
+}

@@ -3,13 +3,13 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     path::Path,
 };
 
 use hodei_worker_core::{Clock as _, SystemClock};
 
-use super::format::{self, Header, Kind, MAGIC};
+use super::format::{self, HEADER, Header, Kind, LONGEST, MAGIC};
 use crate::wire::LogPlan;
 
 /// What is read of a stream at once; longer lines come in parts.
@@ -125,11 +125,9 @@ impl LogWriter {
         if bytes.is_empty() {
             return;
         }
-        let time = SystemClock.now().as_nanosecond() as i64;
+        let time = now();
         if let Some(reason) = self.lost.take() {
-            let gap = Header { time, len: reason.len() as u32, kind: Kind::Gap, ends_line: true };
-            self.out.extend_from_slice(&gap.encode());
-            self.out.extend_from_slice(reason.as_bytes());
+            gap(&mut self.out, &reason);
         }
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             let ends_line = line.ends_with(b"\n");
@@ -137,15 +135,40 @@ impl LogWriter {
             self.out.extend_from_slice(&header.encode());
             self.out.extend_from_slice(line);
         }
-        if let Err(error) = self.append() {
-            // Not half a record: what was begun is taken back.
-            if let Some(open) = &self.open {
-                let _ = open.file.set_len(open.size);
+        self.put();
+    }
+
+    /// Says what was lost at the end, if there is room for that by now.
+    pub(crate) fn end(&mut self) {
+        if let Some(reason) = self.lost.take() {
+            gap(&mut self.out, &reason);
+            self.put();
+        }
+    }
+
+    /// Appends what is ready. On a full file system the oldest output makes room for the newest.
+    fn put(&mut self) {
+        let mut appended = self.append();
+        while matches!(&appended, Err(error) if error.kind() == io::ErrorKind::StorageFull) {
+            self.take_back();
+            if !remove_oldest(&self.plan.folder).unwrap_or(false) {
+                break;
             }
+            appended = self.append();
+        }
+        if let Err(error) = appended {
+            self.take_back();
             self.lost = Some(format!("output could not be written to the log: {error}"));
         }
         self.out.clear();
         self.out.shrink_to(2 * BUFFER);
+    }
+
+    /// Not half a record: what was begun is taken back.
+    fn take_back(&self) {
+        if let Some(open) = &self.open {
+            let _ = open.file.set_len(open.size);
+        }
     }
 
     fn append(&mut self) -> io::Result<()> {
@@ -159,7 +182,20 @@ impl LogWriter {
                 make_folder(&self.plan.folder)?;
                 let number = format::numbers(&self.plan.folder)?.last().copied().unwrap_or(1);
                 let open = open_file(&self.plan, number)?;
-                if full(&open, self.out.len()) { rotate(&self.plan, number)? } else { open }
+                match whole(&open)? {
+                    // The reader says so; what follows is not to be lost with it.
+                    None => rotate(&self.plan, number)?,
+                    Some(_) if full(&open, self.out.len()) => rotate(&self.plan, number)?,
+                    Some(end) if end < open.size => {
+                        open.file.set_len(end)?;
+                        let mut told = Vec::new();
+                        gap(&mut told, "the end of what an earlier run has written was cut off");
+                        told.append(&mut self.out);
+                        self.out = told;
+                        OpenFile { size: end, ..open }
+                    }
+                    Some(_) => open,
+                }
             }
         };
         let open = self.open.insert(open);
@@ -169,21 +205,69 @@ impl LogWriter {
     }
 }
 
-/// Begins the next file and removes the oldest.
+fn now() -> i64 {
+    SystemClock.now().as_nanosecond() as i64
+}
+
+/// Adds a record that says what is missing here.
+fn gap(out: &mut Vec<u8>, reason: &str) {
+    let header = Header { time: now(), len: reason.len() as u32, kind: Kind::Gap, ends_line: true };
+    out.extend_from_slice(&header.encode());
+    out.extend_from_slice(reason.as_bytes());
+}
+
+/// Where the last whole record of a file ends: whoever was killed while it wrote leaves a part of one, behind which
+/// nothing could be read. `None` for a file that is damaged before its end.
+///
+/// It costs a read of the whole file, once per run that goes on with one.
+fn whole(open: &OpenFile) -> io::Result<Option<u64>> {
+    let mut at = MAGIC.len() as u64;
+    // On the stack: what a supervisor takes of the heap it keeps.
+    let mut bytes = [0; 4096];
+    let (mut begin, mut filled) = (0, open.file.read_at(&mut bytes, 0)?);
+    if !bytes.starts_with(&MAGIC) {
+        return Ok(None);
+    }
+    while at + HEADER as u64 <= open.size {
+        if at + HEADER as u64 > begin + filled as u64 {
+            (begin, filled) = (at, open.file.read_at(&mut bytes, at)?);
+        }
+        let offset = (at - begin) as usize;
+        let Some(header) = bytes[offset..filled].first_chunk() else { break };
+        let Some(header) = Header::decode(header).filter(|header| header.len <= LONGEST) else {
+            return Ok(None);
+        };
+        let end = at + HEADER as u64 + u64::from(header.len);
+        if end > open.size {
+            break;
+        }
+        at = end;
+    }
+    Ok(Some(at))
+}
+
+/// Removes the lowest file but the last; whether there was one.
+fn remove_oldest(folder: &Path) -> io::Result<bool> {
+    match format::numbers(folder)?.as_slice() {
+        [oldest, _, ..] => fs::remove_file(format::path(folder, *oldest)).map(|()| true),
+        _ => Ok(false),
+    }
+}
+
+/// Begins the next file. The oldest goes first, so that there is room for it.
 fn rotate(plan: &LogPlan, number: u64) -> io::Result<OpenFile> {
-    let open = open_file(plan, number + 1)?;
-    let kept = u64::from(plan.max_files.max(1));
+    let (next, kept) = (number + 1, u64::from(plan.max_files.max(1)));
     for number in format::numbers(&plan.folder)? {
-        if number + kept <= open.number {
+        if number + kept <= next {
             fs::remove_file(format::path(&plan.folder, number))?;
         }
     }
-    Ok(open)
+    open_file(plan, next)
 }
 
 fn open_file(plan: &LogPlan, number: u64) -> io::Result<OpenFile> {
     let path = format::path(&plan.folder, number);
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
     let mut size = file.metadata()?.len();
     if size < MAGIC.len() as u64 {
         file.set_len(0)?;

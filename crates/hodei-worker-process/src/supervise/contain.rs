@@ -10,35 +10,54 @@ use rustix::{
 use super::{MARKER, groups};
 use crate::{proc, wire::GroupPlan};
 
-/// Kills and reaps all that is left below this process and in the groups. What has escaped its parents by a double
-/// fork is our child, since we are its subreaper.
+/// How often what does not die is waited for, a second each.
+const TRIES: u32 = 10;
+
+/// Kills and reaps all that is left below this process and in the groups; whether it is all gone. What has escaped its
+/// parents by a double fork is our child, since we are its subreaper.
 ///
 /// Commands that were run beside the worker are neither; they carry `mark`, if there were any.
-pub(super) fn kill_all(plan: &GroupPlan, mark: Option<&str>) {
+pub(super) fn kill_all(plan: &GroupPlan, mark: Option<&str>) -> bool {
     let own = std::process::id() as i32;
-    loop {
+    let mut tries = 0;
+    let mut gone = loop {
         groups::kill(plan);
         proc::kill(|| left(plan, own));
         // One death at least before the next look: children of the dead are ours then.
-        match wait(WaitOptions::empty()) {
-            Ok(_) | Err(Errno::INTR) => reap(),
-            Err(_) => break,
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) => {
+                tries = 0;
+                reap();
+            }
+            Err(Errno::INTR) => {}
+            Ok(None) if tries < TRIES => {
+                tries += 1;
+                let left = left(plan, own);
+                let running = left.iter().find(|pid| proc::is_running(**pid));
+                running.or(left.first()).into_iter().for_each(|pid| wait_for(*pid));
+            }
+            // It has become another user's, or waits for a disk that does not answer.
+            Ok(None) => break false,
+            Err(_) => break true,
         }
-    }
+    };
     // What came in from outside (commands run in the worker) has another parent, which reaps it.
-    for _ in 0..100 {
+    for _ in 0..TRIES {
         groups::kill(plan);
-        let others = proc::kill(|| {
+        let others = || {
             let mut others: BTreeSet<i32> = groups::processes(plan).into_iter().collect();
             others.extend(mark.into_iter().flat_map(|mark| proc::marked(MARKER, mark)));
             others.retain(|pid| *pid != own && proc::is_running(*pid));
             others
-        });
-        if others.is_empty() {
+        };
+        let killed = proc::kill(others);
+        if killed.is_empty() {
+            gone &= others().is_empty();
             break;
         }
-        others.into_iter().for_each(wait_for);
+        killed.into_iter().for_each(wait_for);
     }
+    gone
 }
 
 fn left(plan: &GroupPlan, own: i32) -> BTreeSet<i32> {

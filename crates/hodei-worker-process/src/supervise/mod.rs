@@ -7,6 +7,7 @@
 mod contain;
 pub(crate) mod groups;
 mod run;
+mod server;
 pub(crate) mod signals;
 pub(crate) mod spawn;
 
@@ -30,6 +31,7 @@ use rustix::{
 
 pub(crate) use contain::wait_for;
 pub(crate) use run::raw;
+pub(crate) use server::serve;
 
 use crate::{
     files,
@@ -40,20 +42,19 @@ use crate::{
 
 /// What a supervisor is called in process lists.
 pub(crate) const NAME: &str = "hodei-supervise";
-/// The argument that makes a process a supervisor.
+/// The argument that makes a process one from which supervisors are forked.
 pub(crate) const ARGUMENT: &str = "--supervise";
 /// The variable by which processes of a worker can be found when all else is lost.
 pub(crate) const MARKER: &str = "HODEI_WORKER_RUN";
 
-/// Folder and run, if this process was started to supervise.
-pub(crate) fn arguments(mut all: impl Iterator<Item = OsString>) -> Option<(OsString, RunKey)> {
-    let (_, argument, root, key) = (all.next()?, all.next()?, all.next()?, all.next()?);
-    (argument == ARGUMENT && all.next().is_none()).then_some(())?;
-    Some((root, key.to_str()?.parse().ok()?))
+/// The state folder, if this process was started to supervise.
+pub(crate) fn arguments(mut all: impl Iterator<Item = OsString>) -> Option<OsString> {
+    let (_, argument, root) = (all.next()?, all.next()?, all.next()?);
+    (argument == ARGUMENT && all.next().is_none()).then_some(root)
 }
 
 /// Supervises one run from before its start to its end.
-pub(crate) fn supervise(root: &Path, key: &RunKey) {
+fn supervise(root: &Path, key: &RunKey) {
     let reply = match prepare(root, key) {
         Ok(Prepared::Run(mut running)) => {
             answer(&Reply::Started);
@@ -77,6 +78,7 @@ fn answer(reply: &Reply) {
     if let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdout(&null);
         let _ = rustix::stdio::dup2_stdin(&null);
+        let _ = rustix::stdio::dup2_stderr(&null);
     }
 }
 
@@ -146,13 +148,13 @@ fn prepare(root: &Path, key: &RunKey) -> io::Result<Prepared> {
             Ok(Prepared::Run(Box::new(running)))
         }
         Err((failure, ran)) => {
-            contain::kill_all(&launch.groups, None);
+            let _ = contain::kill_all(&launch.groups, None);
             let _ = groups::remove(&launch.groups);
             if !ran && failure.is_capacity() {
                 give_back(&layout, key)?;
                 return Ok(Prepared::Not(Reply::Full(failure)));
             }
-            finish(&layout, key, End::Failed(failure.clone()), false)?;
+            finish(&layout, key, &Exit::new(SystemClock.now(), End::Failed(failure.clone())))?;
             Ok(Prepared::Not(Reply::Failed(failure)))
         }
     }
@@ -172,6 +174,8 @@ pub(crate) fn claim(layout: &Layout, key: &RunKey) -> io::Result<()> {
 /// Gives a claim back: the run has not begun, and anybody may begin it.
 pub(crate) fn give_back(layout: &Layout, key: &RunKey) -> io::Result<()> {
     clear(layout, key);
+    // Whoever wanted it to stop has what they wanted; the next to begin it is not to be taken for stopping.
+    files::remove(&layout.stopping(key))?;
     files::remove(&layout.claim(key))
 }
 
@@ -261,9 +265,9 @@ pub(crate) fn clear(layout: &Layout, key: &RunKey) {
 }
 
 /// Writes down how the run ended, and removes what was only for its life.
-pub(crate) fn finish(layout: &Layout, key: &RunKey, end: End, out_of_memory: bool) -> io::Result<()> {
+pub(crate) fn finish(layout: &Layout, key: &RunKey, exit: &Exit) -> io::Result<()> {
     clear(layout, key);
-    files::put(&layout.exit(key), &Exit { time: SystemClock.now(), end, out_of_memory })?;
+    files::put(&layout.exit(key), exit)?;
     forget_earlier(layout, key);
     Ok(())
 }

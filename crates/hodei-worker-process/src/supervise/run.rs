@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hodei_worker_core::{Clock as _, SystemClock};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions, WaitStatus, waitid, waitpid},
@@ -18,7 +19,7 @@ use crate::{
     layout::{Layout, RunKey},
     logs::{Kind, LogWriter, Pump},
     proc,
-    wire::{End, Launch, Request, Requests},
+    wire::{End, Exit, Launch, Request, Requests},
 };
 
 /// How often the pipes are read at the end, at most: more than enough for what fits into them.
@@ -92,7 +93,7 @@ impl Running {
             self.wait(None);
         };
         let beside = self.layout.exec_mark(&self.key).exists();
-        contain::kill_all(&self.launch.groups, beside.then_some(self.launch.mark.as_str()));
+        let gone = contain::kill_all(&self.launch.groups, beside.then_some(self.launch.mark.as_str()));
         // Whoever could write is dead, unless it could not be killed: what is in the pipes is all.
         let mut turns = 0..DRAIN;
         while turns.next().is_some() && self.wait(Some(Duration::ZERO)) {}
@@ -100,7 +101,8 @@ impl Running {
         let out_of_memory = groups::out_of_memory(&self.launch.groups);
         let _ = groups::remove(&self.launch.groups);
         let end = status.map_or(End::Lost, |status| End::Wait(status.as_raw()));
-        let _ = finish(&self.layout, &self.key, end, out_of_memory);
+        let exit = Exit { out_of_memory, outlived: !gone, ..Exit::new(SystemClock.now(), end) };
+        let _ = finish(&self.layout, &self.key, &exit);
     }
 
     /// Whether the worker's own process has ended, and how. Reaps what else has: orphans are ours.
@@ -186,6 +188,7 @@ impl Running {
         if let Some(pump) = &mut self.stderr {
             pump.flush(&mut self.log);
         }
+        self.log.end();
     }
 
     fn signalled(&mut self) {

@@ -13,9 +13,9 @@ use nix::sys::{
     signalfd::{SfdFlags, SignalFd},
 };
 
-/// Those that a host may have ignored for its children. A handler becomes the default again when a worker is executed,
-/// what is ignored stays so.
-const HANDLED: [Signal; 7] = [
+/// Those that a host may have ignored for its children, and the one for a log that grows beyond a limit of the host's.
+/// A handler becomes the default again when a worker is executed, what is ignored stays so.
+const HANDLED: [Signal; 8] = [
     Signal::SIGCHLD,
     Signal::SIGTERM,
     Signal::SIGINT,
@@ -23,6 +23,7 @@ const HANDLED: [Signal; 7] = [
     Signal::SIGQUIT,
     Signal::SIGUSR1,
     Signal::SIGUSR2,
+    Signal::SIGXFSZ,
 ];
 
 /// Those that mean something to a supervisor. A request to end that comes from the system (a service manager at

@@ -80,13 +80,24 @@ pub(crate) fn refused(launch: &Launch, error: &io::Error) -> Failure {
 pub(super) fn spawn(launch: &Launch) -> Result<Child, Failure> {
     let mut command = worker(launch);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // What it inherits holds from its first instruction on; that it cannot raise it again is seen to afterwards.
-    let before = launch.address_space.map(lower).transpose()?;
+    // What it inherits holds from its first instruction on; that it cannot raise it again is seen to afterwards, and that
+    // it has less than this process needs to start it.
+    let before = launch.address_space.map(|bytes| lower(bytes.max(own_size() + SPARE))).transpose()?;
     let spawned = command.spawn();
     if let Some(before) = before {
         let _ = setrlimit(Resource::As, before);
     }
     spawned.map_err(|error| refused(launch, &error))
+}
+
+/// What starting a process may take beyond what is taken already, in bytes: its environment, a few times.
+const SPARE: u64 = 16 << 20;
+
+/// The address space of this process, in bytes.
+fn own_size() -> u64 {
+    let pages = fs::read_to_string("/proc/self/statm").ok();
+    let pages = pages.and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+    pages.unwrap_or(0) * procfs::page_size()
 }
 
 /// Lowers what this process may use itself; returns what it could before.

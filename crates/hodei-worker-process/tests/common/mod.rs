@@ -7,6 +7,7 @@ pub(crate) mod memory;
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -73,6 +74,29 @@ impl Bed {
         self.folder.join("state").join(self.installation.as_str())
     }
 
+    /// The control groups below which those of this installation's runs are.
+    fn groups(&self) -> Vec<PathBuf> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let points = mounts.lines().filter(|line| line.contains(" - cgroup"));
+        let points = points.filter_map(|line| line.split(' ').nth(4));
+        points.map(|point| Path::new(point).join("hodei-worker").join(self.installation.as_str())).collect()
+    }
+
+    /// A script's beginning: a process that forks twice, leaves its session and closes what it had. It has been born
+    /// when the next command is run.
+    pub(crate) fn escape(&self) -> String {
+        let born = self.folder.join("born");
+        if !born.exists() {
+            fs::create_dir_all(&self.folder).unwrap();
+            rustix::fs::mkfifoat(rustix::fs::CWD, &born, rustix::fs::Mode::RWXU).unwrap();
+            fs::set_permissions(&born, fs::Permissions::from_mode(0o777)).unwrap();
+        }
+        let born = born.display();
+        format!(
+            "(setsid sh -c \"(sh -c 'echo > {born}; exec sleep 1000' <&- >&- 2>&- &)\" &); read born < {born}; "
+        )
+    }
+
     /// Removes everything that still exists, and shows that nothing is left.
     pub(crate) async fn clean(self) {
         let provider = self.connect().await;
@@ -85,6 +109,12 @@ impl Bed {
             assert!(left.is_empty(), "{folder}: {left:?}");
         }
         assert_eq!(marked(self.installation.as_str()), Vec::<i32>::new(), "processes are left");
+        // That of the supervisors stays as long as there is a provider.
+        let of_runs = |group: &fs::DirEntry| group.path().is_dir() && group.file_name() != "supervisors";
+        let groups = self.groups();
+        let groups = groups.iter().flat_map(fs::read_dir).flatten().flatten();
+        let left: Vec<_> = groups.filter(of_runs).map(|group| group.path()).collect();
+        assert!(left.is_empty(), "control groups are left: {left:?}");
     }
 }
 
@@ -95,19 +125,12 @@ impl Drop for Bed {
             kill(pid);
         }
         let _ = fs::remove_dir_all(&self.folder);
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let groups = mounts
-            .lines()
-            .filter(|line| line.contains(" - cgroup"))
-            .filter_map(|line| line.split(' ').nth(4));
-        for group in groups {
-            let base = Path::new(group).join("hodei-worker");
-            let own = base.join(self.installation.as_str());
+        for own in self.groups() {
             for entry in fs::read_dir(&own).into_iter().flatten().flatten() {
                 let _ = fs::remove_dir(entry.path());
             }
             let _ = fs::remove_dir(&own);
-            let _ = fs::remove_dir(&base);
+            let _ = own.parent().map(fs::remove_dir);
         }
     }
 }

@@ -68,6 +68,14 @@ impl Subject for Processes {
         for folder in [self.state(), self.logs()] {
             files(&folder.join(installation.as_str()), &mut left);
         }
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").map_err(unexpected)?;
+        let points = mounts.lines().filter(|line| line.contains(" - cgroup"));
+        for point in points.filter_map(|line| line.split(' ').nth(4)) {
+            let base = Path::new(point).join("hodei-worker").join(installation.as_str());
+            let groups = std::fs::read_dir(base).into_iter().flatten().flatten();
+            let groups = groups.filter(|group| group.path().is_dir() && group.file_name() != "supervisors");
+            left.extend(groups.map(|group| format!("group {}", group.path().display())));
+        }
         let mark = format!("={installation}/");
         let entries = std::fs::read_dir("/proc").map_err(unexpected)?.flatten();
         for entry in entries.filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok()) {

@@ -189,3 +189,14 @@ fn p1_a_secret_in_a_variables_name_is_not_repeated() {
     assert_eq!(problems.len(), 3);
     assert!(!problems.to_string().contains("hunter2"), "{problems}");
 }
+
+#[test]
+fn p1_the_fingerprint_of_a_configuration_is_the_same_in_every_version() {
+    let with = |options: Value| WorkerConfig::from_value(&with_options(options)).unwrap().fingerprint();
+    let one = with(json!({"nice": {"a": [1, {"x": 1, "y": null}], "b": "\u{e9}\n"}, "other": {}}));
+    let other = with(json!({"other": {}, "nice": {"b": "\u{e9}\n", "a": [1, {"y": null, "x": 1}]}}));
+    // Also where a feature of serde_json keeps the order of fields, as in many hosts.
+    assert_eq!(one, other);
+    assert_eq!(one, "9014d9ad90471fb57337bccb346cb75c");
+    assert_ne!(one, with(json!({"nice": {"a": [{"x": 1, "y": null}, 1], "b": "\u{e9}\n"}, "other": {}})));
+}

@@ -2,8 +2,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
+    error::Retry,
     policy::{Breaker, BreakerSettings, BreakerState, within},
-    provider::{Operation, StartOptions, WorkerFilter},
+    provider::{Operation, StartOptions, StopOptions, WorkerFilter},
 };
 
 fn breaker(script: &Arc<Script>) -> (Breaker, Arc<dyn WorkerProvider>) {
@@ -190,4 +191,16 @@ async fn p6_late_news_of_an_earlier_time_changes_nothing() {
     old.await.unwrap().unwrap();
     assert_eq!(breaker.state(), BreakerState::HalfOpen);
     probe.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn p6_stops_that_take_too_long_are_no_outage() {
+    let slow = || Error::new(ErrorKind::Timeout, "the grace was longer").with_retry(Retry::IfIdempotent);
+    let script = Script::new((0..10).map(|_| Step::Fail(slow())));
+    let breaker = Breaker::new(&BreakerSettings::default(), script.info());
+    let provider = layered(breaker.clone(), &script);
+    for _ in 0..10 {
+        provider.stop_worker(&worker("a"), &StopOptions::default()).await.unwrap_err();
+    }
+    assert_eq!(breaker.state(), BreakerState::Closed);
 }

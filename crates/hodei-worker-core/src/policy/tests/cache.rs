@@ -120,6 +120,35 @@ async fn p7_nobody_reads_an_older_status_than_a_watch_has_shown() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn p7_versions_decide_where_there_are_some() {
+    let counted = |phase, second, count| {
+        let mut status = status(&worker("a"), phase, second);
+        let changed = Arc::make_mut(&mut status);
+        changed.native_id = "native".to_owned();
+        changed.version = Some(crate::status::Version::of_platform(count));
+        WorkerObservation::Applied(status)
+    };
+    let script = Script::new([]);
+    let provider = cache(&script);
+    let source = script.set_watch();
+    let mut watch = provider.watch_workers(&WatchOptions::default()).await.unwrap();
+    phase(&provider, "a").await;
+    let news = [
+        (counted(WorkerPhase::Running, 10, 7), WorkerPhase::Running),
+        // The clock has stepped back, and this is later all the same.
+        (counted(WorkerPhase::Exited, 2, 8), WorkerPhase::Exited),
+        // And this is not, whatever its time.
+        (counted(WorkerPhase::Running, 20, 7), WorkerPhase::Exited),
+    ];
+    for (told, expected) in news {
+        source.send(told).unwrap();
+        watch.next().await.unwrap().unwrap();
+        assert_eq!(phase(&provider, "a").await, expected);
+    }
+    assert_eq!(script.count(Operation::Status), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn p7_a_clock_that_steps_back_hides_no_change() {
     let script = Script::new([]);
     let provider = cache(&script);

@@ -60,3 +60,16 @@ fn p5_unknown_fields_and_bad_values_are_refused() {
     ];
     assert_eq!(problems(&settings), expected);
 }
+
+#[test]
+fn p5_a_lane_that_is_given_in_part_keeps_its_own_default_for_the_rest() {
+    let value = serde_json::json!({"limits": {
+        "control": {"queue": 10}, "reads": {"queue": 10}, "long": {"queue": 8192}, "streams": {},
+    }});
+    let limits = serde_json::from_value::<PolicySettings>(value).unwrap().limits;
+    let at_once = [&limits.control, &limits.reads, &limits.long, &limits.streams].map(|lane| lane.at_once);
+    assert_eq!(at_once, [64, 64, 256, 32]);
+    assert_eq!((limits.long.queue, limits.streams.queue), (8192, 4096));
+    let wrong = serde_json::json!({"limits": {"long": {"qeue": 1}}});
+    assert!(serde_json::from_value::<PolicySettings>(wrong).is_err());
+}

@@ -8,7 +8,7 @@ use crate::{
     factory::{ConnectContext, ProviderHandle},
     model::WorkerConfig,
     policy::{BreakerState, LaneSettings, RetryPolicy, Stack, within},
-    provider::{CreateOptions, Operation, StartOptions, StopOptions},
+    provider::{CreateOptions, Operation, StartOptions},
 };
 
 async fn stack(script: &Arc<Script>, settings: &PolicySettings) -> Stack {
@@ -61,16 +61,43 @@ async fn p6_no_permit_is_held_while_a_retry_waits() {
     let limited = limited.with_retry(crate::Retry::Safe { after: Some(10 * SECOND) });
     let script = Script::new([]);
     let mut settings = PolicySettings::default();
-    settings.limits.control = LaneSettings { at_once: 1, queue: 0 };
+    settings.limits.long = LaneSettings { at_once: 1, queue: 0 };
     let provider = stack(&script, &settings).await.provider();
     script.then(Step::Fail(limited));
     let other = Arc::clone(&provider);
     let waiting =
         tokio::spawn(async move { other.start_worker(&worker("a"), &StartOptions::default()).await });
     settle().await;
-    provider.stop_worker(&worker("b"), &StopOptions::kill()).await.unwrap();
+    provider.start_worker(&worker("b"), &StartOptions::default()).await.unwrap();
     assert!(!waiting.is_finished());
     waiting.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn p6_what_our_own_queue_refuses_costs_no_repetitions() {
+    let script = Script::new([]);
+    let mut settings = PolicySettings::default();
+    settings.limits.long = LaneSettings { at_once: 1, queue: 0 };
+    settings.retry.budget.retries = 3;
+    settings.retry.budget.per_call = 0.0;
+    let provider = stack(&script, &settings).await.provider();
+    script.then(Step::Takes(SECOND));
+    let other = Arc::clone(&provider);
+    let busy = tokio::spawn(async move { other.start_worker(&worker("a"), &StartOptions::default()).await });
+    settle().await;
+    let begun = Instant::now();
+    for _ in 0..100 {
+        let error = provider.start_worker(&worker("b"), &StartOptions::default()).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.retry()),
+            (ErrorKind::Overloaded, crate::Retry::Safe { after: None })
+        );
+    }
+    assert_eq!(begun.elapsed(), std::time::Duration::ZERO);
+    busy.await.unwrap().unwrap();
+    // The repetitions are there for whom they are meant.
+    script.then(Step::Fail(unavailable()));
+    provider.get_worker_status(&worker("a")).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -78,3 +78,23 @@ async fn p6_the_nearer_deadline_counts() {
     assert_eq!(seen.await, (Some(now + 10 * SECOND), Some(now + SECOND), Some(now + 10 * SECOND)));
     assert_eq!(current_deadline(), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn p6_a_grace_that_a_stop_would_not_get_is_refused_when_the_worker_is_created() {
+    let mut settings = TimeoutSettings::default();
+    let script = Script::new([]);
+    let config = WorkerConfig::builder("a").command(["true"]).stop_grace("10m").build().unwrap();
+    let create = async |settings: &TimeoutSettings| {
+        let provider = layered(Context::new(settings), &script);
+        provider.create_worker(&config, &CreateOptions::default()).await
+    };
+    let error = create(&settings).await.unwrap_err();
+    assert_eq!((error.kind(), error.operation()), (ErrorKind::Config, Some(Operation::Create)));
+    let text = format!("{error:#}");
+    for part in ["stop_grace", "10m", "timeouts.stop", "5m"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert!(script.asked().is_empty());
+    settings.stop = (600 * SECOND).into();
+    create(&settings).await.unwrap();
+}

@@ -1,5 +1,10 @@
 use super::{CaseContext, CaseFailure, CaseResult, Program, cases, check, check_eq, polled};
-use crate::provider::{CreateOptions, DeleteOptions, LogOptions, StopOptions, WatchOptions, WorkerFilter};
+use crate::{
+    provider::{
+        CreateOptions, DeleteOptions, ExecOptions, LogOptions, StopOptions, WatchOptions, WorkerFilter,
+    },
+    status::{ExitStatus, WorkerPhase},
+};
 
 cases! {
     p1_a_create_dropped_at_any_poll_is_repeated_to_one [KeepsStopped];
@@ -7,11 +12,16 @@ cases! {
     p1_a_stop_dropped_at_any_poll_is_repeated_to_the_end [Logs, KeepsStopped];
     p1_a_delete_dropped_at_any_poll_is_repeated_to_none [];
     p1_reads_dropped_at_any_poll_do_no_harm [KeepsStopped];
+    p1_a_command_dropped_at_any_poll_does_the_worker_no_harm [Exec, Logs];
     l6_the_sweep_finds_what_dropped_creates_left [];
 }
 
-/// More awaits than any call has that is not waiting for something to end.
-const MOST_POLLS: usize = 60;
+/// More awaits than any call has.
+const MOST_POLLS: usize = 200;
+
+fn never_whole<T>() -> CaseResult<T> {
+    Err(CaseFailure::new(format!("no call came through in {MOST_POLLS} polls: not every await was tried")))
+}
 
 fn dropped_after(polls: usize, failure: CaseFailure) -> CaseFailure {
     CaseFailure::new(format!("dropped after {polls} polls: {failure}"))
@@ -32,10 +42,10 @@ async fn p1_a_create_dropped_at_any_poll_is_repeated_to_one(cx: CaseContext) -> 
         };
         mended.await.map_err(|failure| dropped_after(polls, failure))?;
         if whole.is_some() {
-            break;
+            return Ok(());
         }
     }
-    Ok(())
+    never_whole()
 }
 
 async fn p1_a_start_dropped_at_any_poll_is_repeated_to_one_run(cx: CaseContext) -> CaseResult {
@@ -50,24 +60,28 @@ async fn p1_a_start_dropped_at_any_poll_is_repeated_to_one_run(cx: CaseContext) 
         };
         mended.await.map_err(|failure| dropped_after(polls, failure))?;
         if whole.is_some() {
-            break;
+            return Ok(());
         }
     }
-    Ok(())
+    never_whole()
 }
 
 async fn p1_a_stop_dropped_at_any_poll_is_repeated_to_the_end(cx: CaseContext) -> CaseResult {
-    for polls in [1, 2, 3, 5, 8, 13] {
+    for polls in 1..=MOST_POLLS {
         let worker = cx.run_ready(&format!("w-{polls}"), &Program::IgnoreTerm).await?;
         let grace = StopOptions::within(std::time::Duration::from_millis(100));
         let whole = polled(cx.provider().stop_worker(&worker, &grace), polls).await;
-        whole.transpose()?;
+        let came_through = whole.transpose()?.is_some();
         cx.provider().stop_worker(&worker, &grace).await?;
         let status = cx.ended(&worker).await?;
-        check_eq!(status.exit.and_then(crate::status::ExitStatus::possible_signal), Some(9));
+        check_eq!(status.exit.and_then(ExitStatus::possible_signal), Some(9));
         check!(cx.count(&worker, "term").await? <= 1, "asked more than once after {polls} polls");
+        if came_through {
+            return Ok(());
+        }
+        cx.provider().delete_worker(&worker, &DeleteOptions::default()).await?;
     }
-    Ok(())
+    never_whole()
 }
 
 async fn p1_a_delete_dropped_at_any_poll_is_repeated_to_none(cx: CaseContext) -> CaseResult {
@@ -80,10 +94,10 @@ async fn p1_a_delete_dropped_at_any_poll_is_repeated_to_none(cx: CaseContext) ->
         cx.provider().delete_worker(&worker, &options).await?;
         cx.lists(&[]).await?;
         if came_through {
-            break;
+            return Ok(());
         }
     }
-    Ok(())
+    never_whole()
 }
 
 async fn p1_reads_dropped_at_any_poll_do_no_harm(cx: CaseContext) -> CaseResult {
@@ -115,4 +129,21 @@ async fn l6_the_sweep_finds_what_dropped_creates_left(cx: CaseContext) -> CaseRe
     }
     cx.lists(&[]).await?;
     Ok(())
+}
+
+async fn p1_a_command_dropped_at_any_poll_does_the_worker_no_harm(cx: CaseContext) -> CaseResult {
+    let worker = cx.run_ready("a", &Program::ObeyTerm(0)).await?;
+    let running = cx.until(&worker, "running", |status| status.phase == WorkerPhase::Running).await?;
+    let command = ExecOptions::new(cx.subject().command(&Program::Exit(7)));
+    let run = async || cx.provider().exec_in_worker(&worker, &command).await?.collect().await;
+    for polls in 1..=MOST_POLLS {
+        let whole = polled(run(), polls).await.transpose()?;
+        let status = cx.provider().get_worker_status(&worker).await?;
+        check_eq!((status.phase, &status.run), (WorkerPhase::Running, &running.run));
+        if let Some(output) = whole {
+            check_eq!(output.exit, Some(ExitStatus::Code(7)));
+            return Ok(());
+        }
+    }
+    never_whole()
 }

@@ -1,4 +1,4 @@
-use super::{CaseContext, CaseResult, Program, cases, check, check_eq};
+use super::{CaseContext, CaseResult, PATIENCE, Program, cases, check, check_eq, eventually};
 use crate::{
     model::{GroupRef, WorkerRef},
     provider::WorkerFilter,
@@ -13,6 +13,7 @@ cases! {
     p1_status_of_what_is_missing_is_absent [];
     p1_status_shows_the_users_labels_alone [];
     p1_list_is_in_order [];
+    p1_a_status_is_as_of_when_it_was_read [];
 }
 
 async fn ids(cx: &CaseContext, filter: WorkerFilter) -> CaseResult<Vec<String>> {
@@ -93,4 +94,21 @@ async fn p1_list_is_in_order(cx: CaseContext) -> CaseResult {
     }
     check_eq!(ids(&cx, WorkerFilter::all()).await?, ["a", "a-1", "b", "c"]);
     Ok(())
+}
+
+async fn p1_a_status_is_as_of_when_it_was_read(cx: CaseContext) -> CaseResult {
+    let worker = cx.create("a", &Program::ObeyTerm(0)).await?;
+    let begun = cx.now();
+    // What is remembered for a moment says so, and is read again after it.
+    eventually(PATIENCE, async || {
+        let status = cx.provider().get_worker_status(&worker).await?;
+        let listing = cx.provider().list_workers(&WorkerFilter::all()).await?;
+        let listed = listing.workers.iter().map(|status| status.as_of);
+        for as_of in listed.chain([status.as_of, listing.as_of]) {
+            check!(as_of >= begun, "as of {as_of}, read after {begun}");
+            check!(as_of <= cx.now(), "as of {as_of}, which is to come");
+        }
+        Ok(())
+    })
+    .await
 }

@@ -4,7 +4,7 @@ use super::{CaseContext, CaseFailure, CaseResult, PATIENCE, Program, cases, chec
 use crate::{
     error::ErrorKind,
     model::WorkerRef,
-    provider::{DeleteOptions, LogChunk, LogItem, LogOptions, LogStream, StartOptions},
+    provider::{DeleteOptions, LogChunk, LogItem, LogOptions, LogStream, StartOptions, StopOptions},
     testkit::program::FLOOD_LINE,
 };
 
@@ -136,29 +136,28 @@ async fn d8_logs_of_the_last_lines(cx: CaseContext) -> CaseResult {
 }
 
 async fn d8_logs_are_followed_live_until_it_is_deleted(cx: CaseContext) -> CaseResult {
-    let worker = cx.create("a", &Program::Lines(5)).await?;
-    cx.start(&worker).await?;
+    let worker = cx.run_ready("a", &Program::IgnoreTerm).await?;
     let mut logs = cx.provider().worker_logs(&worker, &LogOptions::following()).await?;
-    let mut read = Vec::new();
+    let mut line = async || match tokio::time::timeout(PATIENCE, logs.next()).await {
+        Ok(Some(Ok(LogItem::Chunk(chunk)))) => Ok(Some(chunk.text().into_owned())),
+        Ok(Some(Ok(LogItem::Gap { reason }))) => Err(CaseFailure::new(format!("a gap: {reason}"))),
+        Ok(Some(Err(error))) => Err(CaseFailure::from(error)),
+        Ok(None) => Ok(None),
+        Err(_) => Err(CaseFailure::new("nothing came, and the log did not end")),
+    };
+    check_eq!(line().await?.as_deref(), Some("ready"));
+    // It writes more now, which could not be there when the log was opened.
+    let grace = StopOptions::within(2 * PATIENCE);
+    let stopping = cx.provider().stop_worker(&worker, &grace);
     let reading = async {
-        while read.len() < b"line 0\n".len() * 5 {
-            match logs.next().await {
-                Some(item) => read.extend(item?.chunk().iter().flat_map(|chunk| chunk.bytes.to_vec())),
-                None => return Err(CaseFailure::new("the log ended while the worker runs")),
-            }
-        }
+        check_eq!(line().await?.as_deref(), Some("term"));
         cx.provider().delete_worker(&worker, &DeleteOptions::default()).await?;
-        while let Some(item) = logs.next().await {
-            item?;
-        }
+        while line().await?.is_some() {}
         Ok(())
     };
-    match tokio::time::timeout(PATIENCE, reading).await {
-        Ok(result) => result?,
-        Err(_) => return Err(CaseFailure::new("the log did not end after the worker was deleted")),
-    }
-    check_eq!(read, b"line 0\nline 1\nline 2\nline 3\nline 4\n");
-    Ok(())
+    let (stopped, read): (_, CaseResult) = futures::join!(stopping, reading);
+    read?;
+    Ok(stopped?)
 }
 
 async fn d8_logs_are_followed_over_restarts(cx: CaseContext) -> CaseResult {

@@ -3,7 +3,7 @@ use crate::{
     credential::{CredentialProvider as _, SecretKey, StoreOptions},
     error::ErrorKind,
     model::SecretReference,
-    provider::{CreateOptions, StartOptions},
+    provider::{CreateOptions, ExecOptions, StartOptions},
     status::WorkerPhase,
 };
 
@@ -13,6 +13,7 @@ cases! {
     c13_a_secret_that_is_missing_keeps_the_worker_from_running [SecretFiles, KeepsStopped];
     c13_a_secret_as_a_variable_arrives_or_is_refused [Logs, KeepsStopped];
     c13_a_secret_shows_nowhere [SecretFiles, KeepsStopped];
+    c13_a_command_gets_secrets_as_variables [Exec, Logs];
 }
 
 const PLANTED: &str = "planted-hunter2-\u{fc}";
@@ -94,6 +95,23 @@ async fn c13_a_secret_shows_nowhere(cx: CaseContext) -> CaseResult {
     let config = reader(&cx).build()?;
     for shown in [format!("{status:?}"), format!("{:?}", cx.provider()), format!("{config:?}")] {
         check!(!shown.contains("planted-hunter2"), "the secret shows in {shown}");
+    }
+    Ok(())
+}
+
+async fn c13_a_command_gets_secrets_as_variables(cx: CaseContext) -> CaseResult {
+    put(&cx, PLANTED).await?;
+    let worker = cx.run_ready("a", &Program::ObeyTerm(0)).await?;
+    let command = ExecOptions::new(cx.subject().command(&Program::Environment("PASSWORD".into())));
+    let asked = command.clone().secret(SecretReference::variable("db/password", "PASSWORD"));
+    let output = cx.provider().exec_in_worker(&worker, &asked).await?.collect().await?;
+    check_eq!(String::from_utf8_lossy(&output.stdout), PLANTED);
+    for wrong in [
+        SecretReference::file("db/password", "/run/password"),
+        SecretReference::variable("no/such", "PASSWORD"),
+    ] {
+        let refused = cx.provider().exec_in_worker(&worker, &command.clone().secret(wrong)).await;
+        fails_with(ErrorKind::Config, refused)?;
     }
     Ok(())
 }

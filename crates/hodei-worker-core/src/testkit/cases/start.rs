@@ -3,7 +3,7 @@ use crate::{
     error::ErrorKind,
     model::WorkerRef,
     provider::{StartOptions, StopOptions, WorkerProviderExt as _},
-    status::WorkerPhase,
+    status::{WorkerPhase, WorkerStatus},
 };
 
 cases! {
@@ -15,6 +15,7 @@ cases! {
     p1_restart_with_an_old_token_runs_nothing [Logs, RestartInPlace, KeepsStopped];
     p1_restart_while_it_runs_is_a_conflict [Logs, RestartInPlace];
     p1_restart_of_a_running_worker [Logs, RestartInPlace];
+    p1_restart_leaves_nothing_of_the_last_run [RestartInPlace, KeepsStopped];
     p1_start_of_what_is_missing_is_not_found [];
     p1_start_reports_its_times [KeepsStopped];
     p7_a_hundred_workers_at_once [];
@@ -110,6 +111,28 @@ async fn p1_restart_of_a_running_worker(cx: CaseContext) -> CaseResult {
         Ok(())
     })
     .await
+}
+
+async fn p1_restart_leaves_nothing_of_the_last_run(cx: CaseContext) -> CaseResult {
+    let worker = cx.run("a", &Program::ObeyTerm(0)).await?;
+    cx.until(&worker, "running", |status| status.phase == WorkerPhase::Running).await?;
+    cx.provider().stop_worker(&worker, &StopOptions::kill()).await?;
+    let first = cx.ended(&worker).await?;
+    check!(first.exit.is_some() && first.failure.is_some(), "it was killed: {first:?}");
+    cx.provider().start_worker(&worker, &StartOptions::after(first.run.clone())).await?;
+    let running = |status: &WorkerStatus| status.phase == WorkerPhase::Running && status.run != first.run;
+    let second = cx.until(&worker, "running again", running).await?;
+    check!(second.exit.is_none() && second.failure.is_none() && !second.out_of_memory, "{second:?}");
+    let times = second.times;
+    check!(times.finished.is_none() && times.stopping.is_none(), "times of the last run: {times:?}");
+    check!(times.started >= first.times.finished, "{times:?} after {:?}", first.times);
+    let listing = cx.provider().list_workers(&Default::default()).await?;
+    let listed = &listing.workers[0];
+    check!(
+        listed.exit.is_none() && listed.failure.is_none() && listed.times.finished.is_none(),
+        "{listed:?}"
+    );
+    Ok(())
 }
 
 async fn p1_start_of_what_is_missing_is_not_found(cx: CaseContext) -> CaseResult {

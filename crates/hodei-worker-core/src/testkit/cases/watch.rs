@@ -1,6 +1,6 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{CaseContext, CaseFailure, CaseResult, PATIENCE, Program, cases, check, check_eq};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
         BoxStream, CreateOptions, DeleteOptions, StartOptions, WatchOptions, WorkerFilter,
         WorkerProviderExt as _,
     },
-    status::{WorkerObservation, WorkerPhase},
+    status::{WorkerObservation, WorkerPhase, WorkerStatus},
 };
 
 cases! {
@@ -25,6 +25,8 @@ cases! {
     l10_a_late_word_on_an_older_generation_buries_nothing [Watch, DeferredStart];
     l10_waiting_for_an_exit_means_the_present_run [Watch, KeepsStopped, RestartInPlace];
     l10_watch_is_opened_again_after_all_were_dropped [Watch, DeferredStart];
+    l10_of_two_statuses_it_is_told_which_is_later [Watch, DeferredStart, KeepsStopped];
+    l10_the_word_that_one_is_gone_names_its_run [Watch, KeepsStopped];
 }
 
 /// A watch with the picture that a consumer would draw from it.
@@ -76,6 +78,8 @@ impl Watching {
             WorkerObservation::Gone(gone) => {
                 self.picture.remove(&gone.worker);
             }
+            // The next picture ends it.
+            WorkerObservation::Unsynced(_) => {}
         }
         Ok(observation)
     }
@@ -165,16 +169,37 @@ async fn l10_two_watches_see_the_same(cx: CaseContext) -> CaseResult {
 }
 
 async fn l10_a_watch_that_is_not_read_slows_nobody(cx: CaseContext) -> CaseResult {
+    // More changes than a buffer holds that somebody may have put before each reader.
+    const WORKERS: usize = 100;
     let mut idle = Watching::open(&cx, WorkerFilter::all()).await?;
     let mut busy = Watching::open(&cx, WorkerFilter::all()).await?;
-    for n in 0..20 {
-        let worker = cx.run(&format!("w-{n}"), &Program::Exit(0)).await?;
-        busy.until_phase(&worker, WorkerPhase::Exited).await?;
-        cx.provider().delete_worker(&worker, &DeleteOptions::default()).await?;
-        busy.until_gone(&worker).await?;
-    }
-    let last = cx.create("last", &Program::Exit(0)).await?;
-    // It has read nothing meanwhile, and still arrives at the truth.
+    let lives = stream::iter(0..WORKERS).map(|n| {
+        let cx = cx.clone();
+        async move {
+            let worker = cx.run(&format!("w-{n}"), &Program::Exit(0)).await?;
+            cx.ended(&worker).await?;
+            Ok::<_, CaseFailure>(cx.provider().delete_worker(&worker, &DeleteOptions::default()).await?)
+        }
+    });
+    let changes = async {
+        lives.buffer_unordered(8).try_collect::<Vec<()>>().await?;
+        Ok::<_, CaseFailure>(cx.create("last", &Program::Exit(0)).await?)
+    };
+    // It is read while they come, and hears of them.
+    let reading = async {
+        let mut gone = 0;
+        loop {
+            match busy.step().await? {
+                WorkerObservation::Gone(_) => gone += 1,
+                WorkerObservation::Applied(status) if status.worker.id.as_str() == "last" => return Ok(gone),
+                _ => {}
+            }
+        }
+    };
+    let (last, gone): (_, CaseResult<usize>) = futures::join!(changes, reading);
+    let (last, gone) = (last?, gone?);
+    check!(gone > 0, "the one that was read heard of no end");
+    // The other has read nothing meanwhile, and still arrives at the truth.
     let truth = BTreeMap::from([(last, WorkerPhase::Created)]);
     idle.until("up to date", |watching| watching.picture == truth).await
 }
@@ -261,4 +286,53 @@ async fn l10_waiting_for_an_exit_means_the_present_run(cx: CaseContext) -> CaseR
         last.clone_from(&end.run);
     }
     Ok(())
+}
+
+/// The next status of the worker that a watch tells in this phase.
+async fn told(
+    watching: &mut Watching,
+    worker: &WorkerRef,
+    phase: WorkerPhase,
+) -> CaseResult<Arc<WorkerStatus>> {
+    loop {
+        if let Some(status) = watching.step().await?.status()
+            && status.worker == *worker
+            && status.phase == phase
+        {
+            return Ok(Arc::clone(status));
+        }
+    }
+}
+
+async fn l10_of_two_statuses_it_is_told_which_is_later(cx: CaseContext) -> CaseResult {
+    let mut watching = Watching::open(&cx, WorkerFilter::all()).await?;
+    let worker = cx.create("a", &Program::ObeyTerm(0)).await?;
+    let created = cx.provider().get_worker_status(&worker).await?;
+    cx.start(&worker).await?;
+    let running = cx.until(&worker, "running", |status| status.phase == WorkerPhase::Running).await?;
+    let told_running = told(&mut watching, &worker, WorkerPhase::Running).await?;
+    cx.provider().stop_worker(&worker, &crate::provider::StopOptions::kill()).await?;
+    let exited = told(&mut watching, &worker, WorkerPhase::Exited).await?;
+    let read = cx.provider().get_worker_status(&worker).await?;
+    for (earlier, later) in
+        [(&created, &running), (&created, &told_running), (&running, &exited), (&running, &read)]
+    {
+        check_eq!(later.is_newer_than(earlier), Some(true));
+        check_eq!(earlier.is_newer_than(later), Some(false));
+    }
+    Ok(())
+}
+
+async fn l10_the_word_that_one_is_gone_names_its_run(cx: CaseContext) -> CaseResult {
+    let mut watching = Watching::open(&cx, WorkerFilter::all()).await?;
+    let worker = cx.run("a", &Program::Exit(0)).await?;
+    let exited = told(&mut watching, &worker, WorkerPhase::Exited).await?;
+    check!(exited.run.is_some(), "the status names no run: {exited:?}");
+    cx.provider().delete_worker(&worker, &DeleteOptions::default()).await?;
+    loop {
+        if let WorkerObservation::Gone(gone) = watching.step().await? {
+            check_eq!((&gone.native_id, &gone.run), (&exited.native_id, &exited.run));
+            return Ok(());
+        }
+    }
 }

@@ -308,18 +308,20 @@ impl WorkerProvider for FakeProvider {
 
     async fn get_worker_status(&self, worker: &WorkerRef) -> Result<Arc<WorkerStatus>> {
         self.call(Operation::Status, async {
-            let state = self.platform.state();
-            let now = self.context.clock.now();
-            let found = state.objects.get(&self.key(worker)).map(|object| object.status(worker, now));
-            Ok(found.unwrap_or_else(|| WorkerStatus::absent(worker, now)))
+            let (reading, now) = (self.hub.reading(), self.context.clock.now());
+            let look = |object: &mut Object| Ok(object.status(worker, now));
+            let found = self.with(worker, look).map(|status| self.hub.saw(&reading, status));
+            Ok(found.unwrap_or_else(|_| WorkerStatus::absent(worker, now)))
         })
         .await
     }
 
     async fn list_workers(&self, filter: &WorkerFilter) -> Result<Listing> {
         self.call(Operation::List, async {
+            let reading = self.hub.reading();
             let meant = self.statuses().into_iter().filter(|status| filter.matches_status(status));
-            Ok(Listing::new(meant.collect(), self.context.clock.now()))
+            let seen = meant.map(|status| self.hub.saw(&reading, status));
+            Ok(Listing::new(seen.collect(), self.context.clock.now()))
         })
         .await
     }
@@ -402,6 +404,7 @@ impl WorkerProvider for FakeProvider {
     async fn exec_in_worker(&self, worker: &WorkerRef, options: &ExecOptions) -> Result<ExecSession> {
         self.need(Capability::Exec, Operation::Exec)?;
         self.call(Operation::Exec, async {
+            let options = options.resolved(&*self.context.credentials).await?;
             let world = self.with(worker, |object| {
                 let running = object.run.as_ref().filter(|run| run.end.is_none());
                 let not_running = || Error::new(ErrorKind::Conflict, "the worker does not run");

@@ -17,6 +17,7 @@ fn described(config: &WorkerConfig) -> Value {
         ownership: &ownership,
         files: &[],
         variables: Vec::new(),
+        attempt: "1",
     };
     serde_json::to_value(body(config, parts).unwrap()).unwrap()
 }
@@ -35,6 +36,8 @@ fn d5_limits_are_the_engines_numbers() {
     let host = &described(&config)["HostConfig"];
     assert_eq!(host["NanoCpus"], json!(1_500_000_000));
     assert_eq!(host["CpuShares"], json!(512));
+    let much = WorkerConfig::builder("a").image("a:1").cpu_request("18014398509481984m").build().unwrap();
+    assert_eq!(described(&much)["HostConfig"]["CpuShares"], json!(u64::MAX / 1000));
     assert_eq!((&host["Memory"], &host["MemorySwap"]), (&json!(64 << 20), &json!(64 << 20)));
     assert_eq!(host["MemoryReservation"], json!(32 << 20));
     assert_eq!(host["PidsLimit"], json!(50));
@@ -108,6 +111,7 @@ fn d2_an_image_is_required() {
         ownership: &ownership,
         files: &[],
         variables: Vec::new(),
+        attempt: "1",
     };
     let error = body(&config, parts).unwrap_err();
     assert_eq!(error.context_value("field"), Some("image"));

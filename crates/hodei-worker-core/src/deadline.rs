@@ -51,18 +51,18 @@ pub fn current_deadline() -> Option<Instant> {
 }
 
 /// Whether there is no time left for the call.
-pub(super) fn has_passed() -> bool {
+pub(crate) fn has_passed() -> bool {
     current_deadline().is_some_and(|deadline| deadline <= Instant::now())
 }
 
 /// That time from now, or some decades from now where that is no time at all.
-pub(super) fn after(limit: Duration) -> Instant {
+pub(crate) fn after(limit: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(limit).unwrap_or_else(|| now + Duration::from_secs(30 * 365 * 86_400))
 }
 
 /// Waits for the future until the call's deadline, if it has one. `None`: it has passed.
-pub(super) async fn bounded<F: Future>(future: F) -> Option<F::Output> {
+pub(crate) async fn bounded<F: Future>(future: F) -> Option<F::Output> {
     match current_deadline() {
         None => Some(future.await),
         Some(deadline) => tokio::time::timeout_at(deadline, future).await.ok(),
@@ -84,11 +84,11 @@ impl std::error::Error for DeadlinePassed {}
 
 impl DeadlinePassed {
     /// The error of a call whose deadline passed before anything was sent.
-    pub(super) fn unsent(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    pub(crate) fn unsent(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
         Error::new(ErrorKind::Timeout, message).with_retry(Retry::Safe { after: None }).with_source(Self)
     }
     /// The error of a call whose deadline passed while the provider worked on it.
-    pub(super) fn unknown() -> Error {
+    pub(crate) fn unknown() -> Error {
         Error::new(ErrorKind::Timeout, "no answer before the deadline of the call; the outcome is unknown")
             .with_retry(Retry::IfIdempotent)
             .with_source(Self)

@@ -1,0 +1,162 @@
+//! What is wrong with a configuration here: all of it at once, and before anybody is asked for anything.
+
+use std::{io, path::Path};
+
+use hodei_worker_core::{
+    Error, Result, WorkerConfig,
+    model::{MountSource, Probe, SecretTarget},
+    settings::Problems,
+};
+
+use crate::DockerOptions;
+
+/// Whether an engine can do what the configuration says.
+pub(super) fn configuration(config: &WorkerConfig, options: &DockerOptions) -> Result<()> {
+    let mut problems = Problems::new();
+    let image = "a container needs an image: name one with its tag, as in `busybox:1`";
+    problems.require(config.image.is_some(), "image", image);
+    secrets(config, options, &mut problems);
+    health_checks(config, &mut problems);
+    for (n, mount) in config.mounts.iter().enumerate() {
+        if let MountSource::Volume { name } = &mount.source {
+            problems.require(
+                is_volume_name(name),
+                format!("mounts[{n}].source.volume.name"),
+                format!(
+                    "`{name}` is no name of a volume: two or more letters, digits, `_`, `.` and `-`, of which the \
+                     first is a letter or a digit"
+                ),
+            );
+        }
+    }
+    told(problems)
+}
+
+/// Folders of the engine's machine that are not there, when the engine has said that one is missing; `Ok` if it must be
+/// something else. Not asked before: the engine may see more of the machine than we do.
+pub(super) fn bind_sources(config: &WorkerConfig) -> Result<()> {
+    let mut problems = Problems::new();
+    for (n, mount) in config.mounts.iter().enumerate() {
+        if let MountSource::Bind { path } = &mount.source
+            && Path::new(path).symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        {
+            let message = format!("`{path}` does not exist on the engine's machine");
+            problems.add(format!("mounts[{n}].source.bind.path"), message);
+        }
+    }
+    told(problems)
+}
+
+/// One problem as the error of its field.
+fn told(problems: Problems) -> Result<()> {
+    match &*problems {
+        [only] => Err(Error::config(only.path.clone(), only.message.clone())),
+        _ => problems.into_result(),
+    }
+}
+
+fn secrets(config: &WorkerConfig, options: &DockerOptions, problems: &mut Problems) {
+    for (n, secret) in config.secrets.iter().enumerate() {
+        let field = format!("secrets[{n}].target");
+        match &secret.target {
+            SecretTarget::Variable { name } => problems.require(
+                options.allow_secret_variables,
+                field,
+                format!(
+                    "the secret variable `{name}` could be read by whoever may inspect containers: make it a file, or \
+                     set the option `allow_secret_variables` if the program reads nothing else"
+                ),
+            ),
+            SecretTarget::File { path } => problems.require(
+                path.starts_with('/'),
+                field,
+                format!("`{path}` is not an absolute path inside the container"),
+            ),
+            _ => problems.add(field, "a container takes secrets as files or variables"),
+        }
+    }
+}
+
+/// What an engine cannot run is refused, since nobody else would run it.
+fn health_checks(config: &WorkerConfig, problems: &mut Problems) {
+    for (n, check) in config.health_checks.iter().enumerate() {
+        let path = format!("health_checks[{n}]");
+        problems.require(n == 0, path.clone(), "an engine runs one check of a container, no more");
+        problems.require(
+            matches!(check.probe, Probe::Command(_) | Probe::Native),
+            format!("{path}.probe"),
+            "an engine runs commands only; make it one, or probe a published port from outside",
+        );
+        problems.require(
+            check.success_threshold == 1,
+            format!("{path}.success_threshold"),
+            "an engine takes one success for healthy",
+        );
+    }
+}
+
+/// As the engine has it.
+fn is_volume_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+        && name.len() > 1
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use hodei_worker_core::model::{HealthCheckConfig, Mount, SecretReference};
+
+    use super::*;
+
+    #[test]
+    fn d2_everything_wrong_is_told_at_once() {
+        let mut check = HealthCheckConfig::new(Probe::Command(vec!["true".to_owned()]));
+        check.success_threshold = 2;
+        let config = WorkerConfig::builder("a")
+            .command(["true"])
+            .secret(SecretReference::variable("a/b", "PASSWORD"))
+            .health_check(check)
+            .mount(Mount::volume("my data", "/data"))
+            .build()
+            .unwrap();
+        let error = configuration(&config, &DockerOptions::default()).unwrap_err();
+        let paths: Vec<_> = error.problems().unwrap().iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(
+            paths,
+            [
+                "image",
+                "secrets[0].target",
+                "health_checks[0].success_threshold",
+                "mounts[0].source.volume.name"
+            ]
+        );
+    }
+
+    #[test]
+    fn d3_a_name_of_a_volume_is_the_engines() {
+        for (name, good) in [
+            ("data", true),
+            ("a.b-c_1", true),
+            ("a", false),
+            ("", false),
+            ("my data", false),
+            ("/etc", false),
+            (".a", false),
+        ] {
+            assert_eq!(is_volume_name(name), good, "{name}");
+        }
+    }
+
+    #[test]
+    fn d3_all_missing_folders_are_told() {
+        let config = WorkerConfig::builder("a")
+            .image("a:1")
+            .mount(Mount::bind("/no/such", "/a"))
+            .mount(Mount::bind("/", "/b"))
+            .mount(Mount::bind("/none", "/c"))
+            .build()
+            .unwrap();
+        assert_eq!(bind_sources(&config).unwrap_err().problems().unwrap().len(), 2);
+    }
+}
