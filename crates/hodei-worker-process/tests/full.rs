@@ -47,6 +47,8 @@ impl Drop for Small {
     fn drop(&mut self) {
         // What still holds a file there lets go of it by itself.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        // The bed could not remove a folder that was in use.
+        let _ = self.0.parent().map(fs::remove_dir_all);
     }
 }
 
