@@ -113,7 +113,7 @@ impl Drop for Turn<'_> {
 /// What failed is a registry, which says nothing about the engine: `Unavailable` would, and the calls about other
 /// workers would be held back.
 fn not_the_engine(message: String) -> Error {
-    Error::new(ErrorKind::Unexpected, message).with_retry(Retry::IfIdempotent)
+    Error::new(ErrorKind::Dependency, message).with_retry(Retry::IfIdempotent)
 }
 
 impl Shared {

@@ -3,21 +3,18 @@
 
 mod common;
 
-use common::{limit, on_engine, on_engine_with, proxy::Proxy, socket, var};
+use common::{limit, on_engine};
 use hodei_worker_core::{
     ErrorKind, WorkerPhase, WorkerProvider as _, WorkerRef,
-    model::{Mount, Port, SecretReference, SecretTarget},
+    model::{Mount, Port, SecretReference},
     provider::{
-        CreateOptions, CreateProgress, DeleteOptions, ExecOptions, LogOptions, StartOptions, StatsOptions,
-        StopOptions, WorkerFilter,
+        CreateOptions, DeleteOptions, ExecOptions, LogOptions, StartOptions, StatsOptions, StopOptions,
+        WorkerFilter,
     },
     status::{ExitStatus, FailureClass},
 };
-use hodei_worker_docker::{DockerOptions, DockerSettings, NativeRestart, PullPolicy};
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use hodei_worker_docker::{DockerOptions, NativeRestart, PullPolicy};
+use std::time::Duration;
 use tokio::time::Instant;
 
 #[tokio::test]
@@ -397,153 +394,6 @@ async fn d5_usage_is_measured_while_it_runs() {
         bench.provider.stop_worker(&worker, &StopOptions::kill()).await.unwrap();
         let error = bench.provider.worker_stats(&worker, &StatsOptions::default()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn d6_a_missing_image_is_pulled_with_progress() {
-    on_engine("pull", |bench| async move {
-        let image = format!("{}/hodei-test/busybox:1", var("HODEI_TEST_REGISTRY"));
-        let told: Arc<Mutex<Vec<CreateProgress>>> = Arc::default();
-        let sink = Arc::clone(&told);
-        let options = CreateOptions::default().with_progress(move |step| sink.lock().unwrap().push(step));
-        let always = DockerOptions::default().pull(PullPolicy::Always);
-        let config = bench.script("a", "true").image(image.as_str()).options(&always).build().unwrap();
-        bench.provider.create_worker(&config, &options).await.unwrap();
-        let told = told.lock().unwrap().clone();
-        assert_eq!(told.first(), Some(&CreateProgress::Pulling { image: image.clone() }));
-        assert_eq!(told.last(), Some(&CreateProgress::Pulled { image: image.clone() }));
-        assert!(told.iter().any(|step| matches!(step, CreateProgress::Layer { .. })), "{told:?}");
-        // Missing, by many at once.
-        for status in &bench.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers {
-            bench.provider.delete_worker(&status.worker, &DeleteOptions::default()).await.unwrap();
-        }
-        bench.raw().remove_image(&image).await;
-        let creations = (0..5).map(|n| {
-            let config = bench.script(&format!("b-{n}"), "true").image(image.as_str()).build().unwrap();
-            let provider = bench.provider.clone();
-            async move { provider.create_worker(&config, &CreateOptions::default()).await }
-        });
-        for created in futures::future::join_all(creations).await {
-            created.unwrap();
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn d6_an_image_that_is_always_pulled_is_pulled_for_many_at_once() {
-    let proxy = Proxy::unix(socket());
-    on_engine_with("always", DockerSettings::at(&proxy.endpoint), |bench| async move {
-        let image = format!("{}/hodei-test/busybox:1", var("HODEI_TEST_REGISTRY"));
-        let always = DockerOptions::default().pull(PullPolicy::Always);
-        let config =
-            |id: &str| bench.script(id, "true").image(image.as_str()).options(&always).build().unwrap();
-        proxy.take();
-        let many = (0..10).map(|n| {
-            let (config, provider) = (config(&format!("a-{n}")), bench.provider.clone());
-            async move { provider.create_worker(&config, &CreateOptions::default()).await.unwrap() }
-        });
-        let created = futures::future::join_all(many).await;
-        let pulls = proxy.take().iter().filter(|asked| asked.contains("/images/create")).count();
-        assert!((1..=2).contains(&pulls), "{pulls} pulls");
-        // What is there is what was asked for, whether its registry answers or not.
-        proxy.plan("/images/create", 500, r#"{"message":"the registry is down"}"#);
-        let again = bench.provider.create_worker(&config("a-0"), &CreateOptions::default()).await.unwrap();
-        assert_eq!(again.native_id, created[0].native_id);
-        let error = bench.provider.create_worker(&config("b"), &CreateOptions::default()).await.unwrap_err();
-        assert!(error.is_retryable(), "{error}");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn d6_pull_failures_are_told_apart() {
-    on_engine("nopull", |bench| async move {
-        let registry = var("HODEI_TEST_REGISTRY");
-        let never = DockerOptions::default().pull(PullPolicy::Never);
-        for (image, options, kind) in [
-            (format!("{registry}/hodei-test/none:1"), DockerOptions::default(), ErrorKind::NotFound),
-            (format!("{registry}/hodei-test/busybox:none"), DockerOptions::default(), ErrorKind::NotFound),
-            // Not `Unavailable`, since the engine is well.
-            ("127.0.0.1:9/hodei-test/busybox:1".to_owned(), DockerOptions::default(), ErrorKind::Unexpected),
-            ("hodei-test/not-here:1".to_owned(), never, ErrorKind::NotFound),
-        ] {
-            let config = bench.script("a", "true").image(image.as_str()).options(&options).build().unwrap();
-            let error = bench.provider.create_worker(&config, &CreateOptions::default()).await.unwrap_err();
-            assert_eq!(error.kind(), kind, "{error}");
-            assert_eq!(error.context_value("image"), Some(image.as_str()));
-        }
-        let image = format!("{registry}/hodei-test/none:1");
-        let many = (0..10).map(|n| {
-            let config = bench.script(&format!("b-{n}"), "true").image(image.as_str()).build().unwrap();
-            let provider = bench.provider.clone();
-            async move { provider.create_worker(&config, &CreateOptions::default()).await }
-        });
-        for created in futures::future::join_all(many).await {
-            assert_eq!(created.unwrap_err().kind(), ErrorKind::NotFound);
-        }
-        assert!(bench.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers.is_empty());
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn d7_secrets_are_files_that_inspect_does_not_show() {
-    on_engine("secret", |bench| async move {
-        let secret = SecretReference::file("db/password", "/run/secrets/db");
-        let script = "cat /run/secrets/db; stat -c ' %a' /run/secrets/db";
-        let config = bench.script("a", script).secret(secret).build().unwrap();
-        let worker = bench.create(&config).await;
-        bench.stranger().await.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
-        bench.ended(&worker).await;
-        assert_eq!(bench.text(&worker, &LogOptions::all()).await, "planted-hunter2 400\n");
-        let inspected = bench.raw().inspect(&bench.status(&worker).await.native_id).await;
-        assert!(!serde_json::to_string(&inspected).unwrap().contains("hunter2"));
-        let mounts = inspected.mounts.unwrap_or_default();
-        let source = mounts.into_iter().find(|mount| mount.destination.as_deref() == Some("/run/secrets/db"));
-        let source = source.and_then(|mount| mount.source).unwrap();
-        assert!(std::path::Path::new(&source).exists());
-        bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
-        assert!(!std::path::Path::new(&source).exists(), "{source} is left");
-        // Somebody removes a container past us; after a while its files are nobody's.
-        let secret = SecretReference::file("db/password", "/run/secrets/db");
-        let config = bench.script("b", "sleep 1000").secret(secret).build().unwrap();
-        let worker = bench.create(&config).await;
-        bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
-        let id = bench.status(&worker).await.native_id.clone();
-        let source = bench.raw().inspect(&id).await.mounts.unwrap_or_default()[0].source.clone().unwrap();
-        let folder = std::path::Path::new(&source).parent().unwrap();
-        let old = folder.metadata().unwrap().modified().unwrap() - Duration::from_secs(3600);
-        std::fs::File::open(folder).unwrap().set_modified(old).unwrap();
-        bench.stranger().await;
-        assert!(folder.exists());
-        bench.raw().remove(&id).await;
-        bench.stranger().await;
-        assert!(!folder.exists(), "{} is left", folder.display());
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn d7_a_missing_secret_or_an_open_variable_is_refused_before_anything_exists() {
-    on_engine("nosecret", |bench| async move {
-        let missing = SecretReference::file("no/such", "/run/secrets/db");
-        let open = SecretReference::variable("db/password", "PASSWORD");
-        for (secret, kind) in [(missing, ErrorKind::Config), (open.clone(), ErrorKind::Config)] {
-            let config = bench.script("a", "true").secret(secret).build().unwrap();
-            let error = bench.provider.create_worker(&config, &CreateOptions::default()).await.unwrap_err();
-            assert_eq!(error.kind(), kind, "{error}");
-        }
-        assert!(bench.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers.is_empty());
-        assert!(matches!(open.target, SecretTarget::Variable { .. }));
-        let allowed = DockerOptions::default().allow_secret_variables();
-        let config = bench.script("a", "echo $PASSWORD").secret(open).options(&allowed).build().unwrap();
-        let worker = bench.create(&config).await;
-        bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
-        bench.ended(&worker).await;
-        assert_eq!(bench.text(&worker, &LogOptions::all()).await, "planted-hunter2\n");
     })
     .await;
 }

@@ -29,6 +29,9 @@ pub enum ErrorKind {
     QuotaExceeded,
     /// The provider cannot be reached or does not work. Says nothing about its workers.
     Unavailable,
+    /// Something that the provider needs for this worker cannot be reached or does not work: an image's registry, a
+    /// store of secrets. Says nothing about the provider itself, nor about other workers.
+    Dependency,
     /// No answer in time: the outcome is unknown until it is observed.
     Timeout,
     /// We gave up ourselves, for instance at shutdown.
@@ -57,6 +60,7 @@ impl ErrorKind {
             Self::Capacity => "capacity",
             Self::QuotaExceeded => "quota_exceeded",
             Self::Unavailable => "unavailable",
+            Self::Dependency => "dependency",
             Self::Timeout => "timeout",
             Self::Cancelled => "cancelled",
             Self::Fenced => "fenced",

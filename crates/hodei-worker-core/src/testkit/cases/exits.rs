@@ -97,8 +97,8 @@ async fn l8_an_image_that_does_not_exist(cx: CaseContext) -> CaseResult {
     let image: ContainerImage = "127.0.0.1:1/no/such/image:1".parse().map_err(|error| format!("{error}"))?;
     match cx.provider().create_worker(&config, &CreateOptions::default()).await {
         Err(error) => {
-            // A registry is not the provider: where it is not there, `Unavailable` need not be said of this one.
-            let kinds = [ErrorKind::NotFound, ErrorKind::Unavailable, ErrorKind::Unexpected];
+            // A registry that is not there is no fault of the provider, which goes on with other workers.
+            let kinds = [ErrorKind::NotFound, ErrorKind::Dependency];
             check!(kinds.contains(&error.kind()), "{error:?}");
             check!(error.to_string().contains(image.repository()), "does not name the image: {error}");
             cx.lists(&[]).await?;
