@@ -1,23 +1,34 @@
 //! The measurements of the contract's targets (T…) and of our own figures (F…), as ratios against the raw API or a peer
-//! in the same run: a table, and a plot in `target/bench/`. `cargo xtask bench [ID…]` runs those ids, or all.
+//! in the same run: a table, and a plot in `target/bench/`. `cargo xtask bench [ID…]` runs those ids, or all. What
+//! cannot be measured becomes a row that says why, and the others go on.
 
+mod cold;
 mod docker;
 mod layers;
 mod peers;
 mod process;
 mod proxy;
+mod requests;
 mod targets;
 
 use std::{path::Path, process::ExitCode};
 
-use hodei_worker_benches::{Outcome, plot, table};
+use hodei_worker_benches::{
+    Outcome,
+    place::{Place, docker_host},
+    plot,
+    table::{self, Row},
+};
+
+const IDS: [&str; 7] = ["F1", "F5", "F6", "T2", "T3", "T4", "P7"];
 
 fn main() -> ExitCode {
     hodei_worker::process::init();
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(measure(&wanted))) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("bench: {error}");
             ExitCode::FAILURE
@@ -25,36 +36,60 @@ fn main() -> ExitCode {
     }
 }
 
-async fn measure(wanted: &[String]) -> Outcome {
-    let wants = |id: &str| wanted.is_empty() || wanted.iter().any(|word| word.eq_ignore_ascii_case(id));
+/// Measures what is wanted. Says whether all of it that could be measured here was.
+async fn measure(wanted: &[String]) -> Outcome<bool> {
+    let known = |word: &String| IDS.iter().any(|id| word.eq_ignore_ascii_case(id));
+    if let Some(unknown) = wanted.iter().find(|word| !known(word)) {
+        return Err(format!("no measurement `{unknown}`; there are {}", IDS.join(" ")).into());
+    }
     let mut rows = Vec::new();
-    if wants("F1") {
-        rows.extend(layers::overhead().await?);
-    }
-    if wants("F5") {
-        rows.extend(docker::added_time().await?);
-    }
-    if wants("F6") {
-        rows.extend(tokio::task::spawn_blocking(process::two_hundred).await??);
-    }
-    if wants("T2") {
-        rows.extend(targets::operations().await?);
-    }
-    if wants("T3") {
-        rows.extend(targets::starts().await?);
-    }
-    if wants("T4") {
-        rows.extend(targets::stops().await?);
-    }
-    if wants("P7") {
-        rows.extend(docker::requests().await?);
-    }
-    if rows.is_empty() {
-        return Err("no measurement has one of these ids; there are F1 F5 F6 T2 T3 T4 P7".into());
+    let mut complete = true;
+    let chosen = |id: &&str| wanted.is_empty() || wanted.iter().any(|word| word.eq_ignore_ascii_case(id));
+    for id in IDS.into_iter().filter(chosen) {
+        for place in places(id) {
+            eprintln!(
+                "measuring {id}{}",
+                place.map(|place| format!(" on {}", place.name())).unwrap_or_default()
+            );
+            match measurement(id, place).await {
+                Ok(measured) => rows.extend(measured),
+                Err(error) => {
+                    // Without an engine there is nothing to be measured on it.
+                    let absent = needs_engine(id, place) && docker_host().is_err();
+                    complete &= absent;
+                    let what = place.map_or("all of it", Place::name);
+                    rows.push(Row::not_measured(id, what, &error.to_string(), !absent));
+                }
+            }
+        }
     }
     table::print(&rows);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench/bench.svg");
-    plot::write(&path, &rows)?;
-    println!("\nplot: target/bench/bench.svg");
-    Ok(())
+    // A part of the measurements does not take the place of all of them.
+    let name = wanted.iter().map(|id| format!("-{}", id.to_lowercase())).collect::<String>();
+    let file = format!("target/bench/bench{name}.svg");
+    plot::write(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(&file), &rows)?;
+    println!("\nplot: {file}");
+    Ok(complete)
+}
+
+/// Where something is measured, if that is not a matter of the measurement itself.
+fn places(id: &str) -> Vec<Option<Place>> {
+    if id.starts_with('T') { vec![Some(Place::Process), Some(Place::Docker)] } else { vec![None] }
+}
+
+fn needs_engine(id: &str, place: Option<Place>) -> bool {
+    matches!(id, "F5" | "P7") || place == Some(Place::Docker)
+}
+
+async fn measurement(id: &str, place: Option<Place>) -> Outcome<Vec<Row>> {
+    match (id, place) {
+        ("F1", _) => layers::overhead().await,
+        ("F5", _) => docker::added_time().await,
+        ("F6", _) => tokio::task::spawn_blocking(process::two_hundred).await?,
+        ("P7", _) => requests::requests().await,
+        ("T2", Some(place)) => targets::operations(place).await,
+        ("T3", Some(place)) => targets::starts(place).await,
+        (_, Some(place)) => targets::stops(place).await,
+        (id, None) => Err(format!("{id} is measured nowhere").into()),
+    }
 }

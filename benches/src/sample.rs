@@ -49,6 +49,51 @@ impl Samples {
     }
 }
 
+/// Differences of pairs that were measured one right after the other, in nanoseconds.
+#[derive(Debug, Clone, Default)]
+pub struct Differences(Vec<i64>);
+
+impl Differences {
+    /// Nothing measured yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+    /// Adds a pair; the difference is negative where the first was quicker than its base.
+    pub fn push(&mut self, one: Duration, base: Duration) {
+        self.0.push(one.as_nanos() as i64 - base.as_nanos() as i64);
+    }
+    /// The difference that this share (0 to 1) of the pairs does not exceed.
+    pub fn quantile(&self, share: f64) -> i64 {
+        quantile(&self.0, share)
+    }
+    /// The 95 % interval of the median, by 2,000 resamplings.
+    pub fn interval(&self) -> (i64, i64) {
+        if self.0.is_empty() {
+            return (0, 0);
+        }
+        let mut medians: Vec<i64> = (0..2000)
+            .map(|_| {
+                let picks: Vec<_> = self.0.iter().map(|_| self.0[fastrand::usize(..self.0.len())]).collect();
+                quantile(&picks, 0.5)
+            })
+            .collect();
+        medians.sort_unstable();
+        (medians[50], medians[1949])
+    }
+}
+
+fn quantile(values: &[i64], share: f64) -> i64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable();
+    let last = sorted.len().saturating_sub(1);
+    sorted.get((last as f64 * share).round() as usize).copied().unwrap_or_default()
+}
+
+/// A difference in microseconds, with its sign.
+pub fn show_signed(nanos: i64) -> String {
+    format!("{:+.1} µs", nanos as f64 / 1e3)
+}
+
 /// Measures a future that many times.
 ///
 /// # Errors
@@ -75,5 +120,22 @@ pub fn show(duration: Duration) -> String {
         1_000..1_000_000 => format!("{:.2} µs", nanos as f64 / 1e3),
         1_000_000..1_000_000_000 => format!("{:.2} ms", nanos as f64 / 1e6),
         _ => format!("{:.2} s", duration.as_secs_f64()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_below_zero_is_shown_as_one() {
+        let mut differences = Differences::new();
+        for nanos in [100, 200, 300] {
+            differences.push(Duration::from_nanos(nanos), Duration::from_nanos(1000));
+        }
+        assert_eq!(differences.quantile(0.5), -800);
+        assert_eq!(show_signed(differences.quantile(0.5)), "-0.8 µs");
+        let (low, high) = differences.interval();
+        assert!((-900..=-700).contains(&low) && (-900..=-700).contains(&high));
     }
 }

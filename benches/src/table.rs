@@ -32,6 +32,12 @@ impl Row {
             unit: "",
         }
     }
+    /// Nothing came out, and why. What could have been measured and was not, misses its target.
+    pub fn not_measured(id: &'static str, what: impl Into<String>, why: &str, missed: bool) -> Self {
+        let why = why.lines().next().unwrap_or_default();
+        let row = Self::new(id, what, format!("not measured: {why}"));
+        if missed { row.against("to be measured", false) } else { row }
+    }
     /// Held against a target.
     #[must_use]
     pub fn against(mut self, target: impl Into<String>, met: bool) -> Self {

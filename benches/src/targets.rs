@@ -1,135 +1,234 @@
 //! T2, T3 and T4 on local processes and on Docker.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use bollard::query_parameters::InspectContainerOptions;
 use futures::StreamExt as _;
 use hodei_worker::{
-    WorkerConfig, WorkerPhase, WorkerProviderExt as _, WorkerStatus,
+    WorkerConfig, WorkerPhase, WorkerProvider, WorkerProviderExt as _, WorkerRef, WorkerStatus,
+    policy::{PolicySettings, Stack},
     provider::{CreateOptions, DeleteOptions, LogOptions, StartOptions, StopOptions, WorkerFilter},
 };
 use hodei_worker_benches::{
     Outcome,
     place::Place,
-    sample::{Samples, show},
+    sample::{Differences, Samples, show, show_signed},
     table::Row,
 };
 
-const PLACES: [Place; 2] = [Place::Process, Place::Docker];
+use crate::{
+    cold::{ColdImage, LAYER},
+    docker,
+};
+
 const IGNORES_TERM: &str = "trap '' TERM; echo ready; while :; do sleep 0.05; done";
+const OBEYS_TERM: &str = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done";
 
 fn installation(place: Place, what: &str) -> String {
     let name = if place == Place::Docker { "docker" } else { "process" };
     format!("{what}-{name}-{}", std::process::id())
 }
 
-/// The operations that T2 names, one at a time.
-pub(crate) async fn operations() -> Outcome<Vec<Row>> {
-    let mut rows = Vec::new();
-    for place in PLACES {
-        let installation = installation(place, "t2");
-        let provider = place.connect(&installation).await?;
-        let mut all: [(&str, Samples); 4] = [
-            ("create", Samples::new()),
-            ("status", Samples::new()),
-            ("list", Samples::new()),
-            ("kill", Samples::new()),
-        ];
-        for n in 0..30 {
-            let builder = WorkerConfig::builder(format!("w-{n}")).command(["sleep", "1000"]);
-            let config = place.prepare(builder, &installation).build()?;
+/// Removes all that an installation has, however its measurement ended.
+pub(crate) async fn sweep(place: Place, installation: &str) -> Outcome {
+    let provider = place.connect(installation).await?;
+    for status in provider.list_workers(&WorkerFilter::all()).await?.workers {
+        provider.delete_worker(&status.worker, &DeleteOptions::default()).await?;
+    }
+    drop(provider);
+    place.clear(installation);
+    hodei_worker_benches::leftovers::clear_groups(installation);
+    Ok(())
+}
+
+fn sleeping(place: Place, installation: &str, id: String) -> Outcome<WorkerConfig> {
+    Ok(place.prepare(WorkerConfig::builder(id).command(["sleep", "1000"]), installation).build()?)
+}
+
+fn both(samples: &Samples) -> String {
+    format!("p50 {}, p99 {} of {}", show(samples.median()), show(samples.quantile(0.99)), samples.len())
+}
+
+fn bars(samples: &Samples) -> [(&'static str, f64); 2] {
+    [("p50", samples.median().as_secs_f64() * 1e3), ("p99", samples.quantile(0.99).as_secs_f64() * 1e3)]
+}
+
+/// The operations that T2 names, under all layers, one at a time.
+pub(crate) async fn operations(place: Place) -> Outcome<Vec<Row>> {
+    let installation = installation(place, "t2");
+    let measured = all_operations(place, &installation).await;
+    sweep(place, &installation).await?;
+    measured
+}
+
+async fn all_operations(place: Place, installation: &str) -> Outcome<Vec<Row>> {
+    let mut settings = PolicySettings::default();
+    // A status out of memory is no operation.
+    settings.cache.status = Duration::ZERO.into();
+    let provider: Arc<dyn WorkerProvider> = Stack::standard(place.connect(installation).await?, &settings);
+    let raw = match place {
+        Place::Docker => Some(docker::raw_and_ours(installation).await?.0),
+        _ => None,
+    };
+    let mut share = Differences::new();
+    let mut all = ["create", "status", "list"].map(|name| (name, Samples::new()));
+    let mut stops = Samples::new();
+    for n in 0..100 {
+        let builder = WorkerConfig::builder(format!("w-{n}")).command(["sh", "-c", OBEYS_TERM]);
+        let config = place.prepare(builder, installation).build()?;
+        let begun = Instant::now();
+        let handle = provider.create_worker(&config, &CreateOptions::default()).await?;
+        all[0].1.push(begun.elapsed());
+        let worker = handle.worker;
+        provider.start_worker(&worker, &StartOptions::default()).await?;
+        ready(&*provider, &worker).await?;
+        for _ in 0..10 {
+            let by_raw = match &raw {
+                Some(raw) => {
+                    let begun = Instant::now();
+                    raw.inspect_container(&handle.native_id, None::<InspectContainerOptions>).await?;
+                    Some(begun.elapsed())
+                }
+                None => None,
+            };
             let begun = Instant::now();
-            let worker = provider.create_worker(&config, &CreateOptions::default()).await?.worker;
-            all[0].1.push(begun.elapsed());
-            provider.start_worker(&worker, &StartOptions::default()).await?;
-            for _ in 0..20 {
-                let begun = Instant::now();
-                provider.get_worker_status(&worker).await?;
-                all[1].1.push(begun.elapsed());
-                let begun = Instant::now();
-                provider.list_workers(&WorkerFilter::all()).await?;
-                all[2].1.push(begun.elapsed());
+            provider.get_worker_status(&worker).await?;
+            let took = begun.elapsed();
+            all[1].1.push(took);
+            if let Some(by_raw) = by_raw {
+                share.push(took, by_raw);
             }
             let begun = Instant::now();
-            provider.stop_worker(&worker, &StopOptions::kill()).await?;
-            all[3].1.push(begun.elapsed());
-            provider.delete_worker(&worker, &DeleteOptions::default()).await?;
+            provider.list_workers(&WorkerFilter::all()).await?;
+            all[2].1.push(begun.elapsed());
         }
-        for (name, samples) in &all {
-            let p99 = samples.quantile(0.99);
-            let text = format!("p50 {}, p99 {}", show(samples.median()), show(p99));
-            let row = Row::new("T2", format!("{}: {name}", place.name()), text);
-            // A kill waits until the engine says that the worker has ended: that is the engine's own time.
-            let row = if *name == "kill" {
-                row
-            } else {
-                row.against("p99 < 100 ms", p99 < Duration::from_millis(100))
-            };
-            rows.push(row);
-        }
-        place.clear(&installation);
+        let begun = Instant::now();
+        provider.stop_worker(&worker, &StopOptions::within(Duration::from_secs(10))).await?;
+        stops.push(begun.elapsed());
+        provider.delete_worker(&worker, &DeleteOptions::default()).await?;
+    }
+    let mut rows: Vec<_> = all
+        .iter()
+        .map(|(name, samples)| {
+            Row::new("T2", format!("{}: {name}", place.name()), both(samples))
+                .against("p99 < 100 ms", samples.quantile(0.99) < Duration::from_millis(100))
+                .bars("ms", bars(samples))
+        })
+        .collect();
+    // It waits for the worker's own end, which is no time of ours.
+    let what = format!("{}: stop of one that obeys, until it has ended", place.name());
+    rows.push(Row::new("T2", what, both(&stops)).bars("ms", bars(&stops)));
+    if raw.is_some() {
+        let (p50, p99) = (share.quantile(0.5), share.quantile(0.99));
+        let text = format!("p50 {}, p99 {}", show_signed(p50), show_signed(p99));
+        let what = format!("{}: own share of a status, by pairs with the raw call", place.name());
+        rows.push(
+            Row::new("T2", what, text)
+                .against("p50 < 100 µs, p99 < 1 ms", p50 < 100_000 && p99 < 1_000_000)
+                .bars("µs", [("p50", p50.max(0) as f64 / 1e3), ("p99", p99.max(0) as f64 / 1e3)]),
+        );
     }
     Ok(rows)
+}
+
+/// Waits until a worker has said something.
+async fn ready(provider: &dyn WorkerProvider, worker: &WorkerRef) -> Outcome {
+    provider.worker_logs(worker, &LogOptions::following()).await?.next().await;
+    Ok(())
 }
 
 /// From the call until the worker runs: warm, and cold from the local registry.
-pub(crate) async fn starts() -> Outcome<Vec<Row>> {
-    let mut rows = Vec::new();
-    for place in PLACES {
-        let installation = installation(place, "t3");
-        let provider = place.connect(&installation).await?;
-        let mut warm = Samples::new();
-        for n in 0..15 {
-            let builder = WorkerConfig::builder(format!("w-{n}")).command(["sleep", "1000"]);
-            let config = place.prepare(builder, &installation).build()?;
-            let begun = Instant::now();
-            let worker = provider.run_worker(&config).await?.worker;
-            let runs = |status: &WorkerStatus| status.phase == WorkerPhase::Running;
-            provider.wait_until(&worker, &runs).await?;
-            warm.push(begun.elapsed());
-            provider.delete_worker(&worker, &DeleteOptions::default()).await?;
-        }
-        let text = format!("p50 {}, p99 {}", show(warm.median()), show(warm.quantile(0.99)));
-        let row = Row::new("T3", format!("{}: warm start until it runs", place.name()), text);
-        rows.push(row.against("< 10 s", warm.quantile(0.99) < Duration::from_secs(10)));
-        if place == Place::Docker
-            && let Ok(registry) = std::env::var("HODEI_TEST_REGISTRY")
-        {
-            let image = format!("{registry}/hodei-test/busybox:1");
-            let config =
-                WorkerConfig::builder("cold").image(image.as_str()).command(["sleep", "1000"]).build()?;
-            let begun = Instant::now();
-            let worker = provider.run_worker(&config).await?.worker;
-            let took = begun.elapsed();
-            provider.delete_worker(&worker, &DeleteOptions::default()).await?;
-            let row = Row::new("T3", "docker: cold start, pulled from the local registry", show(took));
-            rows.push(row.against("< 60 s", took < Duration::from_secs(60)));
-        }
-        place.clear(&installation);
+pub(crate) async fn starts(place: Place) -> Outcome<Vec<Row>> {
+    let installation = installation(place, "t3");
+    let measured = all_starts(place, &installation).await;
+    sweep(place, &installation).await?;
+    measured
+}
+
+async fn all_starts(place: Place, installation: &str) -> Outcome<Vec<Row>> {
+    let provider = place.connect(installation).await?;
+    let mut warm = Samples::new();
+    for n in 0..30 {
+        let config = sleeping(place, installation, format!("w-{n}"))?;
+        warm.push(until_it_runs(&*provider, &config).await?);
+    }
+    let row = Row::new("T3", format!("{}: warm start until it runs", place.name()), both(&warm));
+    let mut rows =
+        vec![row.against("< 10 s", warm.quantile(0.99) < Duration::from_secs(10)).bars("ms", bars(&warm))];
+    if place == Place::Docker {
+        let what = format!("docker: cold start until it runs, {LAYER} pulled from the local registry");
+        rows.push(match std::env::var("HODEI_TEST_REGISTRY") {
+            Err(_) => Row::not_measured("T3", what, "HODEI_TEST_REGISTRY names no registry", false),
+            Ok(registry) => {
+                let cold = cold_starts(&*provider, installation, &registry).await?;
+                Row::new("T3", what, both(&cold))
+                    .against("< 60 s", cold.quantile(1.0) < Duration::from_secs(60))
+                    .bars("ms", bars(&cold))
+            }
+        });
     }
     Ok(rows)
 }
 
-/// A worker that ignores the request, stopped with the default grace.
-pub(crate) async fn stops() -> Outcome<Vec<Row>> {
+async fn cold_starts(provider: &dyn WorkerProvider, installation: &str, registry: &str) -> Outcome<Samples> {
+    let (raw, _) = docker::raw_and_ours(installation).await?;
+    let mut cold = Samples::new();
+    for n in 0..5 {
+        let image = ColdImage::push(&raw, registry, &format!("{}-{n}", std::process::id())).await?;
+        let builder = WorkerConfig::builder(format!("cold-{n}")).image(image.name.as_str());
+        cold.push(until_it_runs(provider, &builder.command(["sleep", "1000"]).build()?).await?);
+        image.forget().await?;
+    }
+    Ok(cold)
+}
+
+async fn until_it_runs(provider: &dyn WorkerProvider, config: &WorkerConfig) -> Outcome<Duration> {
+    let begun = Instant::now();
+    let worker = provider.run_worker(config).await?.worker;
+    let runs = |status: &WorkerStatus| status.phase == WorkerPhase::Running;
+    provider.wait_until(&worker, &runs).await?;
+    let took = begun.elapsed();
+    provider.delete_worker(&worker, &DeleteOptions::default()).await?;
+    Ok(took)
+}
+
+/// Workers that ignore the request, and such as obey it, stopped with the default grace: ten at once.
+pub(crate) async fn stops(place: Place) -> Outcome<Vec<Row>> {
+    let installation = installation(place, "t4");
+    let measured = all_stops(place, &installation).await;
+    sweep(place, &installation).await?;
+    measured
+}
+
+async fn all_stops(place: Place, installation: &str) -> Outcome<Vec<Row>> {
+    let provider = place.connect(installation).await?;
     let mut rows = Vec::new();
-    for place in PLACES {
-        let installation = installation(place, "t4");
-        let provider = place.connect(&installation).await?;
-        let builder = WorkerConfig::builder("stubborn").command(["sh", "-c", IGNORES_TERM]);
-        let worker = provider.run_worker(&place.prepare(builder, &installation).build()?).await?.worker;
-        let mut logs = provider.worker_logs(&worker, &LogOptions::following()).await?;
-        logs.next().await;
-        let begun = Instant::now();
-        provider.stop_worker(&worker, &StopOptions::default()).await?;
-        let took = begun.elapsed();
-        provider.delete_worker(&worker, &DeleteOptions::default()).await?;
-        place.clear(&installation);
-        let row = Row::new(
-            "T4",
-            format!("{}: stop of one that ignores it, default grace", place.name()),
-            show(took),
+    for (kind, script) in [("ignores", IGNORES_TERM), ("obeys", OBEYS_TERM)] {
+        let mut workers = Vec::new();
+        for n in 0..10 {
+            let builder = WorkerConfig::builder(format!("{kind}-{n}")).command(["sh", "-c", script]);
+            let worker = provider.run_worker(&place.prepare(builder, installation).build()?).await?.worker;
+            ready(&*provider, &worker).await?;
+            workers.push(worker);
+        }
+        let stops = workers.iter().map(async |worker| {
+            let begun = Instant::now();
+            provider.stop_worker(worker, &StopOptions::default()).await?;
+            Outcome::Ok(begun.elapsed())
+        });
+        let mut samples = Samples::new();
+        for took in futures::future::join_all(stops).await {
+            samples.push(took?);
+        }
+        let what = format!("{}: stop of one that {kind} it, default grace, ten at once", place.name());
+        rows.push(
+            Row::new("T4", what, both(&samples))
+                .against("< 5 s", samples.quantile(1.0) < Duration::from_secs(5))
+                .bars("ms", bars(&samples)),
         );
-        rows.push(row.against("< 5 s", took < Duration::from_secs(5)));
     }
     Ok(rows)
 }

@@ -18,6 +18,10 @@ pub(crate) struct Package {
     pub(crate) features: Vec<String>,
     pub(crate) publishable: bool,
     pub(crate) library: bool,
+    /// What its manifest names, for whatever target, tests included.
+    pub(crate) dependencies: Vec<String>,
+    /// Whether docs.rs is told to show all of it.
+    pub(crate) shown_whole: bool,
 }
 
 /// Every member of the workspace.
@@ -41,6 +45,11 @@ fn parse(metadata: &str) -> Result<Vec<Package>> {
                 .unwrap_or_default(),
             // `publish = false` is an empty list here.
             publishable: package["publish"].as_array().is_none_or(|list| !list.is_empty()),
+            dependencies: package["dependencies"]
+                .as_array()
+                .map(|list| list.iter().filter_map(|one| one["name"].as_str().map(str::to_owned)).collect())
+                .unwrap_or_default(),
+            shown_whole: package["metadata"]["docs"]["rs"]["all-features"] == true,
             library: package["targets"]
                 .as_array()
                 .is_some_and(|targets| targets.iter().any(|target| target["kind"][0] == "lib")),

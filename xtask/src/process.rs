@@ -100,7 +100,11 @@ impl Record {
         fs::create_dir_all(state.join("processes"))?;
         let Identity { pid, start, boot } = &self.identity;
         let text = json!({ "pid": pid, "start": start, "boot": boot }).to_string();
-        fs::write(&path, text).context(format_args!("writing {}", path.display()))
+        // Whole or not at all: half a record reads as none. Its name while it is written is no record's either.
+        let part = state.join(format!("{}.part", self.name));
+        fs::write(&part, text)
+            .and_then(|()| fs::rename(&part, &path))
+            .context(format_args!("writing {}", path.display()))
     }
 }
 

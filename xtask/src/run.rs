@@ -47,6 +47,9 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 /// A program that has said nothing for so long hangs, and would hold the machine's lock for ever.
 const SILENCE: Duration = Duration::from_secs(15 * 60);
 
+/// How long the pipe of a program that has ended is listened to while nothing comes.
+const AFTER: Duration = Duration::from_secs(3);
+
 /// Runs with both outputs in one pipe, hands over each line as it comes, and ends the whole
 /// process group when a stop is requested or nothing was heard for a quarter of an hour.
 pub(crate) fn stream(command: &mut Command, mut on_line: impl FnMut(&str)) -> Result<ExitStatus> {
@@ -79,14 +82,12 @@ pub(crate) fn stream(command: &mut Command, mut on_line: impl FnMut(&str)) -> Re
                 on_line(&line);
             }
             Err(RecvTimeoutError::Disconnected) => break,
+            // Something that outlives its test may hold the pipe open for ever; what it has said before is heard out.
+            Err(RecvTimeoutError::Timeout) if ended.is_some_and(|(_, at)| at.elapsed() > AFTER) => break,
             Err(RecvTimeoutError::Timeout) => {}
         }
         if ended.is_none() {
             ended = child.try_wait()?.map(|status| (status, Instant::now()));
-        }
-        // Something that outlives its test may hold the pipe open for ever.
-        if ended.is_some_and(|(_, at)| at.elapsed() > Duration::from_secs(3)) {
-            break;
         }
         let silent = heard.elapsed() > SILENCE;
         if (stop::requested() || silent) && ended.is_none() {

@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use crate::failure::{Context, Result};
 use crate::process::{self, Process, Record};
 use crate::site::Site;
+use crate::tools::apt;
 use crate::{run, scratch, stop};
 
 /// Marks a state folder whose parts were left running on purpose.
@@ -37,11 +38,12 @@ enum Verdict {
 
 fn judge(kept: bool, alive: usize, recorded: usize) -> Verdict {
     // A folder that says "kept" and whose parts have died (a reboot, a kill) is a leftover like any other.
-    if kept && recorded == alive { Verdict::Leave } else { Verdict::Remove }
+    if kept && recorded > 0 && recorded == alive { Verdict::Leave } else { Verdict::Remove }
 }
 
 /// Removes what cut-off runs of any checkout left. The machine's lock must be held.
 pub(crate) fn leftovers(site: &Site) -> Result<()> {
+    apt::sweep();
     ours(site, "left by an earlier run")?;
     let mut known = HashSet::new();
     for entry in fs::read_dir(&site.base).into_iter().flatten().flatten() {
@@ -78,7 +80,7 @@ pub(crate) fn folder(state: &Path, hash: &str) -> Result<()> {
             scope.spawn(|| record.identity.end(Duration::from_secs(10)));
         }
     });
-    kill_where(|process| is_engine_child(process, state));
+    kill_where(|process| is_part_of(process, state));
     // Again: an engine that was on its way down may have started one more.
     kill_where(|process| in_cgroup(process, &group));
     remove_cgroups(&group);
@@ -126,11 +128,11 @@ fn marked(site: &Site, scratch: &[PathBuf], why: &str) -> usize {
 /// Ends them, and looks again: what was forked meanwhile is one of them.
 fn kill_where(mut condition: impl FnMut(&Process) -> bool) {
     let end = Instant::now() + Duration::from_secs(10);
-    loop {
+    let mut empty = 0;
+    // One look may pass by what is between two processes: started after the list was made, by one that has left since.
+    while empty < 3 && Instant::now() < end {
         let found: Vec<_> = process::all().into_iter().filter(|process| condition(process)).collect();
-        if found.is_empty() || Instant::now() > end {
-            return;
-        }
+        empty = if found.is_empty() { empty + 1 } else { 0 };
         found.iter().for_each(|process| process.identity.signal(Signal::KILL));
         stop::settle(Duration::from_millis(20));
     }
@@ -143,9 +145,11 @@ fn in_cgroup(process: &Process, group: &str) -> bool {
     })
 }
 
-/// The engine's containerd and shims name our folder on their command line.
-fn is_engine_child(process: &Process, state: &Path) -> bool {
-    (process.name.starts_with("containerd") || process.name == "runc")
+/// Engine and registry name our folder on their command line, as do the engine's containerd and shims. They are ours
+/// also where the run was cut off before it had written down their pids.
+fn is_part_of(process: &Process, state: &Path) -> bool {
+    (process.name.starts_with("containerd")
+        || ["runc", "dockerd", "docker-registry"].contains(&process.name.as_str()))
         && process.arguments.iter().any(|argument| Path::new(argument).starts_with(state))
 }
 
@@ -232,6 +236,7 @@ mod tests {
     fn only_a_kept_folder_whose_parts_all_live_is_left() {
         assert_eq!(judge(true, 2, 2), Verdict::Leave);
         assert_eq!(judge(true, 1, 2), Verdict::Remove);
+        assert_eq!(judge(true, 0, 0), Verdict::Remove);
         assert_eq!(judge(false, 2, 2), Verdict::Remove);
     }
 
@@ -244,12 +249,14 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_child_is_known_by_our_folder_and_its_program() {
+    fn a_part_is_known_by_our_folder_and_its_program() {
         let state = Path::new("/run/hodei-test/0a0b0c0d");
         let path = "/run/hodei-test/0a0b0c0d/exec/containerd/containerd.sock";
-        assert!(is_engine_child(&process("containerd-shim", &["-address", path], &[]), state));
-        assert!(!is_engine_child(&process("tail", &["-f", path], &[]), state));
-        assert!(!is_engine_child(&process("containerd", &["/run/hodei-test/0a0b0c0d9/x"], &[]), state));
+        assert!(is_part_of(&process("containerd-shim", &["-address", path], &[]), state));
+        let root = ["/usr/sbin/dockerd", "--data-root", "/run/hodei-test/0a0b0c0d/data"];
+        assert!(is_part_of(&process("dockerd", &root, &[]), state));
+        assert!(!is_part_of(&process("tail", &["-f", path], &[]), state));
+        assert!(!is_part_of(&process("containerd", &["/run/hodei-test/0a0b0c0d9/x"], &[]), state));
     }
 
     #[test]
@@ -275,7 +282,7 @@ mod tests {
             command.stdin(std::process::Stdio::null()).spawn().unwrap()
         };
         // A chain in which each starts the next and leaves.
-        let next = r#"sleep 0.05; [ "$1" -lt 200 ] && sh -c "$0" "$0" $(($1 + 1)) & sleep 0.02"#;
+        let next = r#"sleep 0.1; [ "$1" -lt 200 ] && sh -c "$0" "$0" $(($1 + 1)) & sleep 0.2"#;
         let mut chain = start(&folder, next);
         let mut other = start(&folder.join("another"), "sleep 100");
         assert!(marked(&site, &[], "in a test") > 0);

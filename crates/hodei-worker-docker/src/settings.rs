@@ -8,6 +8,7 @@ use std::{
 use hodei_worker_core::{
     ConnectContext, ProviderSettings, Result,
     factory::{Detected, Environment},
+    model::ValidationRules,
     quantity::HumanDuration,
     settings::Problems,
 };
@@ -144,6 +145,10 @@ impl TlsSettings {
 impl ProviderSettings for DockerSettings {
     const TYPE: &'static str = "docker";
     type Provider = DockerProvider;
+
+    fn rules(rules: ValidationRules) -> ValidationRules {
+        rules.with_options::<crate::DockerOptions>()
+    }
 
     fn validate(&self, problems: &mut Problems) {
         if let Some(endpoint) = &self.endpoint {

@@ -32,6 +32,10 @@ const HEAVY: [&str; 20] = [
 pub(super) fn check(ground: &Ground<'_>) -> Result<String> {
     let mut broken = Vec::new();
     let members: Vec<&str> = ground.publishable().map(|package| package.name.as_str()).collect();
+    for package in ground.publishable() {
+        // What tests need and what other systems build count as well.
+        broken.extend(members_beyond(&package.name, &package.dependencies, &members));
+    }
     for member in &members {
         let names = tree(ground, member, &["--all-features"])?;
         broken.extend(members_beyond(member, &names, &members));
@@ -43,6 +47,8 @@ pub(super) fn check(ground: &Ground<'_>) -> Result<String> {
         let names = tree(ground, FACADE, &[])?;
         broken.extend(heavy(FACADE, &names, "with its default features"));
     }
+    broken.sort();
+    broken.dedup();
     if broken.is_empty() { Ok(format!("{} crates", members.len())) } else { Err(Failure(broken.join("\n"))) }
 }
 
@@ -55,6 +61,8 @@ fn tree(ground: &Ground<'_>, package: &str, features: &[&str]) -> Result<Vec<Str
         package,
         "--edges",
         "normal,build",
+        "--target",
+        "all",
         "--prefix",
         "none",
         "--format",
@@ -103,6 +111,7 @@ fn heavy(member: &str, names: &[String], how: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::site::Site;
 
     fn list(names: &[&str]) -> Vec<String> {
         names.iter().map(ToString::to_string).collect()
@@ -131,5 +140,54 @@ mod tests {
         let found =
             heavy(CORE, &list(&["bollard-stubs", "hyper-util", "httparse", "ringbuf", "serde"]), "at all");
         assert_eq!(found.len(), 2, "{found:?}");
+    }
+
+    /// The workspace as it is, copied, with these lines added to a manifest.
+    fn with_lines(folder: &std::path::Path, manifest: &str, lines: &str) -> Result<String> {
+        let here = Site::find()?;
+        let _ = std::fs::remove_dir_all(folder);
+        std::fs::create_dir_all(folder)?;
+        let mut copy = std::process::Command::new("cp");
+        copy.arg("-r").current_dir(&here.root).args(["Cargo.toml", "Cargo.lock", "README.md"]);
+        run::output(copy.args(["crates", "examples", "benches", "xtask"]).arg(folder))?;
+        let manifest = folder.join(manifest);
+        let text = std::fs::read_to_string(&manifest)?;
+        let (header, line) = lines.split_once('\n').unwrap_or((lines, ""));
+        let text = match text.contains(header) {
+            true => text.replacen(header, lines, 1),
+            false => format!("{text}\n{header}\n{line}\n"),
+        };
+        std::fs::write(&manifest, text)?;
+        let site = Site { root: folder.to_owned(), ..here };
+        check(&Ground { site: &site, packages: crate::packages::all(&site)? })
+    }
+
+    #[test]
+    fn the_rule_fails_when_a_manifest_breaks_it_and_only_then() {
+        let folder = std::env::temp_dir().join(format!("hodei-xtask-directions-{}", std::process::id()));
+        let process = "crates/hodei-worker-process/Cargo.toml";
+        let core = "crates/hodei-worker-core/Cargo.toml";
+        let docker = "hodei-worker-docker.workspace = true";
+        let mut outcomes = vec![with_lines(&folder, process, "")];
+        for (manifest, lines) in [
+            (process, format!("[dependencies]\n{docker}")),
+            (process, format!("[target.'cfg(windows)'.dependencies]\n{docker}")),
+            (process, format!("[dev-dependencies]\n{docker}")),
+            (core, "[dependencies]\nhttp.workspace = true".to_owned()),
+            (core, "[target.'cfg(windows)'.dependencies]\nhyper.workspace = true".to_owned()),
+        ] {
+            outcomes.push(with_lines(&folder, manifest, &lines));
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+        let said: Vec<_> = outcomes.into_iter().map(|outcome| outcome.map_err(|error| error.0)).collect();
+        assert_eq!(said[0], Ok("4 crates".to_owned()));
+        for said in &said[1..4] {
+            let said = said.as_ref().unwrap_err();
+            assert!(said.ends_with("hodei-worker-process depends on hodei-worker-docker"), "{said}");
+        }
+        for (said, name) in said[4..].iter().zip(["http", "hyper"]) {
+            let said = said.as_ref().unwrap_err();
+            assert!(said.contains(&format!("hodei-worker-core depends on {name} ")), "{said}");
+        }
     }
 }

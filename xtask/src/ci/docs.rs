@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use super::Ground;
-use crate::failure::{Context, Result};
+use crate::failure::{Context, Failure, Result};
 use crate::run;
 
 pub(super) fn check(ground: &Ground<'_>) -> Result<String> {
@@ -16,6 +16,10 @@ pub(super) fn check(ground: &Ground<'_>) -> Result<String> {
 }
 
 pub(super) fn docs_rs(ground: &Ground<'_>) -> Result<String> {
+    let partly: Vec<_> = ground.publishable().filter(|package| !package.shown_whole).collect();
+    if let Some(package) = partly.first() {
+        return Err(Failure(format!("{} lacks `package.metadata.docs.rs.all-features`", package.name)));
+    }
     let mut command = run::cargo(ground.site);
     command.args(["doc", "--quiet", "--no-deps", "--all-features"]);
     for package in ground.publishable() {

@@ -47,7 +47,7 @@ const RULES: [Rule; 11] = [
     Rule { name: "fmt", cheap: true, check: lint::fmt },
     Rule { name: "size", cheap: true, check: size::check },
     Rule { name: "directions", cheap: true, check: directions::check },
-    Rule { name: "signatures", cheap: true, check: signatures::check },
+    Rule { name: "signatures", cheap: false, check: signatures::check },
     Rule { name: "clippy", cheap: false, check: lint::clippy },
     Rule { name: "features", cheap: false, check: features::check },
     Rule { name: "docs", cheap: false, check: docs::check },

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Ground, docs};
 use crate::failure::{Context, Failure, Result};
+use crate::packages::CORE;
 use crate::run;
 
 /// Crates whose types are the language of our port. An SDK never joins them.
@@ -31,6 +32,10 @@ const VOCABULARY: [&str; 18] = [
 ];
 /// The one documented way out to an SDK that each provider may offer.
 const ESCAPE: &str = "client";
+/// The providers that offer it, and the SDK that it leads to.
+const ESCAPES: [(&str, &str); 1] = [("hodei-worker-docker", "bollard")];
+/// The ports, each of whose methods shows how it is used.
+const PORTS: [&str; 2] = ["WorkerProvider", "CredentialProvider"];
 
 pub(super) fn check(ground: &Ground<'_>) -> Result<String> {
     let mut broken = Vec::new();
@@ -38,12 +43,16 @@ pub(super) fn check(ground: &Ground<'_>) -> Result<String> {
     for package in ground.packages.iter().filter(|package| package.publishable && package.library) {
         let mut command = run::cargo(ground.site);
         command.args(["rustdoc", "--quiet", "--lib", "--all-features", "--package", &package.name]);
-        command.args(["--", "-Zunstable-options", "--output-format=json"]);
+        command.args(["--", "-Zunstable-options", "--output-format=json", "--document-hidden-items"]);
         run::output(command.env("RUSTDOC", docs::unlocked(ground)?))?;
         let file = ground.site.cargo_target.join(format!("doc/{}.json", package.name.replace('-', "_")));
         let text = fs::read(&file).context(format_args!("reading {}", file.display()))?;
         let documentation: Value = serde_json::from_slice(&text).context(file.display())?;
-        let (items, found) = leaks(&documentation)?;
+        let escape = ESCAPES.iter().find(|(name, _)| *name == package.name).map(|(_, sdk)| *sdk);
+        let (items, found) = leaks(&documentation, escape)?;
+        if package.name == CORE {
+            broken.extend(PORTS.iter().flat_map(|port| without_example(&documentation, port)));
+        }
         count += items;
         broken.extend(found.into_iter().map(|leak| format!("{}: {leak}", package.name)));
     }
@@ -51,7 +60,7 @@ pub(super) fn check(ground: &Ground<'_>) -> Result<String> {
 }
 
 /// How many items were looked at, and those that show a type of another's crate.
-fn leaks(documentation: &Value) -> Result<(usize, Vec<String>)> {
+fn leaks(documentation: &Value, escape: Option<&str>) -> Result<(usize, Vec<String>)> {
     let index =
         documentation["index"].as_object().ok_or_else(|| Failure::new("rustdoc's JSON has no index"))?;
     let mut found = Vec::new();
@@ -60,15 +69,16 @@ fn leaks(documentation: &Value) -> Result<(usize, Vec<String>)> {
         let inner = &item["inner"];
         // What other crates give to every type there is, nobody wrote here.
         let given = !inner["impl"]["blanket_impl"].is_null() || inner["impl"]["is_synthetic"] == true;
-        if given || is_escape(item) {
+        if given {
             continue;
         }
+        let way_out = escape.filter(|_| is_escape(item));
         count += 1;
         let mut ids = Vec::new();
         type_ids(inner, &mut ids);
         for id in ids {
             let Some((krate, path)) = origin(documentation, id) else { continue };
-            if !is_ours(&krate) {
+            if !is_ours(&krate) && way_out != Some(krate.as_str()) {
                 found.push(format!("{} shows {path}", describe(item)));
             }
         }
@@ -76,6 +86,23 @@ fn leaks(documentation: &Value) -> Result<(usize, Vec<String>)> {
     found.sort();
     found.dedup();
     Ok((count, found))
+}
+
+/// The methods of a port whose documentation has no code; where there is no such port, that is the finding.
+fn without_example(documentation: &Value, port: &str) -> Vec<String> {
+    let index = &documentation["index"];
+    let is_it =
+        |item: &&Value| item["name"] == port && item["crate_id"] == 0 && !item["inner"]["trait"].is_null();
+    let Some(found) = index.as_object().and_then(|index| index.values().find(is_it)) else {
+        return vec![format!("there is no trait {port}")];
+    };
+    let items = found["inner"]["trait"]["items"].as_array().into_iter().flatten();
+    let items = items.filter_map(|id| index.get(id.as_u64()?.to_string()));
+    let silent = items.filter(|item| {
+        !item["inner"]["function"].is_null()
+            && !item["docs"].as_str().is_some_and(|docs| docs.contains("```"))
+    });
+    silent.map(|item| format!("{port}::{} has no example", item["name"].as_str().unwrap_or("?"))).collect()
 }
 
 /// A function of that name which says what it is.
@@ -145,27 +172,49 @@ mod tests {
 
     #[test]
     fn an_sdk_type_behind_a_reference_is_found() {
-        let (count, found) = leaks(&documentation(function("engine", 9, ""))).unwrap();
+        let (count, found) = leaks(&documentation(function("engine", 9, "")), None).unwrap();
         assert_eq!(count, 1);
         assert_eq!(found, ["function engine (lib.rs:3) shows bollard::Docker"]);
-        assert!(leaks(&documentation(function("engine", 8, ""))).unwrap().1.is_empty());
+        assert!(leaks(&documentation(function("engine", 8, "")), None).unwrap().1.is_empty());
     }
 
     #[test]
     fn the_escape_hatch_needs_its_name_and_its_documentation() {
         assert!(
-            leaks(&documentation(function("client", 9, "The engine's own client."))).unwrap().1.is_empty()
+            leaks(&documentation(function("client", 9, "The engine's own client.")), Some("bollard"))
+                .unwrap()
+                .1
+                .is_empty()
         );
-        assert_eq!(leaks(&documentation(function("client", 9, ""))).unwrap().1.len(), 1);
+        assert_eq!(leaks(&documentation(function("client", 9, "")), Some("bollard")).unwrap().1.len(), 1);
+    }
+
+    #[test]
+    fn the_escape_hatch_leads_to_the_sdk_of_its_provider_alone() {
+        let client = documentation(function("client", 9, "The engine's own client."));
+        assert_eq!(leaks(&client, None).unwrap().1.len(), 1);
+        assert_eq!(leaks(&client, Some("kube")).unwrap().1.len(), 1);
+    }
+
+    #[test]
+    fn a_method_of_a_port_without_an_example_is_found() {
+        let method = |docs: &str| json!({ "name": "stop", "docs": docs, "inner": { "function": {} } });
+        let port = |docs: &str| {
+            let port = json!({ "name": "Port", "crate_id": 0, "inner": { "trait": { "items": [2] } } });
+            json!({ "index": { "1": port, "2": method(docs) } })
+        };
+        assert!(without_example(&port("It stops.\n```\nstop()\n```"), "Port").is_empty());
+        assert_eq!(without_example(&port("It stops."), "Port"), ["Port::stop has no example"]);
+        assert_eq!(without_example(&port(""), "Other"), ["there is no trait Other"]);
     }
 
     #[test]
     fn what_is_given_to_every_type_is_not_ours() {
         let blanket = json!({ "crate_id": 0, "name": null, "inner": { "impl": {
             "trait": { "path": "T", "id": 9 }, "blanket_impl": { "generic": "T" }, "is_synthetic": false } } });
-        assert!(leaks(&documentation(blanket)).unwrap().1.is_empty());
+        assert!(leaks(&documentation(blanket), None).unwrap().1.is_empty());
         let own = json!({ "crate_id": 0, "name": null, "inner": { "impl": {
             "trait": { "path": "T", "id": 9 }, "blanket_impl": null, "is_synthetic": false } } });
-        assert_eq!(leaks(&documentation(own)).unwrap().1.len(), 1);
+        assert_eq!(leaks(&documentation(own), None).unwrap().1.len(), 1);
     }
 }

@@ -143,8 +143,11 @@ impl Running<'_> {
         self.presences.iter().filter_map(|presence| Some((presence.name, presence.version.as_ref().err()?)))
     }
 
-    /// Leaves them running after this process.
+    /// Leaves them running after this process, if any came up.
     pub(crate) fn keep(&mut self) -> Result<()> {
+        if self.presences.iter().all(|presence| presence.version.is_err()) {
+            return Ok(());
+        }
         std::fs::write(self.site.state.join(sweep::KEPT), "")?;
         self.keep = true;
         Ok(())

@@ -15,6 +15,9 @@ static APT: Mutex<()> = Mutex::new(());
 
 /// Keeps packages from starting their own services: the parts start what they need, elsewhere.
 const NO_SERVICES: &str = "/usr/sbin/policy-rc.d";
+/// What such a file of ours says. By its mark one that a run left which was cut off is told from an administrator's.
+const POLICY: &str =
+    "#!/bin/sh\n# hodei-test: no service starts while its tests install programs\nexit 101\n";
 
 /// Where a program stands, in `PATH` or where an administrator's programs stand.
 pub(crate) fn which(program: &str) -> Option<PathBuf> {
@@ -82,26 +85,49 @@ fn get(arguments: &[&str], packages: &[&str]) -> Result<String> {
     )
 }
 
-struct NoServices {
-    ours: bool,
+/// Takes away what a run that was cut off has left: no service would start on this machine any more.
+pub(crate) fn sweep() {
+    remove_policy(Path::new(NO_SERVICES));
 }
+
+fn remove_policy(path: &Path) {
+    if fs::read_to_string(path).is_ok_and(|text| text == POLICY) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+struct NoServices;
 
 impl NoServices {
     fn begin() -> Result<Self> {
         let path = Path::new(NO_SERVICES);
-        if path.exists() {
-            return Ok(Self { ours: false });
+        if !path.exists() {
+            fs::write(path, POLICY)?;
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
         }
-        fs::write(path, "#!/bin/sh\nexit 101\n")?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
-        Ok(Self { ours: true })
+        Ok(Self)
     }
 }
 
 impl Drop for NoServices {
     fn drop(&mut self) {
-        if self.ours {
-            let _ = fs::remove_file(NO_SERVICES);
-        }
+        sweep();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_that_was_left_is_removed_and_an_administrators_is_not() {
+        let path = env::temp_dir().join(format!("hodei-xtask-policy-{}", std::process::id()));
+        fs::write(&path, POLICY).unwrap();
+        remove_policy(&path);
+        assert!(!path.exists());
+        fs::write(&path, "#!/bin/sh\nexit 101\n").unwrap();
+        remove_policy(&path);
+        assert!(path.exists());
+        fs::remove_file(path).unwrap();
     }
 }
