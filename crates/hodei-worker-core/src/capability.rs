@@ -41,7 +41,7 @@ capabilities! {
     HostPaths = "host_paths",
     /// Memory can be mounted.
     Tmpfs = "tmpfs",
-    /// Ports can be published, and addresses are reported.
+    /// A worker's ports can be published at others of its host, and addresses are reported.
     Networking = "networking",
     /// Workers are isolated from the host and from each other.
     Security = "security",
@@ -63,11 +63,12 @@ capabilities! {
     Pause = "pause",
     /// Workers run from container images.
     Images = "images",
-    /// Creation and start are two steps.
+    /// Creation and start are two steps. Without it, `create_worker` begins the first run.
     DeferredStart = "deferred_start",
-    /// A worker that has ended stays, with its exit and its logs, until it is deleted.
+    /// A worker that has ended stays, with its exit and its logs, until it is deleted. Without it, one may be absent at
+    /// any time after its end, and a watch may tell no more of it than that it is gone.
     KeepsStopped = "keeps_stopped",
-    /// A worker that has ended can be started again as it is.
+    /// A worker that has ended can be started again as it is. Without it, a further run is a further generation.
     RestartInPlace = "restart_in_place",
     /// Workers go on when the host application dies, and are found again.
     SurvivesHost = "survives_host",
@@ -225,7 +226,7 @@ pub fn needed_by(config: &WorkerConfig) -> Vec<Capability> {
         (mounts(|source| matches!(source, MountSource::Bind { .. })), Capability::HostPaths),
         (mounts(|source| matches!(source, MountSource::Tmpfs { .. })), Capability::Tmpfs),
         (!config.health_checks.is_empty(), Capability::HealthChecks),
-        (config.ports.iter().any(|port| port.host_port.is_some()), Capability::Networking),
+        (config.ports.iter().any(|port| !port.is_the_hosts()), Capability::Networking),
         (config.secrets.iter().any(|secret| file(&secret.target)), Capability::SecretFiles),
     ];
     needs.into_iter().filter(|(needed, _)| *needed).map(|(_, capability)| capability).collect()

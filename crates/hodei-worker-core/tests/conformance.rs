@@ -13,12 +13,13 @@ use hodei_worker_core::{
     testkit::{FakeSubject, run},
 };
 
-const OPTIONAL: [Capability; 15] = [
+const OPTIONAL: [Capability; 16] = [
     Capability::Watch,
     Capability::Logs,
     Capability::Exec,
     Capability::Monitoring,
     Capability::NativeGroups,
+    Capability::AutoScaling,
     Capability::Images,
     Capability::Volumes,
     Capability::HostPaths,
@@ -30,6 +31,10 @@ const OPTIONAL: [Capability; 15] = [
     Capability::PidsLimit,
     Capability::SecretFiles,
 ];
+
+/// What clouds are like: a creation runs the worker, and its end is the end of it.
+const BARE: [Capability; 3] =
+    [Capability::DeferredStart, Capability::KeepsStopped, Capability::RestartInPlace];
 
 /// A provider behind the gate of a handle that is ready.
 fn gated(inner: Arc<dyn WorkerProvider>) -> Arc<dyn WorkerProvider> {
@@ -54,6 +59,10 @@ fn main() -> ExitCode {
     run([
         FakeSubject::new(),
         FakeSubject::new().without("least", &OPTIONAL),
+        FakeSubject::new().without("starts-at-create", &[Capability::DeferredStart]),
+        FakeSubject::new().without("runs-once", &[Capability::RestartInPlace]),
+        FakeSubject::new().without("forgets", &[Capability::KeepsStopped, Capability::RestartInPlace]),
+        FakeSubject::new().without("bare", &BARE),
         layer("observe", |inner, _| Observe::new(&inner.info().clone()).layer(inner)),
         layer("context", |inner, settings| Context::new(&settings.timeouts).layer(inner)),
         FakeSubject::new().under("ready", gated),

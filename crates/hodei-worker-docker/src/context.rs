@@ -137,6 +137,12 @@ fn from_context(name: &str, environment: &Environment) -> Result<Endpoint> {
         tcp => tcp,
     };
     let tls = folder.join("contexts/tls").join(&digest).join("docker");
+    let has = |name: &str| tls.join(name).exists();
+    if !has("ca.pem") && (has("cert.pem") || has("key.pem")) {
+        return Err(wrong(format!("{source} has a certificate of ours and none to know the engine by")).with_help(
+            "give the context a CA: the system's have no say in which engine it is, and in the clear it is not spoken to",
+        ));
+    }
     let tls = tls.join("ca.pem").exists().then(|| TlsSettings::in_folder(&tls)).map(|mut tls| {
         let missing = |path: &Option<PathBuf>| !path.as_ref().is_some_and(|path| path.exists());
         if missing(&tls.cert) || missing(&tls.key) {

@@ -23,6 +23,14 @@ pub(crate) enum Address {
 impl Address {
     /// Reads `unix:///path`, `tcp://host:port`, `http://host:port` and `https://host:port`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if text.contains('@') && !text.starts_with("unix:") && !text.starts_with("ssh:") {
+            // What stands before it may be a password.
+            return Err(
+                "an engine takes no user and password in its address; write `tcp://host:port`, and set `tls` for \
+                 certificates"
+                    .to_owned(),
+            );
+        }
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(format!("`{text}` has no scheme; write `unix:///path` or `tcp://host:port`"));
         };
@@ -52,7 +60,7 @@ impl Address {
             _ => (rest, port),
         };
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        if host.is_empty() || host.contains(['/', '@']) {
+        if host.is_empty() || host.contains('/') {
             return Err(format!("`{text}` names no host; write `tcp://host:port`"));
         }
         Ok(Self::Tcp { host: host.to_owned(), port, tls })
@@ -162,6 +170,12 @@ mod tests {
             let why = Address::parse(text).unwrap_err();
             assert!(!why.is_empty(), "{text}");
         }
+        let why = Address::parse("https://user:hunter2@host/x").unwrap_err();
+        assert!(!why.contains("hunter2") && why.contains("password"), "{why}");
+        let why = Address::parse("user:hunter2@host").unwrap_err();
+        assert!(!why.contains("hunter2"), "{why}");
+        let why = Address::parse("https://host:hunter2@").unwrap_err();
+        assert!(!why.contains("hunter2"), "{why}");
     }
 
     #[test]

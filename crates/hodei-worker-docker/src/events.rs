@@ -215,7 +215,7 @@ impl Shared {
 }
 
 /// Whether the engine could not say how it is.
-fn is_untold(status: &WorkerStatus) -> bool {
+pub(crate) fn is_untold(status: &WorkerStatus) -> bool {
     status.phase == WorkerPhase::Unknown
 }
 
@@ -279,9 +279,6 @@ impl<'a> Pump<'a> {
         };
         match listing {
             Ok(listing) => {
-                for untold in listing.workers.iter().filter(|status| is_untold(status)) {
-                    self.look_later(untold.native_id.clone());
-                }
                 let existing: Vec<_> = listing.workers.iter().map(|status| status.worker.clone()).collect();
                 self.feed.resync(listing.workers);
                 if let Err(error) = self.shared.secrets.sweep(existing).await {

@@ -14,7 +14,7 @@ use hodei_worker_core::{
 };
 use http::Method;
 use std::pin::Pin;
-use tokio::io::AsyncWriteExt as _;
+use tokio::{io::AsyncWriteExt as _, sync::watch};
 
 use crate::{
     client::{self, SharedEngine},
@@ -69,14 +69,23 @@ impl Shared {
         };
         let engine = SharedEngine::clone(&self.engine);
         let broken = SharedEngine::clone(&self.engine);
-        let output =
-            Output { engine: broken, exec: created.id.clone(), program, inner: output, checked: false };
+        // Both hold it: who listens to neither feeds a command no more.
+        let (listened, listener) = watch::channel(());
+        let output = Output {
+            engine: broken,
+            exec: created.id.clone(),
+            program,
+            inner: output,
+            checked: false,
+            _listener: listener.clone(),
+        };
         let output = stream::unfold(output, |mut output| async move {
             let part = output.next().await?;
             Some((part, output))
         });
         let never_began = not_found(&options.command[0]);
         let exit = async move {
+            let _listener = listener;
             let exec = Exec::look(&engine, &created.id).await?;
             match exec.code {
                 _ if exec.never_began() => Err(never_began),
@@ -88,7 +97,7 @@ impl Shared {
                 .with_retry(Retry::Never)),
             }
         };
-        let stdin = options.stdin.then(|| pipe(input));
+        let stdin = options.stdin.then(|| pipe(input, listened));
         Ok(ExecSession::new(stdin, output.boxed(), exit))
     }
 
@@ -126,6 +135,7 @@ struct Output {
     program: String,
     inner: Pin<Box<dyn Stream<Item = EngineResult<LogOutput>> + Send>>,
     checked: bool,
+    _listener: watch::Receiver<()>,
 }
 
 impl Output {
@@ -134,7 +144,12 @@ impl Output {
             let (stream, bytes) = match self.inner.next().await? {
                 Ok(LogOutput::StdOut { message }) => (LogStream::Stdout, message),
                 Ok(LogOutput::StdErr { message }) => (LogStream::Stderr, message),
-                Ok(LogOutput::StdIn { .. } | LogOutput::Console { .. }) => continue,
+                Ok(LogOutput::StdIn { .. }) => continue,
+                // What bollard makes of a frame that it cannot read: the rest has no boundaries any more.
+                Ok(LogOutput::Console { .. }) => {
+                    let what = "the engine's stream of the command's output makes no sense";
+                    return Some(Err(Error::new(ErrorKind::Unexpected, what)));
+                }
                 Err(error) => return Some(Err(self.engine.error(error))),
             };
             // The engine has opened the connection before it starts the command, and puts the reason why it cannot
@@ -181,13 +196,21 @@ impl Exec {
 /// An input whose end reaches the command when it is dropped: a dropped half of a connection alone would keep it open.
 fn pipe<W: tokio::io::AsyncWrite + Send + Unpin + 'static>(
     mut input: W,
+    listened: watch::Sender<()>,
 ) -> std::pin::Pin<Box<dyn tokio::io::AsyncWrite + Send>> {
     let (ours, theirs) = tokio::io::duplex(INPUT);
     tokio::spawn(async move {
         let (mut reader, _writer) = tokio::io::split(theirs);
-        // Fails when the command ends before it has read everything, which is its right.
-        if tokio::io::copy(&mut reader, &mut input).await.is_ok() {
-            input.shutdown().await.ok();
+        let feeding = async {
+            // Fails when the command ends before it has read everything, which is its right.
+            if tokio::io::copy(&mut reader, &mut input).await.is_ok() {
+                input.shutdown().await.ok();
+            }
+        };
+        // A command that does not read would keep the connection for as long as it runs.
+        tokio::select! {
+            () = feeding => {}
+            () = listened.closed() => {}
         }
     });
     Box::pin(ours)

@@ -5,8 +5,9 @@
 //! TLS, at the newest API version that both sides know.
 //!
 //! # What it costs
-//! A worker's life is five requests: create, a look at it, start, stop, delete; the look is saved while a watch
-//! on a Unix socket shows that nobody has started it. A grace that is no number of whole seconds and was not enough costs a sixth, as does over
+//! A worker's life is five requests: create, a look at it, start, stop, delete. Under a watch it is seven: one look each
+//! after creation, start and end, and none before the start where a Unix socket lets the watch be trusted (eight over
+//! TCP). A grace that is no number of whole seconds and was not enough costs a sixth, as does over
 //! TCP a look whether somebody else has asked the worker to stop; on a Unix socket one stream per provider tells this. A
 //! missing image's pull costs two more, a worker that this instance did not create one to find it. A list is one
 //! request and one for each worker in it, since the engine's list holds neither exit codes nor the times of runs. A
@@ -24,6 +25,8 @@
 //! - Secrets are files in memory on an engine of this machine: one behind a Unix socket that says that it has our name
 //!   and kernel, or of which [`secrets_dir`](DockerSettings::secrets_dir) says that it sees our files. Any other
 //!   does not, so that the capability is missing there.
+//! - Labels of the image are not the worker's, though the engine shows them so; and what somebody runs from a
+//!   `docker commit` of a worker is not the worker.
 //! - An engine sends no event of a start that fails before there is a process. The watch of the host that made it
 //!   tells it all the same; other hosts see it when they look.
 //! - Nothing is retried, save a request that an idle connection turned out not to have sent.

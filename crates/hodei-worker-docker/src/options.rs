@@ -108,6 +108,13 @@ impl DockerOptions {
 }
 
 /// When an image is fetched.
+///
+/// # Examples
+/// ```
+/// use hodei_worker_docker::{DockerOptions, PullPolicy};
+/// let options = DockerOptions::default().pull(PullPolicy::Never);
+/// assert_eq!(options.pull, PullPolicy::Never);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -128,6 +135,13 @@ impl PullPolicy {
 }
 
 /// Whether the engine itself restarts a worker.
+///
+/// # Examples
+/// ```
+/// use hodei_worker_docker::{DockerOptions, NativeRestart};
+/// let options = DockerOptions::default().native_restart(NativeRestart::OnFailure { max_retries: Some(3) });
+/// # assert_ne!(options.native_restart, NativeRestart::Never);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]

@@ -114,6 +114,13 @@ impl DockerProvider {
 
     /// The client of bollard below, at the agreed API version, for what this library does not do. Its calls go past
     /// the labels that keep installations apart, and past all policies; bollard's types may change with its version.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(provider: hodei_worker_docker::DockerProvider) -> Result<(), Box<dyn std::error::Error>> {
+    /// let disk = provider.client().df(None).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn client(&self) -> Docker {
         self.0.engine.docker()
     }

@@ -10,7 +10,7 @@ use std::{
         PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use hodei_worker_core::{
@@ -153,10 +153,13 @@ impl SecretStore {
                     fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o400).open(path)?;
                 }
             }
-            // Whoever sweeps takes it for wanted. Files have the machine's time, whatever our clock says.
-            #[allow(clippy::disallowed_methods)]
-            let now = SystemTime::now();
-            fs::File::open(folder.path())?.set_modified(now)?;
+            // Whoever sweeps takes a folder for wanted that has changed a moment ago.
+            let mark = folder.path().join("wanted");
+            fs::write(&mark, [])?;
+            match fs::remove_file(&mark) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
             Ok(made)
         })
         .await

@@ -8,6 +8,7 @@ use std::{
 use hodei_worker_core::{
     ConnectContext, ProviderSettings, Result,
     factory::{Detected, Environment},
+    model::ValidationRules,
     quantity::HumanDuration,
     settings::Problems,
 };
@@ -123,6 +124,14 @@ pub struct TlsSettings {
 
 impl TlsSettings {
     /// The files `ca.pem`, `cert.pem` and `key.pem` of a folder, as Docker names them.
+    ///
+    /// # Examples
+    /// ```
+    /// use hodei_worker_docker::{DockerSettings, TlsSettings};
+    /// let tls = TlsSettings::in_folder("/etc/docker/certs");
+    /// let settings = DockerSettings::at("tcp://docker.example.com:2376").with_tls(tls);
+    /// # assert!(settings.tls.is_some());
+    /// ```
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
         let folder = folder.into();
         Self {
@@ -136,6 +145,10 @@ impl TlsSettings {
 impl ProviderSettings for DockerSettings {
     const TYPE: &'static str = "docker";
     type Provider = DockerProvider;
+
+    fn rules(rules: ValidationRules) -> ValidationRules {
+        rules.with_options::<crate::DockerOptions>()
+    }
 
     fn validate(&self, problems: &mut Problems) {
         if let Some(endpoint) = &self.endpoint {

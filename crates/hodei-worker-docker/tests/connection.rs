@@ -17,7 +17,9 @@ use common::{
 use futures::StreamExt as _;
 use hodei_worker_core::{
     Error, ErrorKind, Retry, WorkerPhase, WorkerProvider as _,
-    provider::{LogOptions, StartOptions, StopOptions, WatchOptions, WorkerFilter},
+    provider::{
+        DeleteOptions, ExecOptions, LogOptions, StartOptions, StopOptions, WatchOptions, WorkerFilter,
+    },
 };
 use hodei_worker_docker::{DockerSettings, TlsSettings};
 use tokio::{
@@ -259,6 +261,26 @@ async fn p6_nothing_is_retried_below_the_port() {
         let other = bench.script("b", "true").build().unwrap();
         bench.provider.create_worker(&other, &Default::default()).await.unwrap_err();
         assert_eq!(proxy.take().len(), 1);
+        bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap_err();
+        assert_eq!(proxy.take().len(), 1);
+        bench.provider.stop_worker(&worker, &StopOptions::kill()).await.unwrap_err();
+        assert_eq!(proxy.take().len(), 1);
+        bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap_err();
+        assert_eq!(proxy.take().len(), 1);
+        let command = ExecOptions::new(["true"]);
+        assert!(bench.provider.exec_in_worker(&worker, &command).await.is_err());
+        assert_eq!(proxy.take().len(), 1);
+        assert!(bench.provider.worker_logs(&worker, &LogOptions::all()).await.is_err());
+        assert_eq!(proxy.take().len(), 1);
+        assert!(bench.provider.watch_workers(&WatchOptions::default()).await.is_err());
+        assert_eq!(proxy.take().len(), 1);
+        // A pull: the creation itself, which the engine refuses, the pull, and a look why it failed.
+        proxy.set(Mode::Pass);
+        proxy.plan("/images/create", 500, r#"{"message":"refused"}"#);
+        let missing = bench.script("c", "true").image("127.0.0.1:9/none:1").build().unwrap();
+        bench.provider.create_worker(&missing, &Default::default()).await.unwrap_err();
+        let pulls = proxy.take().iter().filter(|asked| asked.contains("/images/create")).count();
+        assert_eq!(pulls, 1);
     })
     .await;
 }
@@ -271,8 +293,8 @@ async fn l10_a_container_that_the_engine_does_not_tell_of_hides_no_other() {
     on_engine_with("stuck", settings, |bench| async move {
         let stuck = bench.run("stuck", "sleep 1000").await;
         let well = bench.run("well", "sleep 1000").await;
-        let path = format!("/containers/{}/json", bench.status(&stuck).await.native_id);
-        proxy.set(Mode::Lose(path.leak()));
+        let path = format!("/containers/{}/json", bench.status(&stuck).await.native_id).leak();
+        proxy.set(Mode::Lose(path));
         let listed = limit(bench.provider.list_workers(&WorkerFilter::all())).await.unwrap();
         let phase = |worker| listed.workers.iter().find(|status| status.worker == worker).unwrap().phase;
         assert_eq!((phase(stuck.clone()), phase(well.clone())), (WorkerPhase::Unknown, WorkerPhase::Running));
@@ -290,9 +312,14 @@ async fn l10_a_container_that_the_engine_does_not_tell_of_hides_no_other() {
         proxy.set(Mode::Pass);
         next(&mut changes, is(&stuck, WorkerPhase::Running)).await;
         let other = bench.stranger().await;
-        proxy.set(Mode::Lose(format!("/containers/{}/json", bench.status(&stuck).await.native_id).leak()));
+        proxy.set(Mode::Lose(path));
         other.provider.stop_worker(&stuck, &StopOptions::kill()).await.unwrap();
         next(&mut changes, is(&stuck, WorkerPhase::Unknown)).await;
+        proxy.set(Mode::Pass);
+        next(&mut changes, is(&stuck, WorkerPhase::Exited)).await;
+        // What somebody else's list does not find out, the watch does.
+        proxy.set(Mode::Lose(path));
+        limit(bench.provider.list_workers(&WorkerFilter::all())).await.unwrap();
         proxy.set(Mode::Pass);
         next(&mut changes, is(&stuck, WorkerPhase::Exited)).await;
     })

@@ -36,6 +36,45 @@ async fn p7_a_life_is_five_requests_at_most() {
 }
 
 #[tokio::test]
+async fn p7_a_life_under_a_watch_is_seven_requests_at_most() {
+    let proxy = Proxy::unix(socket());
+    on_engine_with("watched", DockerSettings::at(&proxy.endpoint), |bench| async move {
+        let mut changes = bench.provider.watch_workers(&WatchOptions::default()).await.unwrap();
+        until_synced(&mut changes).await;
+        let first = bench.run("first", "true").await;
+        let is_over =
+            |change: WorkerObservation| change.status().filter(|status| status.phase.is_over()).map(|_| ());
+        common::next(&mut changes, is_over).await;
+        bench.provider.delete_worker(&first, &DeleteOptions::default()).await.unwrap();
+        common::next(&mut changes, |change| matches!(change, WorkerObservation::Gone(_)).then_some(())).await;
+        proxy.take();
+        let script = "trap 'exit 0' TERM; while true; do sleep 0.05; done";
+        let worker = bench.create(&bench.script("a", script).build().unwrap()).await;
+        // Whoever does not wait for what the watch tells needs a look before the start, and saves the one after it.
+        for phase in [WorkerPhase::Created, WorkerPhase::Running, WorkerPhase::Exited] {
+            let seen = common::next(&mut changes, |change| {
+                change.status().filter(|status| status.worker == worker && status.phase == phase).map(|_| ())
+            });
+            seen.await;
+            match phase {
+                WorkerPhase::Created => {
+                    bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+                }
+                WorkerPhase::Running => {
+                    let grace = StopOptions::within(std::time::Duration::from_secs(10));
+                    bench.provider.stop_worker(&worker, &grace).await.unwrap();
+                }
+                _ => bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap(),
+            }
+        }
+        common::next(&mut changes, |change| matches!(change, WorkerObservation::Gone(_)).then_some(())).await;
+        let requests = proxy.take();
+        assert!(requests.len() <= 7, "{requests:#?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn p7_a_steady_fleet_under_a_watch_costs_nothing() {
     let proxy = Proxy::unix(socket());
     on_engine_with("steady", DockerSettings::at(&proxy.endpoint), |bench| async move {

@@ -6,35 +6,22 @@ mod common;
 use std::time::Duration;
 
 use common::{
-    Bench, limit, on_engine, on_engine_with,
+    limit, on_engine, on_engine_with,
     proxy::{Mode, Proxy},
     socket, until_synced,
 };
-use futures::{FutureExt as _, StreamExt as _};
 use hodei_worker_core::{
-    ErrorKind, WorkerPhase, WorkerProvider as _, WorkerRef,
+    ErrorKind, WorkerPhase, WorkerProvider as _,
     provider::{
         CreateOptions, DeleteOptions, ExecOptions, LogOptions, StartOptions, StatsOptions, StopOptions,
         WatchOptions,
     },
     status::ExitStatus,
+    testkit::polled,
 };
 use hodei_worker_docker::DockerSettings;
 
 const COUNTS_TERM: &str = "trap 'echo term' TERM; echo ready; while true; do sleep 0.02; done";
-
-async fn says(bench: &Bench, worker: &WorkerRef, line: &str) {
-    let mut logs = bench.provider.worker_logs(worker, &LogOptions::following()).await.unwrap();
-    limit(async {
-        while let Some(item) = logs.next().await {
-            if item.unwrap().chunk().is_some_and(|chunk| chunk.text() == line) {
-                return;
-            }
-        }
-        panic!("the log ended without `{line}`");
-    })
-    .await;
-}
 
 #[tokio::test]
 async fn l5_a_job_that_another_host_started_does_not_run_twice() {
@@ -67,7 +54,7 @@ async fn l5_a_job_that_another_host_started_does_not_run_twice() {
 async fn l5_a_stop_that_another_host_asked_for_is_not_asked_for_again() {
     on_engine("other-stop", |bench| async move {
         let worker = bench.run("a", COUNTS_TERM).await;
-        says(&bench, &worker, "ready").await;
+        bench.says(&worker, "ready").await;
         let other = bench.stranger().await;
         let asking = tokio::spawn({
             let (other, worker) = (other.clone(), worker.clone());
@@ -75,7 +62,7 @@ async fn l5_a_stop_that_another_host_asked_for_is_not_asked_for_again() {
                 other.provider.stop_worker(&worker, &StopOptions::within(Duration::from_secs(60))).await
             }
         });
-        says(&other, &worker, "term").await;
+        other.says(&worker, "term").await;
         bench.provider.stop_worker(&worker, &StopOptions::within(Duration::from_secs(1))).await.unwrap();
         limit(asking).await.unwrap().unwrap();
         assert_eq!(bench.text(&worker, &LogOptions::all()).await, "ready\nterm\n");
@@ -88,15 +75,10 @@ async fn l5_a_stop_dropped_at_any_poll_is_asked_for_once() {
     on_engine("drop-stop", |bench| async move {
         for polls in 0..8 {
             let worker = bench.run(&format!("a-{polls}"), COUNTS_TERM).await;
-            says(&bench, &worker, "ready").await;
+            bench.says(&worker, "ready").await;
             let grace = StopOptions::within(Duration::from_secs(1));
-            {
-                let mut first = Box::pin(bench.provider.stop_worker(&worker, &grace));
-                for _ in 0..polls {
-                    let _pending = first.as_mut().now_or_never();
-                    tokio::task::yield_now().await;
-                }
-            }
+            // Each poll waits for what the one before has begun.
+            polled(bench.provider.stop_worker(&worker, &grace), polls).await.transpose().unwrap();
             bench.provider.stop_worker(&worker, &grace).await.unwrap();
             let text = bench.text(&worker, &LogOptions::all()).await;
             assert_eq!(text, "ready\nterm\n", "dropped after {polls} polls");
@@ -112,7 +94,7 @@ async fn l5_a_request_to_stop_that_was_lost_is_made_by_the_next() {
     on_engine_with("lost-stop", settings, |bench| async move {
         let script = "trap 'exit 5' TERM; echo ready; while true; do sleep 0.02; done";
         let worker = bench.run("a", script).await;
-        says(&bench, &worker, "ready").await;
+        bench.says(&worker, "ready").await;
         proxy.set(Mode::Lose("/stop?"));
         let grace = StopOptions::within(Duration::from_secs(60));
         let stop = || {
@@ -220,9 +202,9 @@ async fn d2_a_worker_that_was_replaced_is_found_again() {
         let worker = replaced("stats", "sleep 1000").await;
         bench.provider.worker_stats(&worker, &StatsOptions::default()).await.unwrap();
         let worker = replaced("logs", "echo said; sleep 1000").await;
-        says(&bench, &worker, "said").await;
+        bench.says(&worker, "said").await;
         let worker = replaced("tail", "echo said; sleep 1000").await;
-        says(&other, &worker, "said").await;
+        other.says(&worker, "said").await;
         assert_eq!(bench.text(&worker, &LogOptions::all().tail(1)).await, "said\n");
     })
     .await;

@@ -1,6 +1,6 @@
 //! Where a run is, and the end of one whose supervisor was lost: what that would have done, whoever looks does.
 
-use std::{collections::BTreeSet, fs::File, io, sync::Arc};
+use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc};
 
 use hodei_worker_core::{Result, Timestamp};
 use serde::de::DeserializeOwned;
@@ -11,7 +11,7 @@ use crate::{
     layout::{Layout, RunKey},
     lock, proc,
     scan::Marks,
-    supervise::{MARKER, clear, forget_earlier, groups, noted, wait_for},
+    supervise::{MARKER, clear, forget_earlier, groups, is_buried, note_buried, noted, wait_for},
     wire::{End, Exit, GroupPlan, Started},
 };
 
@@ -76,7 +76,12 @@ impl Host {
             Some(started) if started.boot == self.boot && proc::is_alive(started.process) => {
                 Some(RunState::Lost(started))
             }
-            _ => None,
+            started => match files::read(&layout.claim(key))? {
+                Some(claim) if is_buried(&claim) => {
+                    Some(RunState::Over(Exit::new(written(&layout.claim(key))?, end_of(&claim)), started))
+                }
+                _ => None,
+            },
         })
     }
 
@@ -114,12 +119,16 @@ impl Host {
             return Ok(RunState::Lost(started.clone()));
         }
         self.contain(key, started.as_ref(), marks);
-        let end = noted(&claim).map_or(End::Lost, End::Wait);
-        let exit = Exit::new(self.clock.now(), end);
+        let exit = Exit::new(self.clock.now(), end_of(&claim));
         match files::put_new(&layout.exit(key), &exit) {
-            // It is known all the same, and written down by whoever looks when there is room.
-            Err(error) if error.kind() != io::ErrorKind::StorageFull => return Err(error),
-            _ => forget_earlier(layout, key),
+            Ok(_) => forget_earlier(layout, key),
+            // Its claim has room for that; or the next look would clean up once more, and so for ever, since a lock that
+            // is let go is an event.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                note_buried(layout, key, noted(&claim))?;
+                return Ok(RunState::Over(Exit::new(written(&layout.claim(key))?, exit.end), started));
+            }
+            Err(error) => return Err(error),
         }
         Ok(RunState::Over(exit, started))
     }
@@ -194,18 +203,25 @@ fn over(layout: &Layout, key: &RunKey) -> io::Result<Option<RunState>> {
     let path = layout.exit(key);
     let exit = match files::get(&path) {
         Err(error) if is_unreadable(&error) => {
-            let Some(file) = files::absent(File::open(&path))? else { return Ok(None) };
-            let written = file.metadata()?.modified()?;
-            let claim = files::read(&layout.claim(key))?;
-            let end = claim.as_deref().and_then(noted).map_or(End::Lost, End::Wait);
-            let time = Timestamp::try_from(written).unwrap_or(Timestamp::UNIX_EPOCH);
+            let claim = files::read(&layout.claim(key))?.unwrap_or_default();
             tracing::warn!(run = %key, %error, "how a run ended cannot be read");
-            Some(Exit::new(time, end))
+            Some(Exit::new(written(&path)?, end_of(&claim)))
         }
         exit => exit?,
     };
     let Some(exit) = exit else { return Ok(None) };
     Ok(Some(RunState::Over(exit, readable(files::get(&layout.started(key)))?)))
+}
+
+/// How a run ended of which nothing more is known than what its claim says.
+fn end_of(claim: &[u8]) -> End {
+    noted(claim).map_or(End::Lost, End::Wait)
+}
+
+/// When a file was written.
+fn written(path: &Path) -> io::Result<Timestamp> {
+    let time = fs::metadata(path)?.modified()?;
+    Ok(Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
 /// A record that cannot be read is as good as none: it must hide no other worker, nor keep its own from being deleted.

@@ -15,7 +15,7 @@ use hodei_worker_core::{
 ///
 /// ```text
 /// workers/<id>.<generation>/config.json        what was asked for; the folder appears whole, by rename
-///                          /<creation>/<n>.claim     made by whoever runs run n, exclusively
+///                          /<creation>/<n>.claim     made by whoever runs run n, exclusively; the last two are kept
 ///                          /<creation>/<n>.control   a FIFO: what the supervisor is told
 ///                          /<creation>/<n>.exec      commands were run beside run n
 ///                          /<creation>/<n>.secrets…/ secret files, while run n lasts
@@ -24,6 +24,7 @@ use hodei_worker_core::{
 /// stopping/<run>   made exclusively by the first to ask for a stop
 /// exits/<run>      how it ended
 /// new/, trash/     worker folders on their way in and out
+/// id               names the part of the log folder that is this state's
 /// ```
 /// `<run>` is a [`RunKey`]. The four folders in the middle are flat so that one watch each serves all workers.
 #[derive(Debug, Clone)]

@@ -9,6 +9,8 @@
 //!
 //! - **State** lies in files, in memory where there is a place for it, and is all that hosts and supervisors share.
 //!   Several hosts of one installation may use it at once.
+//! - **Logs** lie on disk, apart from the state: output of workers whose state is lost with the machine's memory is kept
+//!   for some days.
 //! - **Stop** signals the worker's main process; at the deadline, and when the main process ends, everything that it
 //!   started is killed, by its control group where there is one, and by descent: the supervisor is a subreaper.
 //! - **Limits** hold by control groups, of either version; without them memory is bounded per process, and other

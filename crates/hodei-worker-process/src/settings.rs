@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use hodei_worker_core::{
     Capability, ConnectContext, ProviderSettings, Result,
     factory::{Detected, Environment},
+    model::ValidationRules,
     quantity::{ByteSize, HumanDuration},
     settings::Problems,
 };
@@ -140,6 +141,10 @@ const NEVER: [Capability; 8] = [
 impl ProviderSettings for ProcessSettings {
     const TYPE: &'static str = "process";
     type Provider = ProcessProvider;
+
+    fn rules(rules: ValidationRules) -> ValidationRules {
+        rules.with_options::<crate::ProcessOptions>()
+    }
 
     fn validate(&self, problems: &mut Problems) {
         let paths =

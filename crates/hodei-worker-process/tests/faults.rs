@@ -62,10 +62,15 @@ async fn l5_a_delete_that_waited_leaves_a_later_creation_alone() {
         let worker = start(&quick, script("a", FOREVER)).await;
         let options = DeleteOptions::default();
         let mut waiting = late.delete_worker(&worker, &options);
-        assert!(futures::poll!(&mut waiting).is_pending());
+        // On a busy machine it may be through already.
+        let waits = futures::poll!(&mut waiting).is_pending();
         quick.delete_worker(&worker, &options).await.unwrap();
         start(&quick, script("a", FOREVER)).await;
-        timeout(PATIENCE, waiting).await.expect("it hangs").unwrap();
+        if waits {
+            timeout(PATIENCE, waiting).await.expect("it hangs").unwrap();
+        } else {
+            drop(waiting);
+        }
         assert_eq!(phase(&quick, &worker).await, WorkerPhase::Running);
         assert!(is_alive(pids(&bed, &worker).0));
         drop((late, quick));
@@ -91,16 +96,15 @@ async fn l6_records_do_not_grow_with_restarts() {
     for bed in [Bed::new(), attached()] {
         let provider = bed.connect().await;
         let worker = start(&provider, script("a", "exit 3")).await;
-        let mut counts = Vec::new();
         for _ in 0..20 {
             let ended = end(&provider, &worker).await;
-            counts.push(files(&bed.state()).len());
             provider.start_worker(&worker, &StartOptions::after(ended.run.clone())).await.unwrap();
         }
         end(&provider, &worker).await;
-        assert!(counts[19] <= counts[4] + 4, "{counts:?}");
-        // The last but one is still known: whoever waits for it is not told that there is none.
-        until(|| files(&bed.state().join("exits")).len() == 2).await;
+        // The last but one is still known: whoever waits for it is not told that there is none. Four files each, and
+        // two that are not of runs.
+        until(|| files(&bed.state()).len() <= 10).await;
+        assert_eq!(files(&bed.state().join("exits")).len(), 2);
         drop(provider);
         bed.clean().await;
     }

@@ -5,7 +5,7 @@ mod common;
 
 use std::fs;
 
-use common::{Bed, create_and_start, end, phase, pids, record, script, start, status, text};
+use common::{Bed, create_and_start, end, phase, pids, record, script, start, status, text, until};
 use hodei_worker_core::{
     Capability, ErrorKind, WorkerConfig, WorkerObservation, WorkerPhase, WorkerProvider as _, WorkerRef,
     model::{Mount, SecretReference},
@@ -34,7 +34,7 @@ async fn p1_create_start_stop_delete() {
     provider.delete_worker(&handle.worker, &DeleteOptions::default()).await.unwrap();
     provider.delete_worker(&handle.worker, &DeleteOptions::default()).await.unwrap();
     assert_eq!(phase(&provider, &handle.worker).await, WorkerPhase::Absent);
-    assert!(!common::is_alive(supervisor));
+    until(|| !common::is_alive(supervisor)).await;
     bed.clean().await;
 }
 

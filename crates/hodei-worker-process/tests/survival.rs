@@ -274,7 +274,8 @@ async fn l6_an_end_that_nobody_saw_is_no_success() {
     let (process, supervisor) = pids(&bed, &worker);
     let mut until_told = async |wanted: &dyn Fn(&hodei_worker_core::WorkerStatus) -> bool| loop {
         let change = tokio::time::timeout(PATIENCE, watch.next()).await.expect("not told").unwrap().unwrap();
-        if let WorkerObservation::Applied(status) = change
+        // The first list may come late.
+        if let WorkerObservation::Applied(status) | WorkerObservation::Listed(status) = change
             && wanted(&status)
         {
             return status;

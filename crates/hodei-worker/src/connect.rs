@@ -26,7 +26,8 @@ pub fn factory() -> ProviderFactory {
 }
 
 /// Rules of validation that know the typed options of every provider of this build: with them a configuration that is
-/// read from data has its options checked with everything else, and a misspelt provider is refused.
+/// read from data has its options checked with everything else, and a misspelt provider is refused. With types of your
+/// own, use [`ProviderFactory::rules`].
 ///
 /// # Examples
 /// ```
@@ -44,12 +45,7 @@ pub fn factory() -> ProviderFactory {
 /// # #[cfg(feature = "process")] example().unwrap();
 /// ```
 pub fn rules() -> ValidationRules {
-    let rules = ValidationRules::default();
-    #[cfg(feature = "process")]
-    let rules = rules.with_options::<hodei_worker_process::ProcessOptions>();
-    #[cfg(feature = "docker")]
-    let rules = rules.with_options::<hodei_worker_docker::DockerOptions>();
-    rules
+    factory().rules()
 }
 
 /// Connects to a provider of a known type, and puts the standard policies around it. Takes at most the context's

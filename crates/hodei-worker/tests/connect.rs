@@ -58,3 +58,18 @@ async fn p5_open_refuses_wrong_policies_and_settings_together() {
     let handle = hodei_worker::factory().create_provider(&config, &context()).unwrap();
     drop(Stack::standard(handle, &policies));
 }
+
+#[test]
+fn p5_options_of_every_provider_of_the_factory_are_known() {
+    let factory = hodei_worker::factory().with::<Silent>();
+    let with = |provider: &str, options: serde_json::Value| {
+        let data = serde_json::json!({"worker_id": "a", "command": ["true"], "options": {provider: options}});
+        hodei_worker::WorkerConfig::from_value_with(&data, &factory.rules())
+    };
+    for provider in factory.types() {
+        with(provider, serde_json::json!({})).unwrap();
+        let error = with(provider, serde_json::json!({"no_such_option": 1})).unwrap_err();
+        assert!(error.to_string().contains(&format!("options.{provider}")), "{error}");
+    }
+    assert!(with("k8s", serde_json::json!({})).is_err());
+}

@@ -20,6 +20,19 @@ use crate::{
 /// # Errors
 /// [`ErrorKind::Config`] when the name is no key, or there is no such secret or version: then the worker's configuration
 /// names what is not there. Else as [`retrieve_credential`](CredentialProvider::retrieve_credential).
+///
+/// # Cancel safety
+/// Reads only.
+///
+/// # Examples
+/// ```
+/// # use hodei_worker_core::{Result, credential::{self, MemoryCredentialProvider}, model::SecretReference};
+/// # async fn example() -> Result<()> {
+/// let store = MemoryCredentialProvider::new().with("db/password", "hunter2")?;
+/// let reference = SecretReference::variable("db/password", "PGPASSWORD");
+/// let password = credential::resolve(&store, &reference).await?.material;
+/// # Ok(()) }
+/// ```
 pub async fn resolve(provider: &dyn CredentialProvider, reference: &SecretReference) -> Result<Credential> {
     let key = SecretKey::new(&reference.name).map_err(|error| {
         Error::config("secrets", error.to_string()).with_context("secret", &reference.name)

@@ -37,7 +37,8 @@ pub enum ErrorKind {
     Fenced,
     /// Stored data does not add up.
     Corrupt,
-    /// An answer that makes no sense, or a fault of this library.
+    /// An answer that makes no sense, or a fault of this library; or a kind that a newer version knows.
+    #[serde(other)]
     Unexpected,
 }
 

@@ -169,6 +169,9 @@ impl ProviderHandle {
     ///
     /// # Errors
     /// As [`get_capabilities`](WorkerProvider::get_capabilities).
+    ///
+    /// # Cancel safety
+    /// Reads only.
     pub async fn of(provider: Arc<dyn WorkerProvider>, context: ConnectContext) -> Result<Self> {
         let state = ProviderState::of(provider.get_capabilities().await?);
         let slot = Slot::default();

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::WorkerRequirements,
+    model::{ValidationRules, WorkerRequirements},
     provider::{Operation, WorkerProvider},
     settings::{nearest, read_validated},
 };
@@ -40,6 +40,12 @@ impl ProviderFactory {
     /// The names of the types.
     pub fn types(&self) -> impl Iterator<Item = &'static str> {
         self.types.keys().copied()
+    }
+
+    /// Rules of validation that know the options of all its types: with them a configuration that is read from data has
+    /// its options checked with everything else, and a misspelt provider is refused.
+    pub fn rules(&self) -> ValidationRules {
+        self.types.values().fold(ValidationRules::default(), |rules, erased| erased.rules(rules))
     }
 
     /// Begins to build a provider and returns at once; the handle tells when it is ready. The type named in the
@@ -232,6 +238,7 @@ trait ErasedType: Send + Sync {
     /// The names of its settings.
     fn fields(&self) -> &'static [&'static str];
     fn check(&self, settings: &Value) -> Result<Box<dyn Connect>>;
+    fn rules(&self, rules: ValidationRules) -> ValidationRules;
     fn detect(&self, environment: &Environment) -> Option<Candidate>;
 }
 
@@ -252,6 +259,9 @@ impl<S: ProviderSettings> ErasedType for Typed<S> {
         checked
             .map(|settings| Box::new(Checked(settings)) as Box<dyn Connect>)
             .map_err(|error| error.with_context("type", S::TYPE))
+    }
+    fn rules(&self, rules: ValidationRules) -> ValidationRules {
+        S::rules(rules)
     }
     fn detect(&self, environment: &Environment) -> Option<Candidate> {
         let found = S::detect(environment)?;

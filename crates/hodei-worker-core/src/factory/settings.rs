@@ -3,7 +3,7 @@ use std::{fmt, future::Future};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{ConnectContext, Detected, Environment};
-use crate::{error::Result, provider::WorkerProvider, settings::Problems};
+use crate::{error::Result, model::ValidationRules, provider::WorkerProvider, settings::Problems};
 
 /// The settings of one provider type, and how a provider is made of them.
 ///
@@ -25,6 +25,12 @@ pub trait ProviderSettings:
         let _ = problems;
     }
 
+    /// The rules with this type's [`WorkerOptions`](crate::model::WorkerOptions), by
+    /// [`with_options`](ValidationRules::with_options). Default: it has none.
+    fn rules(rules: ValidationRules) -> ValidationRules {
+        rules.without_options(Self::TYPE)
+    }
+
     /// Settings that fit the environment, if this type is to be found there. Looks, and connects to nothing.
     fn detect(environment: &Environment) -> Option<Detected<Self>> {
         let _ = environment;
@@ -35,5 +41,8 @@ pub trait ProviderSettings:
     ///
     /// # Errors
     /// An error that names the field or the endpoint.
+    ///
+    /// # Cancel safety
+    /// It may be dropped at any await, and is when the context's `connect_timeout` is over; nothing may stay behind then.
     fn connect(self, context: ConnectContext) -> impl Future<Output = Result<Self::Provider>> + Send;
 }

@@ -157,7 +157,13 @@ impl WorkerConfigBuilder {
     /// As [`WorkerConfigBuilder::build`].
     pub fn build_with(self, rules: &ValidationRules) -> Result<WorkerConfig> {
         let Self { spec, mut problems } = self;
-        problems.nest("", rules.check(&spec));
+        // An image that was refused is told already; it is not missing.
+        let image_is_wrong = spec.image.is_none() && problems.iter().any(|problem| problem.path == "image");
+        for problem in
+            rules.check(&spec).iter().filter(|problem| !(image_is_wrong && problem.path == "command"))
+        {
+            problems.add(problem.path.clone(), problem.message.clone());
+        }
         problems.into_result()?;
         WorkerConfig::with_rules(spec, rules)
     }

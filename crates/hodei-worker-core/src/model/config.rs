@@ -285,6 +285,12 @@ impl TryFrom<WorkerSpec> for WorkerConfig {
 }
 
 impl WorkerSpec {
+    /// The port of this name. Where it is reachable, the status tells by
+    /// [`address_of`](crate::WorkerStatus::address_of).
+    pub fn port(&self, name: &str) -> Option<&Port> {
+        self.ports.iter().find(|port| port.name.as_deref() == Some(name))
+    }
+
     /// Sets the typed options for one provider.
     ///
     /// # Errors

@@ -3,11 +3,15 @@ use std::{fmt, net::IpAddr};
 use serde::{Deserialize, Serialize};
 
 /// A port of the worker that is reachable from outside it.
+///
+/// To publish it at another port of the host needs [`Networking`](crate::Capability::Networking). A local process, which
+/// has none, can only listen on a port of the host's itself: `Port::tcp(8080).on_host_port(8080)`. No two workers can
+/// have that at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Port {
-    /// A name to ask for, `http` for instance.
+    /// A name to ask for, `http` for instance: see [`WorkerSpec::port`](super::WorkerSpec::port).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The port on which the worker listens.
@@ -33,6 +37,10 @@ impl Port {
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
+    }
+    /// Whether it is published at the same port of the host, as one is that the worker opens there itself.
+    pub fn is_the_hosts(&self) -> bool {
+        self.host_port == Some(self.port)
     }
     /// The same, published on this port of the host.
     #[must_use]

@@ -22,7 +22,8 @@ use crate::{
 ///
 /// A status says as of when it is. A call that changes a worker drops what is known of it before it begins and
 /// when it ends, also where it is dropped; a read that began before such a change is not remembered. Watches that
-/// pass through replace what is known, so nobody who has seen a change reads an older status after it.
+/// pass through replace what is known, so nobody who has seen a change reads an older status after it; they make no
+/// reads unnecessary, so who wants the status of many workers again and again keeps what a watch tells.
 #[derive(Debug)]
 pub struct Cache {
     statuses: Arc<Statuses>,

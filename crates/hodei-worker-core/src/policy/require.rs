@@ -20,7 +20,8 @@ impl Require {
             Operation::Logs => Some(Capability::Logs),
             Operation::Exec => Some(Capability::Exec),
             Operation::Stats => Some(Capability::Monitoring),
-            Operation::Scale | Operation::Autoscale => Some(Capability::NativeGroups),
+            Operation::Scale => Some(Capability::NativeGroups),
+            Operation::Autoscale => Some(Capability::AutoScaling),
             _ => None,
         }
     }

@@ -58,6 +58,9 @@ pub trait Policy: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
+    /// As [`run`](Self::run).
     fn status<F, Fut>(
         &self,
         call: Call<'_>,
@@ -74,6 +77,9 @@ pub trait Policy: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
+    /// As [`run`](Self::run).
     fn capabilities<F, Fut>(
         &self,
         call: Call<'_>,
@@ -89,6 +95,9 @@ pub trait Policy: fmt::Debug + Send + Sync + 'static {
     /// As [`run`](Self::run), for the opening of a watch, whose observations a policy may see pass.
     ///
     /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
     /// As [`run`](Self::run).
     fn watch<F, Fut>(
         &self,

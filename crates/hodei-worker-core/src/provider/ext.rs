@@ -9,6 +9,7 @@ use super::{
     exec::{MOST, too_much},
 };
 use crate::{
+    capability::Capability,
     deadline::{self, DeadlinePassed},
     error::{Error, ErrorKind, Result, Retry},
     model::{RunId, WorkerConfig, WorkerHandle, WorkerRef},
@@ -44,13 +45,23 @@ pub trait WorkerProviderExt: WorkerProvider {
     /// Starts the run after the worker's last one.
     ///
     /// # Errors
-    /// As [`get_worker_status`](WorkerProvider::get_worker_status), [`stop_worker`](WorkerProvider::stop_worker)
-    /// and [`start_worker`](WorkerProvider::start_worker).
+    /// [`Unsupported`](ErrorKind::Unsupported) without [`RestartInPlace`](Capability::RestartInPlace): then the worker is
+    /// not stopped either. Else as [`get_worker_status`](WorkerProvider::get_worker_status),
+    /// [`stop_worker`](WorkerProvider::stop_worker) and [`start_worker`](WorkerProvider::start_worker).
     ///
     /// # Cancel safety
     /// When dropped, it may be stopped or restarted. Repeating it may restart it once more: keep the run and call
     /// `start_worker` where that matters.
+    ///
+    /// # Examples
+    /// ```
+    /// # use hodei_worker_core::{Result, WorkerProvider, WorkerProviderExt, WorkerRef, provider::StopOptions};
+    /// # async fn example(provider: &dyn WorkerProvider, worker: &WorkerRef) -> Result<()> {
+    /// provider.restart_worker(worker, &StopOptions::default()).await?;
+    /// # Ok(()) }
+    /// ```
     async fn restart_worker(&self, worker: &WorkerRef, options: &StopOptions) -> Result<()> {
+        self.get_capabilities().await?.require([Capability::RestartInPlace])?;
         let run = self.get_worker_status(worker).await?.run.clone();
         self.stop_worker(worker, options).await?;
         self.start_worker(worker, &StartOptions::after(run)).await

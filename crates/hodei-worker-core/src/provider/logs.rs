@@ -8,9 +8,9 @@ use crate::clock::Timestamp;
 pub struct LogOptions {
     /// Goes on with what is written from now, until the worker is deleted. Default: false.
     pub follow: bool,
-    /// Only what was written at this time or later.
+    /// Only what was written at this time or later. Default: from the beginning.
     pub since: Option<Timestamp>,
-    /// Only the last lines before now, that many.
+    /// Only the last lines before now, that many. Default: all.
     pub tail: Option<u64>,
     /// Standard output is read. Default: true.
     pub stdout: bool,

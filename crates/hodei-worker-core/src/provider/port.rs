@@ -70,6 +70,11 @@ pub trait WorkerProvider: fmt::Debug + Send + Sync + 'static {
     /// Idempotent per worker id and generation: the same configuration again returns the same worker. Everything
     /// that is created carries the worker's ownership labels.
     ///
+    /// Without [`DeferredStart`](crate::Capability::DeferredStart) it begins the worker's first run as well, with the
+    /// errors of [`start_worker`](Self::start_worker); a start without `after` then finds it begun and does nothing.
+    /// Without [`KeepsStopped`](crate::Capability::KeepsStopped), a worker that has ended may be forgotten: repeating its
+    /// creation then makes and runs it anew, so ask for a later generation once a creation has been answered.
+    ///
     /// # Errors
     /// [`Conflict`](crate::ErrorKind::Conflict) when this generation exists with another configuration;
     /// [`NotFound`](crate::ErrorKind::NotFound) when its image does not exist;
@@ -94,10 +99,13 @@ pub trait WorkerProvider: fmt::Debug + Send + Sync + 'static {
     /// Starts the run that follows `options.after`. If the worker's last run is a later one, it has been started
     /// already, and nothing happens: a repeated start never runs a finished job again.
     ///
-    /// Secrets are resolved at each start.
+    /// Secrets are resolved at each start. Without [`RestartInPlace`](crate::Capability::RestartInPlace) there is a first
+    /// run only.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such worker;
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such worker, or none any more where the provider does
+    /// not keep it; [`Unsupported`](crate::ErrorKind::Unsupported) for a run after another where there is none:
+    /// create the next generation; [`Unavailable`](crate::ErrorKind::Unavailable) when the provider cannot be reached;
     /// [`Conflict`](crate::ErrorKind::Conflict) when the run that it should follow has not ended;
     /// [`Config`](crate::ErrorKind::Config) when a secret that it needs does not exist, or its command cannot be run:
     /// in the latter case the status then has the phase `Exited` without an exit, and says why.
@@ -225,7 +233,7 @@ pub trait WorkerProvider: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Hands a group's scaling to the platform. Needs
-    /// [`NativeGroups`](crate::Capability::NativeGroups).
+    /// [`AutoScaling`](crate::Capability::AutoScaling).
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) without the capability.

@@ -36,7 +36,8 @@ pub enum FailureClass {
     Unhealthy,
     /// It is gone, and nobody knows how it ended.
     Vanished,
-    /// Something else.
+    /// Something else, or a class that a newer version knows.
+    #[serde(other)]
     Unknown,
 }
 

@@ -18,7 +18,7 @@ pub use version::Version;
 
 use crate::{
     clock::Timestamp,
-    model::{GroupRef, Labels, Ownership, Protocol, RunId, WorkerRef},
+    model::{GroupRef, Labels, Ownership, Port, Protocol, RunId, WorkerRef},
 };
 
 /// What a provider knows of one worker at one time.
@@ -32,6 +32,7 @@ pub struct WorkerStatus {
     /// Its last run, or its present one; `None` before the first.
     pub run: Option<RunId>,
     /// The provider's own unique name of it. Empty where it is absent.
+    #[serde(default)]
     pub native_id: String,
     /// How the last run ended. `None` while it runs, and where nobody knows: an unknown end is never a success.
     pub exit: Option<ExitStatus>,
@@ -40,14 +41,18 @@ pub struct WorkerStatus {
     /// Why it is as it is, in the provider's words.
     pub reason: Option<String>,
     /// The kernel killed it, or a process of it, for want of memory. Set only when the provider is certain.
+    #[serde(default)]
     pub out_of_memory: bool,
     /// What the provider's own health check says, where there is one.
     pub health: Option<Health>,
     /// When it entered its phases.
+    #[serde(default)]
     pub times: PhaseTimes,
     /// Where its ports are reachable.
+    #[serde(default)]
     pub addresses: Vec<Address>,
     /// The user's labels.
+    #[serde(default)]
     pub labels: Labels,
     /// Its group.
     pub worker_type: Option<GroupRef>,
@@ -102,9 +107,15 @@ impl WorkerStatus {
         self.phase == WorkerPhase::Exited && self.exit.is_some_and(ExitStatus::is_success)
     }
 
-    /// The reachable address of the worker's port.
+    /// The reachable address of the worker's TCP port.
     pub fn address(&self, port: u16) -> Option<&Address> {
-        self.addresses.iter().find(|address| address.port == port)
+        self.address_of(&Port::tcp(port))
+    }
+
+    /// The reachable address of a port of the worker's configuration.
+    pub fn address_of(&self, port: &Port) -> Option<&Address> {
+        let same = |address: &&Address| (address.port, address.protocol) == (port.port, port.protocol);
+        self.addresses.iter().find(same)
     }
 }
 
@@ -146,5 +157,39 @@ impl Address {
     /// The worker's `port`, reachable at `host` and `host_port`.
     pub fn new(port: u16, protocol: Protocol, host: impl ToString, host_port: u16) -> Self {
         Self { port, protocol, host: host.to_string(), host_port }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p1_one_port_of_two_protocols_has_two_addresses() {
+        let worker = WorkerRef::first("a".parse().unwrap());
+        let mut status = WorkerStatus::new(worker, WorkerPhase::Running, Timestamp::UNIX_EPOCH);
+        status.addresses = vec![
+            Address::new(53, Protocol::Udp, "localhost", 5301),
+            Address::new(53, Protocol::Tcp, "localhost", 5302),
+        ];
+        let mut udp = Port::tcp(53);
+        udp.protocol = Protocol::Udp;
+        assert_eq!(status.address(53).map(|address| address.host_port), Some(5302));
+        assert_eq!(status.address_of(&udp).map(|address| address.host_port), Some(5301));
+        assert_eq!(status.address_of(&Port::tcp(54)), None);
+    }
+
+    #[test]
+    fn p1_a_status_of_another_version_can_be_read() {
+        let stored = serde_json::json!({
+            "worker": {"id": "a", "generation": 2},
+            "phase": "hibernating",
+            "failure": "struck_by_lightning",
+            "as_of": "2026-01-01T00:00:00Z",
+            "shade": "blue",
+        });
+        let status: WorkerStatus = serde_json::from_value(stored).unwrap();
+        assert_eq!((status.phase, status.failure), (WorkerPhase::Unknown, Some(FailureClass::Unknown)));
+        assert_eq!(status.run, None);
     }
 }

@@ -23,7 +23,8 @@ pub enum WorkerPhase {
     Stopping,
     /// Its last run has ended, or could not begin: see `exit` and `failure`.
     Exited,
-    /// The provider cannot say at present, a lost node for instance.
+    /// The provider cannot say at present, a lost node for instance; or a phase that a newer version knows.
+    #[serde(other)]
     Unknown,
 }
 

@@ -203,6 +203,15 @@ impl CaseContext {
     pub(super) async fn ended(&self, worker: &WorkerRef) -> CaseResult<Arc<WorkerStatus>> {
         self.until(worker, "exited", |status| status.phase == WorkerPhase::Exited).await
     }
+    /// Waits until its run has ended, and it may be forgotten.
+    pub(super) async fn over(&self, worker: &WorkerRef) -> CaseResult<Arc<WorkerStatus>> {
+        let forgotten = !self.has(Capability::KeepsStopped);
+        let over = |status: &WorkerStatus| match status.phase {
+            WorkerPhase::Absent => forgotten,
+            phase => phase == WorkerPhase::Exited,
+        };
+        self.until(worker, "over", over).await
+    }
     /// Waits until another run than this one has ended.
     pub(super) async fn ended_after(
         &self,

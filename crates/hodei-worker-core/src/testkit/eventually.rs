@@ -5,6 +5,9 @@ use std::{future::Future, time::Duration};
 ///
 /// # Errors
 /// The last try's, when `deadline` has passed.
+///
+/// # Cancel safety
+/// As the tries.
 pub async fn eventually<T, E, F, Fut>(deadline: Duration, mut probe: F) -> Result<T, E>
 where
     F: FnMut() -> Fut,

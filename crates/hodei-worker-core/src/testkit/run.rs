@@ -57,6 +57,9 @@ pub fn run<S: Subject>(subjects: impl IntoIterator<Item = S>) -> ExitCode {
 
 /// Runs the cases of these names, eight at a time, and returns those that failed, with the reason: for tests of the
 /// suite itself.
+///
+/// # Cancel safety
+/// What a case has made may stay when it is dropped.
 pub async fn failures(subject: impl Subject, names: &[&str]) -> Vec<(&'static str, String)> {
     use futures::StreamExt as _;
     let subject: Arc<dyn Subject> = Arc::new(subject);

@@ -34,7 +34,8 @@ impl Shared {
         if !options.keep_volumes {
             let volumes = match made {
                 Some(made) => made.volumes.clone(),
-                // An earlier attempt may have got no further than the container.
+                // An earlier attempt may have got no further than the container. A volume that another worker has made
+                // is not found so: it goes with that one, or with the next that mounts it.
                 None => {
                     let generation = worker.generation.to_string();
                     let wanted =

@@ -135,7 +135,7 @@ impl Shared {
         for summary in self.list_containers(wanted).await? {
             let Some(id) = summary.id else { continue };
             if let Some(found) = self.inspect_ours(worker, &id).await?
-                && !self.is_copy(worker, &found.inspected).await?
+                && !Box::pin(self.is_copy(worker, &found.inspected)).await?
             {
                 return Ok(Some(found));
             }

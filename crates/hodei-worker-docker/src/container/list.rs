@@ -8,7 +8,7 @@ use hodei_worker_core::{
     provider::{Listing, WorkerFilter},
 };
 
-use crate::{error::EngineError, names, provider::Shared};
+use crate::{error::EngineError, events::is_untold, names, provider::Shared};
 
 /// An engine that does not tell of one container for that long does not hide the others.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,6 +41,10 @@ impl Shared {
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await?;
+        // Whoever watches is told, and looks until more can be said.
+        for untold in workers.iter().flatten().filter(|status| is_untold(status)) {
+            self.look_again(&untold.native_id);
+        }
         let workers = workers.into_iter().flatten().filter(|status| filter.matches_status(status));
         Ok(Listing::new(workers.collect(), as_of))
     }
@@ -65,7 +69,7 @@ impl Shared {
             Ok(inspected) => {
                 let Some(inspected) = inspected else { return Ok(None) };
                 let Some(status) = self.view.status(&inspected, as_of) else { return Ok(None) };
-                let copy = self.is_copy(&status.worker, &inspected).await?;
+                let copy = Box::pin(self.is_copy(&status.worker, &inspected)).await?;
                 return Ok((!copy).then(|| self.hub.saw(&reading, status)));
             }
             Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unexpected) => error,

@@ -52,6 +52,17 @@ fn d1_the_order_is_setting_variable_context_socket() {
 }
 
 #[test]
+fn d1_a_context_with_a_certificate_and_no_authority_is_not_spoken_to_in_the_clear() {
+    let home = Home::new();
+    let digest = home.context("half", "tcp://10.0.0.1:2376", "");
+    home.write(&format!("home/me/.docker/contexts/tls/{digest}/docker/cert.pem"), "x");
+    home.write(&format!("home/me/.docker/contexts/tls/{digest}/docker/key.pem"), "x");
+    let error = resolve(&DockerSettings::in_context("half"), &home.environment(&[])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("give the context a CA"), "{error}");
+}
+
+#[test]
 fn d1_a_context_brings_its_certificates() {
     let home = Home::new();
     let digest = home.context("tls", "tcp://10.0.0.1:2376", "");

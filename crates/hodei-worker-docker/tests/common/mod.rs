@@ -130,6 +130,20 @@ impl Bench {
         String::from_utf8(all).unwrap()
     }
 
+    /// Waits until the worker has written this line.
+    pub(crate) async fn says(&self, worker: &WorkerRef, line: &str) {
+        let mut logs = self.provider.worker_logs(worker, &LogOptions::following()).await.unwrap();
+        limit(async {
+            while let Some(item) = logs.next().await {
+                if item.unwrap().chunk().is_some_and(|chunk| chunk.text() == line) {
+                    return;
+                }
+            }
+            panic!("the log ended without `{line}`");
+        })
+        .await;
+    }
+
     async fn sweep(&self) {
         let stranger = self.stranger().await;
         for status in &stranger.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers {

@@ -79,6 +79,12 @@ fn make_above(group: &Group) {
     }
 }
 
+/// Whether a group is not there, or was removed between the opening of its file and the writing.
+fn is_gone(error: &io::Error) -> bool {
+    let no_device = rustix::io::Errno::NODEV.raw_os_error();
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(no_device)
+}
+
 /// Moves this process back: what happens to the worker's groups must not happen to its supervisor.
 pub(super) fn leave(plan: &GroupPlan) -> Result<(), Failure> {
     let mut result = Ok(());
@@ -87,10 +93,10 @@ pub(super) fn leave(plan: &GroupPlan) -> Result<(), Failure> {
         let procs = group.home.join("cgroup.procs");
         let mut left = fs::write(&procs, "0");
         for _ in 0..10 {
-            if !matches!(&left, Err(error) if error.kind() == io::ErrorKind::NotFound) {
+            if !left.as_ref().is_err_and(is_gone) {
                 break;
             }
-            // The same for the supervisors' own.
+            // Whoever saw the supervisors' own empty has removed it.
             let _ = fs::create_dir_all(&group.home);
             left = fs::write(&procs, "0");
         }

@@ -78,7 +78,6 @@ fn answer(reply: &Reply) {
     if let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdout(&null);
         let _ = rustix::stdio::dup2_stdin(&null);
-        let _ = rustix::stdio::dup2_stderr(&null);
     }
 }
 
@@ -182,13 +181,30 @@ pub(crate) fn give_back(layout: &Layout, key: &RunKey) -> io::Result<()> {
 /// Notes the raw status of a run that has just ended, before what it left is cleaned up: whoever is killed meanwhile
 /// takes no end with it.
 pub(crate) fn note(layout: &Layout, key: &RunKey, raw: i32) -> io::Result<()> {
-    let text = format!("{raw:>CLAIM$}");
+    write_claim(layout, key, &format!("{raw:>CLAIM$}"))
+}
+
+/// Notes that a run without a supervisor was cleaned up after, where there is no room to write that down.
+pub(crate) fn note_buried(layout: &Layout, key: &RunKey, raw: Option<i32>) -> io::Result<()> {
+    let raw = raw.map(|raw| raw.to_string()).unwrap_or_default();
+    write_claim(layout, key, &format!("{BURIED}{raw:>width$}", width = CLAIM - 1))
+}
+
+/// Begins the claim of a run that was cleaned up after.
+const BURIED: char = '+';
+
+fn write_claim(layout: &Layout, key: &RunKey, text: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(layout.claim(key))?.write_all(text.as_bytes())
 }
 
 /// What was noted of a run in its claim.
 pub(crate) fn noted(claim: &[u8]) -> Option<i32> {
-    std::str::from_utf8(claim).ok()?.trim().parse().ok()
+    std::str::from_utf8(claim).ok()?.trim_start_matches(BURIED).trim().parse().ok()
+}
+
+/// Whether its claim says that a run was cleaned up after.
+pub(crate) fn is_buried(claim: &[u8]) -> bool {
+    claim.starts_with(&[BURIED as u8])
 }
 
 /// Makes the FIFO anew. `false` when the worker is gone.

@@ -71,6 +71,16 @@ impl ValidationRules {
         self
     }
 
+    /// These rules with one more provider, which has no options.
+    #[must_use]
+    pub fn without_options(mut self, provider: &'static str) -> Self {
+        self.options.insert(provider, |value, problems| {
+            let empty = value.as_object().is_some_and(serde_json::Map::is_empty);
+            problems.require(empty, "", "this provider has no options");
+        });
+        self
+    }
+
     /// All that is wrong with the fields.
     pub fn check(&self, spec: &WorkerSpec) -> Problems {
         let mut problems = self.check_fields(spec);

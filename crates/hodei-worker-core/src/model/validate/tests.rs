@@ -200,3 +200,10 @@ fn p1_the_fingerprint_of_a_configuration_is_the_same_in_every_version() {
     assert_eq!(one, "9014d9ad90471fb57337bccb346cb75c");
     assert_ne!(one, with(json!({"nice": {"a": [{"x": 1, "y": null}, 1], "b": "\u{e9}\n"}, "other": {}})));
 }
+
+#[test]
+fn p5_an_image_that_was_refused_is_not_missing() {
+    let problems = told(WorkerConfig::builder("a").image("No Image").build().unwrap_err());
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].starts_with("image: "), "{problems:?}");
+}

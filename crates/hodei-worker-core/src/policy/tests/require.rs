@@ -35,6 +35,7 @@ async fn p3_optional_operations_need_their_capability() {
         Capability::Exec,
         Capability::Monitoring,
         Capability::NativeGroups,
+        Capability::AutoScaling,
     ];
     let full = all.into_iter().fold(ProviderCapabilities::new("1"), ProviderCapabilities::with);
     for (capabilities, works) in [(ProviderCapabilities::new("1"), false), (full, true)] {
@@ -58,6 +59,16 @@ async fn p3_optional_operations_need_their_capability() {
         let sent = script.asked().into_iter().filter(|asked| *asked != Operation::Capabilities).count();
         assert_eq!(sent, if works { results.len() } else { 0 });
     }
+}
+
+#[tokio::test]
+async fn p3_a_group_of_the_platforms_need_not_scale_by_itself() {
+    let script = Script::with_capabilities([], ProviderCapabilities::new("1").with(Capability::NativeGroups));
+    let provider = layered(Require, &script);
+    let group = "web".parse().unwrap();
+    provider.scale_workers(&group, 2, &ScaleOptions::default()).await.unwrap();
+    let error = provider.autoscale(&group, &AutoscaleOptions::default()).await.unwrap_err();
+    assert!(error.to_string().contains("auto_scaling"), "{error}");
 }
 
 #[tokio::test]

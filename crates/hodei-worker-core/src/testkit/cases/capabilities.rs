@@ -6,8 +6,10 @@ use crate::{
     error::{ErrorKind, Result},
     model::{HealthCheckConfig, Mount, Port, Probe, SecretReference, WorkerRef},
     provider::{
-        AutoscaleOptions, CreateOptions, ExecOptions, LogOptions, ScaleOptions, StatsOptions, WatchOptions,
+        AutoscaleOptions, CreateOptions, DeleteOptions, ExecOptions, LogOptions, ScaleOptions, StartOptions,
+        StatsOptions, StopOptions, WatchOptions, WorkerProviderExt as _,
     },
+    status::WorkerPhase,
 };
 
 cases! {
@@ -64,7 +66,30 @@ pub(in crate::testkit) async fn refused(cx: &CaseContext, capability: Capability
         }
         Capability::NativeGroups => {
             unsupported(provider.scale_workers(&group, 1, &ScaleOptions::default()).await)?;
+        }
+        Capability::AutoScaling => {
             unsupported(provider.autoscale(&group, &AutoscaleOptions::default()).await)?;
+        }
+        Capability::DeferredStart => {
+            let worker = cx.create("begun", &Program::ObeyTerm(0)).await?;
+            let running = cx.until(&worker, "running", |status| status.phase == WorkerPhase::Running).await?;
+            cx.start(&worker).await?;
+            let still = provider.get_worker_status(&worker).await?;
+            check_eq!((still.phase, &still.run), (WorkerPhase::Running, &running.run));
+            provider.delete_worker(&worker, &DeleteOptions::default()).await?;
+        }
+        Capability::RestartInPlace => {
+            let worker = cx.run("once", &Program::ObeyTerm(0)).await?;
+            let running = cx.until(&worker, "running", |status| status.phase == WorkerPhase::Running).await?;
+            unsupported(provider.restart_worker(&worker, &StopOptions::default()).await)?;
+            let still = provider.get_worker_status(&worker).await?;
+            check_eq!((still.phase, &still.run), (WorkerPhase::Running, &running.run));
+            provider.stop_worker(&worker, &StopOptions::kill()).await?;
+            if cx.has(Capability::KeepsStopped) {
+                cx.ended(&worker).await?;
+                unsupported(provider.start_worker(&worker, &StartOptions::after(still.run.clone())).await)?;
+            }
+            provider.delete_worker(&worker, &DeleteOptions::default()).await?;
         }
         Capability::Images
         | Capability::Volumes
@@ -77,6 +102,10 @@ pub(in crate::testkit) async fn refused(cx: &CaseContext, capability: Capability
         | Capability::MemoryLimit
         | Capability::PidsLimit => {
             let builder = cx.builder("refused", &Program::Exit(0));
+            if capability == Capability::Networking {
+                let chosen = builder.clone().port(Port::tcp(8080));
+                unsupported(provider.create_worker(&chosen.build()?, &CreateOptions::default()).await)?;
+            }
             let builder = match capability {
                 Capability::Images => builder.image("some/image:1"),
                 Capability::Volumes => builder.mount(Mount::volume("refused", "/mnt")),

@@ -3,7 +3,7 @@ use crate::{
     capability::Capability,
     error::ErrorKind,
     model::{Mount, Port},
-    provider::{CreateOptions, DeleteOptions},
+    provider::{CreateOptions, DeleteOptions, WorkerProviderExt as _},
 };
 
 cases! {
@@ -150,12 +150,14 @@ async fn d3_a_volume_outlives_its_worker_if_it_is_kept(cx: CaseContext) -> CaseR
 async fn d4_a_published_port_is_told(cx: CaseContext) -> CaseResult {
     let builder =
         cx.builder("a", &Program::ObeyTerm(0)).port(Port::tcp(8080).named("http")).port(Port::tcp(9090));
-    let worker = cx.run_as(builder).await?;
+    let config = builder.build()?;
+    let worker = cx.provider().run_worker(&config).await?.worker;
     cx.says(&worker, "ready").await?;
     let status = cx.until(&worker, "reachable", |status| status.addresses.len() == 2).await?;
     let (Some(http), Some(other)) = (status.address(8080), status.address(9090)) else {
         return Err(CaseFailure::new(format!("not all ports are told: {status:?}")));
     };
+    check_eq!(config.port("http").and_then(|port| status.address_of(port)), Some(http));
     check!(http.host_port != 0 && other.host_port != 0 && !http.host.is_empty(), "{status:?}");
     check!(
         (&http.host, http.host_port) != (&other.host, other.host_port),

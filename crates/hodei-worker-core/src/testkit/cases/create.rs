@@ -33,7 +33,7 @@ async fn p1_create_makes_one_worker_that_does_not_run(cx: CaseContext) -> CaseRe
 }
 
 async fn p1_create_twice_makes_one(cx: CaseContext) -> CaseResult {
-    let config = cx.builder("a", &Program::Exit(0)).build()?;
+    let config = cx.builder("a", &Program::ObeyTerm(0)).build()?;
     let first = cx.provider().create_worker(&config, &CreateOptions::default()).await?;
     let second = cx.provider().create_worker(&config, &CreateOptions::default()).await?;
     check_eq!(first, second);
@@ -42,15 +42,15 @@ async fn p1_create_twice_makes_one(cx: CaseContext) -> CaseResult {
 }
 
 async fn p1_create_again_with_another_configuration_is_a_conflict(cx: CaseContext) -> CaseResult {
-    let worker = cx.create("a", &Program::Exit(0)).await?;
-    let other = cx.builder("a", &Program::Exit(1)).build()?;
+    let worker = cx.create("a", &Program::ObeyTerm(0)).await?;
+    let other = cx.builder("a", &Program::ObeyTerm(1)).build()?;
     fails_with(ErrorKind::Conflict, cx.provider().create_worker(&other, &CreateOptions::default()).await)?;
     cx.lists(&[worker]).await?;
     Ok(())
 }
 
 async fn p1_create_at_once_many_times_makes_one(cx: CaseContext) -> CaseResult {
-    let config = cx.builder("a", &Program::Exit(0)).build()?;
+    let config = cx.builder("a", &Program::ObeyTerm(0)).build()?;
     let options = CreateOptions::default();
     let calls = (0..8).map(|_| cx.provider().create_worker(&config, &options));
     let handles = futures::future::try_join_all(calls).await?;
@@ -110,7 +110,7 @@ async fn p1_create_accepts_the_longest_id(cx: CaseContext) -> CaseResult {
 async fn p1_create_names_no_two_workers_alike(cx: CaseContext) -> CaseResult {
     // Joined with `-`, these would be the same.
     for (id, generation) in [("a", 11), ("a-1", 1), ("a-1-1", 1), ("a1", 1)] {
-        let config = cx.builder(id, &Program::Exit(0)).build()?;
+        let config = cx.builder(id, &Program::ObeyTerm(0)).build()?;
         let options = CreateOptions::generation(Generation::new(generation).unwrap_or_default());
         cx.provider().create_worker(&config, &options).await?;
     }
@@ -125,7 +125,7 @@ async fn p1_create_names_no_two_workers_alike(cx: CaseContext) -> CaseResult {
 }
 
 async fn l6_create_marks_the_worker_as_ours(cx: CaseContext) -> CaseResult {
-    let config = cx.builder("a", &Program::Exit(0)).build()?;
+    let config = cx.builder("a", &Program::ObeyTerm(0)).build()?;
     let intent = crate::model::IntentMark { log: "log-1".parse()?, position: 42 };
     let options = CreateOptions::default().with_intent(intent.clone());
     let handle = cx.provider().create_worker(&config, &options).await?;
@@ -141,7 +141,7 @@ async fn l6_create_marks_the_worker_as_ours(cx: CaseContext) -> CaseResult {
 }
 
 async fn l6_create_returns_a_handle_that_a_listing_rebuilds(cx: CaseContext) -> CaseResult {
-    let config = cx.builder("a", &Program::Exit(0)).build()?;
+    let config = cx.builder("a", &Program::ObeyTerm(0)).build()?;
     let handle = cx.provider().create_worker(&config, &CreateOptions::default()).await?;
     let host = cx.another_host().await?;
     let listing = host.list_workers(&WorkerFilter::all()).await?;

@@ -23,7 +23,8 @@ async fn ids(cx: &CaseContext, filter: WorkerFilter) -> CaseResult<Vec<String>> 
 
 async fn p1_list_by_labels(cx: CaseContext) -> CaseResult {
     for (id, team, stage) in [("a", "red", "prod"), ("b", "red", "test"), ("c", "blue", "prod")] {
-        let builder = cx.builder(id, &Program::Exit(0)).label("team", team).label("example.com/stage", stage);
+        let builder =
+            cx.builder(id, &Program::ObeyTerm(0)).label("team", team).label("example.com/stage", stage);
         cx.create_as(builder).await?;
     }
     let all = WorkerFilter::all;
@@ -37,9 +38,9 @@ async fn p1_list_by_labels(cx: CaseContext) -> CaseResult {
 
 async fn p1_list_by_id_and_by_type(cx: CaseContext) -> CaseResult {
     for (id, group) in [("a", "web"), ("b", "web"), ("c", "db")] {
-        cx.create_as(cx.builder(id, &Program::Exit(0)).worker_type(group)).await?;
+        cx.create_as(cx.builder(id, &Program::ObeyTerm(0)).worker_type(group)).await?;
     }
-    cx.create("d", &Program::Exit(0)).await?;
+    cx.create("d", &Program::ObeyTerm(0)).await?;
     check_eq!(ids(&cx, WorkerFilter::worker_type("web".parse()?)).await?, ["a", "b"]);
     check_eq!(ids(&cx, WorkerFilter::id("c".parse()?)).await?, ["c"]);
     check_eq!(ids(&cx, WorkerFilter::worker_type("none".parse()?)).await?, [""; 0]);
@@ -71,7 +72,7 @@ async fn p1_status_of_what_is_missing_is_absent(cx: CaseContext) -> CaseResult {
     let status = cx.provider().get_worker_status(&nobody).await?;
     check!(matches!(status.phase, WorkerPhase::Absent | WorkerPhase::NotVisibleYet), "{status:?}");
     check_eq!((&status.worker, status.exit), (&nobody, None));
-    let worker = cx.create("a", &Program::Exit(0)).await?;
+    let worker = cx.create("a", &Program::ObeyTerm(0)).await?;
     let next = WorkerRef { id: worker.id, generation: worker.generation.next() };
     check!(
         cx.provider().get_worker_status(&next).await?.native_id.is_empty(),
@@ -81,7 +82,7 @@ async fn p1_status_of_what_is_missing_is_absent(cx: CaseContext) -> CaseResult {
 }
 
 async fn p1_status_shows_the_users_labels_alone(cx: CaseContext) -> CaseResult {
-    let worker = cx.create_as(cx.builder("a", &Program::Exit(0)).label("team", "red")).await?;
+    let worker = cx.create_as(cx.builder("a", &Program::ObeyTerm(0)).label("team", "red")).await?;
     let status = cx.provider().get_worker_status(&worker).await?;
     check_eq!(status.labels.len(), 1);
     check_eq!(status.labels.get("team").map(String::as_str), Some("red"));
@@ -90,7 +91,7 @@ async fn p1_status_shows_the_users_labels_alone(cx: CaseContext) -> CaseResult {
 
 async fn p1_list_is_in_order(cx: CaseContext) -> CaseResult {
     for id in ["c", "a", "b", "a-1"] {
-        cx.create(id, &Program::Exit(0)).await?;
+        cx.create(id, &Program::ObeyTerm(0)).await?;
     }
     check_eq!(ids(&cx, WorkerFilter::all()).await?, ["a", "a-1", "b", "c"]);
     Ok(())

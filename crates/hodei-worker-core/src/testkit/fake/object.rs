@@ -17,6 +17,8 @@ pub(super) struct Object {
     pub(super) ownership: Ownership,
     pub(super) native_id: String,
     pub(super) created: Timestamp,
+    /// It stays when it has ended.
+    pub(super) stays: bool,
     pub(super) run: Option<Run>,
     pub(super) log: Vec<LogChunk>,
 }

@@ -148,6 +148,9 @@ impl FakePlatform {
         if let Some(task) = running.task.take() {
             task.abort();
         }
+        if state.objects.get(key).is_some_and(|object| !object.stays) {
+            state.objects.remove(key);
+        }
         drop(state);
         self.changed();
     }

@@ -163,7 +163,9 @@ impl FakeProvider {
         (ownership.intent, ownership.fingerprint) = (options.intent.clone(), fingerprint);
         let created = self.context.clock.now();
         let (config, log) = (config.clone(), Vec::new());
-        let object = Object { config, ownership, native_id: native_id.clone(), created, run: None, log };
+        let stays = self.capabilities.supports(Capability::KeepsStopped);
+        let object =
+            Object { config, ownership, native_id: native_id.clone(), created, stays, run: None, log };
         state.objects.insert(key, object);
         drop(state);
         self.platform.changed();
@@ -189,6 +191,10 @@ impl FakeProvider {
             }
             if object.is_running() {
                 return Err(Error::new(ErrorKind::Conflict, "that run has not ended; stop it first"));
+            }
+            if last.is_some() && !self.capabilities.supports(Capability::RestartInPlace) {
+                let error = Error::unsupported(Operation::Start);
+                return Err(error.with_help("create its next generation"));
             }
             Ok(Some(object.world(files, variables, volumes)))
         })?;
@@ -286,7 +292,18 @@ impl WorkerProvider for FakeProvider {
     }
 
     async fn create_worker(&self, config: &WorkerConfig, options: &CreateOptions) -> Result<WorkerHandle> {
-        self.call(Operation::Create, async { self.create(config, options) }).await
+        self.call(Operation::Create, async {
+            let handle = self.create(config, options)?;
+            if !self.capabilities.supports(Capability::DeferredStart)
+                && let Err(error) = self.start(&handle.worker, &StartOptions::default()).await
+            {
+                self.remove(&handle.worker, &DeleteOptions::default());
+                self.platform.changed();
+                return Err(error);
+            }
+            Ok(handle)
+        })
+        .await
     }
 
     async fn start_worker(&self, worker: &WorkerRef, options: &StartOptions) -> Result<()> {
@@ -360,7 +377,7 @@ impl WorkerProvider for FakeProvider {
     }
 
     async fn autoscale(&self, group: &GroupRef, options: &AutoscaleOptions) -> Result<()> {
-        self.need(Capability::NativeGroups, Operation::Autoscale)?;
+        self.need(Capability::AutoScaling, Operation::Autoscale)?;
         let least = options.scaling.as_ref().map_or(0, |scaling| scaling.min as usize);
         let size = self.list_workers(&WorkerFilter::worker_type(group.clone())).await?.workers.len();
         if size < least {
