@@ -22,6 +22,8 @@ const STEADY: usize = 200;
 const MINUTE: Duration = Duration::from_secs(60);
 const SETTLED: Duration = Duration::from_secs(3);
 const LIVES: usize = 3;
+/// As much of a request's line as a table has room for, in characters.
+const SHOWN: usize = 30;
 const OBEYS: &str = "trap 'exit 0' TERM; while :; do sleep 0.05; done";
 
 type Watch = BoxStream<'static, Result<WorkerObservation>>;
@@ -62,7 +64,11 @@ async fn measure(installation: &str) -> Outcome<Vec<Row>> {
     let (near, far) = tokio::join!(steady(near, &unix), steady(far, &tcp));
     let shown = |requests: &[String]| match requests {
         [] => "0".to_owned(),
-        some => format!("{}: {}", some.len(), some.join(", ")),
+        some => {
+            let short = |line: &String| line.chars().take(SHOWN).collect::<String>();
+            let first: Vec<_> = some.iter().take(3).map(short).collect();
+            format!("{}: {}", some.len(), first.join(", "))
+        }
     };
     Ok(vec![
         Row::new("P7", "requests of a worker's life (create, start, stop, delete)", format!("{lives:?}"))
