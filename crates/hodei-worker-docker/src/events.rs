@@ -266,6 +266,7 @@ impl<'a> Pump<'a> {
     async fn run(mut self, synced: &mut bool, backoff: &mut Backoff) -> Error {
         let mut removed = Vec::new();
         let all = WorkerFilter::all();
+        let reading = self.feed.reading();
         let listing = self.shared.list(&all);
         tokio::pin!(listing);
         let listing = loop {
@@ -280,7 +281,7 @@ impl<'a> Pump<'a> {
         match listing {
             Ok(listing) => {
                 let existing: Vec<_> = listing.workers.iter().map(|status| status.worker.clone()).collect();
-                self.feed.resync(listing.workers);
+                self.feed.resync_as_of(&reading, listing.workers);
                 if let Err(error) = self.shared.secrets.sweep(existing).await {
                     tracing::warn!(%error, "secrets of workers that do not exist may be left");
                 }

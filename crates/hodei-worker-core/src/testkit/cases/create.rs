@@ -43,7 +43,7 @@ async fn p1_create_twice_makes_one(cx: CaseContext) -> CaseResult {
 
 async fn p1_create_again_with_another_configuration_is_a_conflict(cx: CaseContext) -> CaseResult {
     let worker = cx.create("a", &Program::ObeyTerm(0)).await?;
-    let other = cx.builder("a", &Program::ObeyTerm(1)).build()?;
+    let other = cx.builder("a", &Program::ObeyTerm(0)).env("ANOTHER", "1").build()?;
     fails_with(ErrorKind::Conflict, cx.provider().create_worker(&other, &CreateOptions::default()).await)?;
     cx.lists(&[worker]).await?;
     Ok(())
