@@ -20,6 +20,8 @@ pub(crate) fn boot_id() -> io::Result<String> {
 struct Stat {
     state: u8,
     start: u64,
+    /// Whether it executes a program at this moment: it has memory, and no place for an environment yet.
+    executes: bool,
 }
 
 fn stat(pid: i32) -> Option<Stat> {
@@ -32,8 +34,11 @@ fn stat(pid: i32) -> Option<Stat> {
     let rest = std::str::from_utf8(rest).ok()?;
     let mut fields = rest.split_ascii_whitespace();
     let state = *fields.next()?.as_bytes().first()?;
-    // The state is field 3, the start time field 22.
-    Some(Stat { state, start: fields.nth(18)?.parse().ok()? })
+    // The state is field 3, the start time field 22, the memory field 23, the end of the environment field 51.
+    let start = fields.nth(18)?.parse().ok()?;
+    let has_memory = fields.next()? != "0";
+    let executes = has_memory && fields.nth(27)? == "0";
+    Some(Stat { state, start, executes })
 }
 
 /// The process that has this number now.
@@ -84,9 +89,53 @@ fn all() -> impl Iterator<Item = i32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
+/// How often the environment of a process is read that has none yet: some tenths of a second on a busy machine.
+const LOOKS: usize = 10_000;
+/// How often that of a process that seems to have none, or half of one.
+const DOUBTS: usize = 4;
+
+/// The environment of a process, as far as we may look. One that executes a program at this moment shows none for an
+/// instant, or the beginning of the last, and would be missed.
+fn environment(pid: i32) -> Option<Vec<u8>> {
+    let path = Path::new("/proc").join(pid.to_string()).join("environ");
+    let mut doubts = 0;
+    for _ in 0..LOOKS {
+        let shown = read_at_once(&path).ok()?;
+        if shown.last() == Some(&0) {
+            return Some(shown);
+        }
+        if stat(pid)?.executes {
+            std::thread::yield_now();
+            continue;
+        }
+        // It may have been executed between the two looks.
+        doubts += 1;
+        if doubts == DOUBTS {
+            return Some(shown);
+        }
+    }
+    None
+}
+
+/// In as few reads as possible: between two of them the process may become another.
+fn read_at_once(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = fs::File::open(path)?;
+    let mut all = vec![0; 64 * 1024];
+    let mut length = 0;
+    loop {
+        let read = file.read(&mut all[length..])?;
+        length += read;
+        if read == 0 || length < all.len() {
+            all.truncate(length);
+            return Ok(all);
+        }
+        all.resize(2 * length, 0);
+    }
+}
+
 /// The value of a variable in the environment of a process, as far as we may look.
 fn variable(pid: i32, name: &str) -> Option<Vec<u8>> {
-    let environment = fs::read(Path::new("/proc").join(pid.to_string()).join("environ")).ok()?;
+    let environment = environment(pid)?;
     let mut variables = environment.split(|byte| *byte == 0);
     variables.find_map(|one| one.strip_prefix(name.as_bytes())?.strip_prefix(b"=").map(<[u8]>::to_vec))
 }
@@ -151,6 +200,21 @@ mod tests {
         let own = identify(std::process::id() as i32).unwrap();
         assert!(is_alive(own));
         assert!(!is_alive(ProcessId { start: own.start + 1, ..own }), "another process of that number");
+    }
+
+    #[test]
+    fn l6_a_process_that_executes_programs_is_seen_all_the_time() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let script = std::env::temp_dir().join(format!("hodei-again-{:x}", fastrand::u64(..)));
+        fs::write(&script, "#!/bin/sh\nexec \"$0\"\n").unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut child =
+            std::process::Command::new("sh").arg(&script).env("HODEI_TEST_AGAIN", "1").spawn().unwrap();
+        let seen = (0..300).filter(|_| carries(child.id() as i32, "HODEI_TEST_AGAIN", "1")).count();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        fs::remove_file(script).unwrap();
+        assert_eq!(seen, 300);
     }
 
     #[test]
