@@ -243,10 +243,10 @@ impl Attached {
         }
         self.reap();
         let host = Arc::clone(&self.host);
-        host.contain_with_others(&self.key, &self.launch.groups).await;
+        let gone = host.contain_with_others(&self.key, &self.launch.groups).await;
         // Dropped unfinished when the runtime ends: then it is cleaned up after like any other.
         let _ = blocking(move || {
-            self.finish();
+            self.finish(gone);
             Ok(())
         })
         .await;
@@ -266,15 +266,15 @@ impl Attached {
         }
     }
 
-    /// Writes down how it ended; nothing is left of it.
-    fn finish(&mut self) {
+    /// Writes down how it ended, and whether nothing is left of it.
+    fn finish(&mut self, gone: bool) {
         let out_of_memory = groups::out_of_memory(&self.launch.groups);
         let _ = groups::remove(&self.launch.groups);
         self.stdout.drain(&mut self.log);
         self.stderr.drain(&mut self.log);
         self.log.end();
         let end = self.leader.kill().map_or(End::Lost, |status| End::Wait(status.into_raw()));
-        let exit = Exit { out_of_memory, ..Exit::new(self.host.clock.now(), end) };
+        let exit = Exit { out_of_memory, outlived: !gone, ..Exit::new(self.host.clock.now(), end) };
         match supervise::finish(&self.host.layout, &self.key, &exit) {
             Ok(()) => self.over = true,
             Err(error) => {

@@ -28,8 +28,10 @@ pub(crate) enum RunState {
     Gone,
 }
 
-/// How often what is left of a run is looked for. What cannot be killed ends the try.
-const TRIES: usize = 20;
+/// How often in a row what is left of a run is killed in vain, before it is given up.
+const TRIES: usize = 5;
+/// How often it is looked for at all: it may fork as fast as it dies.
+const LOOKS: usize = 10_000;
 
 impl Host {
     /// Where a claimed run is. One whose supervisor was lost and that has ended is cleaned up here, as its supervisor
@@ -118,13 +120,13 @@ impl Host {
         {
             return Ok(RunState::Lost(started.clone()));
         }
-        self.contain(key, started.as_ref(), marks);
-        let exit = Exit::new(self.clock.now(), end_of(&claim));
+        let gone = self.contain(key, started.as_ref(), marks);
+        let exit = Exit { outlived: !gone, ..Exit::new(self.clock.now(), end_of(&claim)) };
         match files::put_new(&layout.exit(key), &exit) {
             Ok(_) => forget_earlier(layout, key),
             // Its claim has room for that; or the next look would clean up once more, and so for ever, since a lock that
             // is let go is an event.
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            Err(error) if error::is_full(&error) => {
                 note_buried(layout, key, noted(&claim))?;
                 return Ok(RunState::Over(Exit::new(written(&layout.claim(key))?, exit.end), started));
             }
@@ -134,39 +136,45 @@ impl Host {
     }
 
     /// Kills what is left of a run without a supervisor: by its groups, and by the mark in the environment. It blocks.
-    pub(crate) fn contain(&self, key: &RunKey, started: Option<&Started>, mut marks: Option<&Marks>) {
+    /// Whether nothing is left.
+    pub(crate) fn contain(&self, key: &RunKey, started: Option<&Started>, mut marks: Option<&Marks>) -> bool {
         if started.is_some_and(|started| started.boot != self.boot) {
-            return;
+            return true;
         }
         let plan = self.groups_of(key, started);
         let marker = key.marker(self.installation.as_str());
         // A process may fork while it is being killed, so until nothing is found.
-        for _ in 0..TRIES {
+        let mut looks = Looks::default();
+        let gone = loop {
             let marked = match marks.take() {
                 Some(marks) => marks.get(marker.as_bytes()).cloned().unwrap_or_default(),
                 None => proc::marked(MARKER, &marker),
             };
-            if !kill_left(&plan, &marker, &marked, started) {
-                break;
+            if let Some(gone) = looks.found(kill_left(&plan, &marker, &marked, started)) {
+                break gone;
             }
-        }
+        };
         let _ = groups::remove(&plan);
         clear(&self.layout, key);
+        gone
     }
 
     /// The same for a run whose own process is gone, on the event loop, where many may end at once. What is only for
-    /// the life of a run is left to be removed.
-    pub(crate) async fn contain_with_others(self: &Arc<Self>, key: &RunKey, plan: &GroupPlan) {
+    /// the life of a run is left to be removed. Whether nothing is left.
+    pub(crate) async fn contain_with_others(self: &Arc<Self>, key: &RunKey, plan: &GroupPlan) -> bool {
         let marker = key.marker(self.installation.as_str());
-        for _ in 0..TRIES {
+        let mut looks = Looks::default();
+        loop {
             let marks = self.scans.next().await;
             let marked = marks.get(marker.as_bytes()).cloned().unwrap_or_default();
             if marked.is_empty() && plan.all().next().is_none() {
-                break;
+                return true;
             }
             let (plan, marker) = (plan.clone(), marker.clone());
-            if !blocking(move || Ok(kill_left(&plan, &marker, &marked, None))).await.unwrap_or(false) {
-                break;
+            // Cut off, it is cleaned up after like any other.
+            let killed = blocking(move || Ok(kill_left(&plan, &marker, &marked, None))).await;
+            if let Some(gone) = looks.found(killed.unwrap_or(Found::Stuck)) {
+                return gone;
             }
         }
     }
@@ -176,11 +184,39 @@ impl Host {
     }
 }
 
+/// What one look for a run's processes came to.
+enum Found {
+    Nothing,
+    /// Some of them have died.
+    Dying,
+    /// They are another user's by now, or wait for a disk that does not answer.
+    Stuck,
+}
+
+#[derive(Default)]
+struct Looks {
+    all: usize,
+    in_vain: usize,
+}
+
+impl Looks {
+    /// Whether that was the end of it, and nothing is left then.
+    fn found(&mut self, found: Found) -> Option<bool> {
+        self.all += 1;
+        self.in_vain = match found {
+            Found::Nothing => return Some(true),
+            Found::Dying => 0,
+            Found::Stuck => self.in_vain + 1,
+        };
+        (self.in_vain == TRIES || self.all == LOOKS).then_some(false)
+    }
+}
+
 /// Kills what is in the groups, what of `marked` carries the mark, the run's own process, and all that these have
-/// started; whether there was anything.
-fn kill_left(plan: &GroupPlan, marker: &str, marked: &[i32], started: Option<&Started>) -> bool {
+/// started.
+fn kill_left(plan: &GroupPlan, marker: &str, marked: &[i32], started: Option<&Started>) -> Found {
     groups::kill(plan);
-    let killed = proc::kill(|| {
+    let look = || {
         let mut left: BTreeSet<i32> = groups::processes(plan).into_iter().collect();
         left.extend(marked.iter().filter(|pid| proc::carries(**pid, MARKER, marker)));
         left.extend(
@@ -193,9 +229,14 @@ fn kill_left(plan: &GroupPlan, marker: &str, marked: &[i32], started: Option<&St
         let below: Vec<_> = left.iter().flat_map(|pid| proc::descendants(*pid)).collect();
         left.extend(below);
         left
-    });
+    };
+    let killed = proc::kill(look);
     killed.iter().for_each(|pid| wait_for(*pid));
-    !killed.is_empty()
+    match killed.iter().any(|pid| !proc::is_running(*pid)) {
+        true => Found::Dying,
+        false if look().is_empty() => Found::Nothing,
+        false => Found::Stuck,
+    }
 }
 
 /// How a run ended, if that is written down.

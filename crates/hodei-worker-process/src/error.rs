@@ -62,10 +62,15 @@ pub(crate) fn broken(what: &str, why: &str, errno: i32) -> Error {
     }
 }
 
+/// Whether there is no room on a file system, or none left of what the user may have there.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Whether the machine had no room at that moment, or a program was just being written.
 fn is_capacity(errno: i32) -> bool {
     use rustix::io::Errno;
-    [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::NOSPC, Errno::TXTBSY]
+    [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::NOSPC, Errno::DQUOT, Errno::TXTBSY]
         .iter()
         .any(|one| one.raw_os_error() == errno)
 }

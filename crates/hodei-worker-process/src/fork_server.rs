@@ -52,46 +52,60 @@ impl ForkServer {
     /// Has a run supervised, and waits for the supervisor's answer, which comes when the worker runs or cannot. It
     /// blocks.
     pub(crate) fn start(&self, program: &Path, root: &Path, key: &RunKey, launch: &Launch) -> Result<Reply> {
-        let talk = || -> io::Result<Option<Reply>> {
-            let (ours, theirs) = UnixStream::pair()?;
-            self.ask(program, root, key, &theirs)?;
-            drop(theirs);
-            converse(&ours, launch)
+        let failed = |error| {
+            Err(error::spawn("the worker's supervisor", error).with_context("path", program.display()))
         };
-        match talk() {
-            Ok(Some(reply)) => Ok(reply),
-            Ok(None) => Err(self.silence(program, "it ended without an answer")),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // No supervisor at all, or stopped: whoever comes next gets another.
-                let lost = self.lock().take();
-                drop(lost);
-                Err(self.silence(program, "it did not answer"))
-            }
-            Err(error) => {
-                Err(error::spawn("the worker's supervisor", error).with_context("path", program.display()))
+        let mut again = true;
+        loop {
+            let (ours, theirs) = match UnixStream::pair() {
+                Ok(pair) => pair,
+                Err(error) => return failed(error),
+            };
+            let asked = match self.ask(program, root, key, &theirs) {
+                Ok(asked) => asked,
+                Err(error) => return failed(error),
+            };
+            drop(theirs);
+            match converse(&ours, launch) {
+                Ok(Some(reply)) => return Ok(reply),
+                // It was lost with what it had still to do: its claim says whether this run has begun.
+                Ok(None) if again && !self.serves(asked) => again = false,
+                Ok(None) => return Err(self.silence(program, "it ended without an answer")),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // No supervisor at all, or stopped: whoever comes next gets another.
+                    let lost = self.lock().take_if(|running| running.child.id() == asked);
+                    drop(lost);
+                    return Err(self.silence(program, "it did not answer"));
+                }
+                Err(error) => return failed(error),
             }
         }
+    }
+
+    /// Whether this is the process that serves, and it is there.
+    fn serves(&self, asked: u32) -> bool {
+        self.lock().as_ref().is_some_and(|running| running.child.id() == asked && !running.has_ended())
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Running>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands over a run and the other end of the conversation about it.
-    fn ask(&self, program: &Path, root: &Path, key: &RunKey, conversation: &UnixStream) -> io::Result<()> {
+    /// Hands over a run and the other end of the conversation about it; the number of the process that was asked.
+    fn ask(&self, program: &Path, root: &Path, key: &RunKey, conversation: &UnixStream) -> io::Result<u32> {
         let mut state = self.lock();
         if let Some(running) = &*state {
             match running.send(key, conversation) {
                 // Somebody ended it.
                 Err(error) if is_gone(&error) => {}
-                sent => return sent,
+                sent => return sent.map(|()| running.child.id()),
             }
         }
         let running = state.insert(Running::start(program, root)?);
         match running.send(key, conversation) {
             // It ended by itself, which is heard of by its silence.
-            Err(error) if is_gone(&error) => Ok(()),
-            sent => sent,
+            Err(error) if !is_gone(&error) => Err(error),
+            _ => Ok(running.child.id()),
         }
     }
 

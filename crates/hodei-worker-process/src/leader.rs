@@ -57,6 +57,9 @@ impl Leader {
 
     /// The raw status with which it has ended, while it is not reaped.
     pub(crate) fn status(&self) -> Option<i32> {
+        if self.reaped.is_some() {
+            return None;
+        }
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         raw(&waitid(WaitId::Pid(self.pid), look).ok()??)
     }

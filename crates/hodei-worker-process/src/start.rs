@@ -213,9 +213,14 @@ enum Next {
     Begun(RunKey),
 }
 
-/// Removes the secret files of an attempt that began nothing.
+/// Removes the secret files of an attempt that began nothing. After a silence the worker may yet begin, and needs them;
+/// then they are removed with the run.
 fn discard_unless_started(reply: &Result<Reply>, secrets: Option<&Path>) {
-    if let Some(secrets) = secrets.filter(|_| !matches!(reply, Ok(Reply::Started))) {
+    let may_begin = match reply {
+        Ok(reply) => *reply == Reply::Started,
+        Err(error) => error.kind() == ErrorKind::Unexpected,
+    };
+    if let Some(secrets) = secrets.filter(|_| !may_begin) {
         let _ = crate::files::remove_tree(secrets);
     }
 }

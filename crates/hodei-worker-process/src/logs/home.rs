@@ -56,14 +56,15 @@ pub(crate) fn sweep_lost(home: &Path, keep: Duration, now: Timestamp) {
     }
 }
 
-/// Whether the state of these logs is still there: then whoever uses that removes them.
+/// Whether the state of these logs is still there: then whoever uses that removes them. What is not known to be logs of
+/// ours is left alone as well.
 fn is_in_use(folder: &Path, name: &str) -> bool {
     match files::get::<PathBuf>(&folder.join(STATE)) {
         Ok(Some(state)) => match files::get::<String>(&state.join(ID)) {
             Ok(id) => id.as_deref() == Some(name),
             Err(_) => true,
         },
-        _ => false,
+        _ => true,
     }
 }
 

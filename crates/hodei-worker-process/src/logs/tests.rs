@@ -1,4 +1,4 @@
-use std::{io::Read, path::PathBuf};
+use std::{fs, io::Read, path::PathBuf};
 
 use hodei_worker_core::provider::{LogItem, LogOptions, LogStream};
 
@@ -26,7 +26,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -132,15 +132,15 @@ fn p1_a_later_run_goes_on_and_damage_costs_only_its_file() {
     write(&mut LogWriter::new(folder.plan(4096, 9)), Kind::Stdout, &b"two\n"[..]);
     assert_eq!(bytes(&folder.read(LogOptions::all())), b"one\ntwo\n");
     let first = format::path(&folder.0, 1);
-    let mut content = std::fs::read(&first).unwrap();
+    let mut content = fs::read(&first).unwrap();
     let whole = content.len();
     content.truncate(whole - 2);
-    std::fs::write(&first, &content).unwrap();
-    std::fs::copy(&first, format::path(&folder.0, 3)).unwrap();
+    fs::write(&first, &content).unwrap();
+    fs::copy(&first, format::path(&folder.0, 3)).unwrap();
     let items = folder.read(LogOptions::all());
     assert_eq!((bytes(&items), gaps(&items)), (b"one\none\n".to_vec(), 2), "cut off, and a number missing");
     content[8 + 12] ^= 1;
-    std::fs::write(&first, &content).unwrap();
+    fs::write(&first, &content).unwrap();
     let items = folder.read(LogOptions::all());
     assert_eq!((bytes(&items), gaps(&items)), (b"one\n".to_vec(), 2), "damaged, and a number missing");
 }
@@ -152,14 +152,14 @@ fn p1_half_a_record_costs_nothing_of_a_later_run() {
         let folder = Folder::new();
         write(&mut LogWriter::new(folder.plan(4096, 9)), Kind::Stdout, &b"one\ntwo\n"[..]);
         let first = format::path(&folder.0, 1);
-        let mut content = std::fs::read(&first).unwrap();
+        let mut content = fs::read(&first).unwrap();
         for kept in format::HEADER + 4..content.len() - format::MAGIC.len() {
-            let _ = std::fs::remove_file(format::path(&folder.0, 2));
+            let _ = fs::remove_file(format::path(&folder.0, 2));
             if what == "cut" {
-                std::fs::write(&first, &content[..format::MAGIC.len() + kept]).unwrap();
+                fs::write(&first, &content[..format::MAGIC.len() + kept]).unwrap();
             } else {
                 content[format::MAGIC.len() + format::HEADER + 4 + 12] ^= 1;
-                std::fs::write(&first, &content).unwrap();
+                fs::write(&first, &content).unwrap();
                 content[format::MAGIC.len() + format::HEADER + 4 + 12] ^= 1;
             }
             write(&mut LogWriter::new(folder.plan(4096, 9)), Kind::Stdout, &b"three\n"[..]);
@@ -176,10 +176,10 @@ fn p1_half_a_record_costs_nothing_of_a_later_run() {
 #[test]
 fn p1_the_last_gap_is_told_too() {
     let folder = Folder::new();
-    std::fs::write(&folder.0, "in its place").unwrap();
+    fs::write(&folder.0, "in its place").unwrap();
     let mut log = LogWriter::new(folder.plan(4096, 9));
     write(&mut log, Kind::Stdout, &b"lost\n"[..]);
-    std::fs::remove_file(&folder.0).unwrap();
+    fs::remove_file(&folder.0).unwrap();
     log.end();
     let items = folder.read(LogOptions::all());
     assert_eq!((bytes(&items), gaps(&items)), (Vec::new(), 1));
@@ -194,6 +194,23 @@ fn p1_a_reader_that_is_behind_when_all_is_removed_is_told() {
     }
     let mut reader = LogReader::open(folder.0.clone(), LogOptions::all()).unwrap();
     assert_eq!(gaps(&reader.next().unwrap()), 0);
-    std::fs::remove_dir_all(&folder.0).unwrap();
+    fs::remove_dir_all(&folder.0).unwrap();
     assert_eq!(gaps(&all(&mut reader)), 1);
+}
+
+#[test]
+fn l6_folders_of_others_are_not_taken_for_lost_logs() {
+    let folder = Folder::new();
+    let (logs, state) = (folder.0.join("logs"), folder.0.join("state"));
+    fs::create_dir_all(&state).unwrap();
+    let ours = super::home(&logs, &state).unwrap();
+    let theirs = logs.join("access");
+    fs::create_dir_all(&theirs).unwrap();
+    fs::write(theirs.join("log"), "theirs").unwrap();
+    let lost = logs.join("0123456789ab");
+    fs::create_dir_all(&lost).unwrap();
+    fs::write(lost.join("state"), serde_json::to_vec(&folder.0.join("gone")).unwrap()).unwrap();
+    super::sweep_lost(&ours, std::time::Duration::ZERO, hodei_worker_core::Timestamp::MAX);
+    assert!(ours.exists() && theirs.join("log").exists());
+    assert!(!lost.exists());
 }

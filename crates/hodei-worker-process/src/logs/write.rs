@@ -10,7 +10,7 @@ use std::{
 use hodei_worker_core::{Clock as _, SystemClock};
 
 use super::format::{self, HEADER, Header, Kind, LONGEST, MAGIC};
-use crate::wire::LogPlan;
+use crate::{error::is_full, wire::LogPlan};
 
 /// What is read of a stream at once; longer lines come in parts.
 const BUFFER: usize = 8 * 1024;
@@ -149,7 +149,7 @@ impl LogWriter {
     /// Appends what is ready. On a full file system the oldest output makes room for the newest.
     fn put(&mut self) {
         let mut appended = self.append();
-        while matches!(&appended, Err(error) if error.kind() == io::ErrorKind::StorageFull) {
+        while matches!(&appended, Err(error) if is_full(error)) {
             self.take_back();
             if !remove_oldest(&self.plan.folder).unwrap_or(false) {
                 break;
