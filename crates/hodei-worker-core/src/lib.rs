@@ -16,6 +16,7 @@
 //! | [`factory`] | providers from settings, their detection and readiness |
 //! | [`select`] | which provider gets a worker, and why |
 //! | [`credential`] | the port for secrets, with a store in memory |
+//! | [`store`] | the ports of what survives the host: log, state, leases |
 //! | [`watch`] | one source of changes, any number of watchers |
 //! | [`settings`], [`quantity`], [`clock`] | reading what users write; time |
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -33,6 +34,7 @@ pub mod quantity;
 pub mod select;
 pub mod settings;
 pub mod status;
+pub mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod watch;
