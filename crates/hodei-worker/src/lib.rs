@@ -10,8 +10,12 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod connect;
+pub mod events;
+pub mod manager;
 
 pub use hodei_worker_core::*;
+
+pub use manager::WorkerManager;
 
 pub use connect::{connect, connect_with, factory, open, rules};
 
