@@ -12,6 +12,7 @@
 mod connect;
 pub mod events;
 pub mod manager;
+pub mod health;
 
 pub use hodei_worker_core::*;
 

@@ -108,6 +108,12 @@ impl WorkerConfigBuilder {
         self.spec.health_checks.push(check);
         self
     }
+    /// It says on its standard output when it is busy or idle, and that it lives: `::hodei busy`, `::hodei idle` and
+    /// `::hodei heartbeat`, each on a line of its own.
+    pub fn reports(mut self) -> Self {
+        self.spec.reports = true;
+        self
+    }
     /// What the manager does when it ends.
     pub fn restart_policy(mut self, policy: RestartPolicy) -> Self {
         self.spec.restart_policy = Some(policy);

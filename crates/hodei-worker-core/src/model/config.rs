@@ -53,6 +53,9 @@ pub struct WorkerSpec {
     /// How its health is found out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health_checks: Vec<HealthCheckConfig>,
+    /// Whether it says on its standard output when it is busy or idle, and that it lives. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reports: bool,
     /// What the manager does when it ends. Default: the template's, or else nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart_policy: Option<RestartPolicy>,
@@ -88,6 +91,7 @@ impl WorkerSpec {
             mounts: Vec::new(),
             ports: Vec::new(),
             health_checks: Vec::new(),
+            reports: false,
             restart_policy: None,
             recovery: None,
             scaling: None,
