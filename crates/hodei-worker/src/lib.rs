@@ -6,13 +6,16 @@
 //! |---|---|---|
 //! | `process` | workers as local processes | yes |
 //! | `docker` | workers as containers of a Docker Engine | no |
+//! | `redb` | the default store of one host, in a file | yes |
+//! | `sled` | the same on sled | no |
+//! | `postgres` | a store that several hosts share | no |
 //! | `testkit` | the behaviour suite and the scriptable fake, for tests | no |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod connect;
 pub mod events;
-pub mod manager;
 pub mod health;
+pub mod manager;
 
 pub use hodei_worker_core::*;
 
@@ -30,4 +33,11 @@ pub mod process {
 #[cfg(feature = "docker")]
 pub mod docker {
     pub use hodei_worker_docker::*;
+}
+
+/// Where a manager keeps what survives the host.
+#[cfg(any(feature = "redb", feature = "sled", feature = "postgres"))]
+pub mod stores {
+    pub use hodei_worker_core::store::MemoryStore;
+    pub use hodei_worker_store::*;
 }

@@ -34,6 +34,8 @@ pub(super) enum Message {
     Compact(Reply<Result<hodei_worker_core::store::Compaction>>),
     /// No more commands.
     Close(Reply<()>),
+    /// Whether what all providers told is whole.
+    Synced(Reply<()>),
     /// Whether all is quiet: no call under way and none to be made.
     Quiet(Reply<()>),
 }

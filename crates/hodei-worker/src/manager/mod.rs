@@ -329,6 +329,17 @@ impl WorkerManager {
         }
     }
 
+    /// Waits until what all providers told is whole: every worker that runs has been seen.
+    ///
+    /// # Errors
+    /// [`Cancelled`](ErrorKind::Cancelled) when the manager ends.
+    ///
+    /// # Cancel safety
+    /// Waits only.
+    pub async fn synced(&self) -> Result<()> {
+        self.ask(Message::Synced).await
+    }
+
     /// Waits until nothing is under way: no write and no call.
     ///
     /// # Errors

@@ -46,7 +46,8 @@ pub(crate) struct Bed {
 impl Bed {
     pub(crate) fn new(place: Place) -> Self {
         let name = format!("m{:x}", fastrand::u64(..));
-        let base = std::env::var_os("HODEI_TEST_MEMORY").map_or_else(|| PathBuf::from("/dev/shm"), PathBuf::from);
+        let base =
+            std::env::var_os("HODEI_TEST_MEMORY").map_or_else(|| PathBuf::from("/dev/shm"), PathBuf::from);
         Self {
             place,
             folder: base.join(format!("hodei-manager-{name}")),
@@ -84,7 +85,9 @@ impl Bed {
     }
 
     pub(crate) async fn builder(&self) -> ManagerBuilder {
-        WorkerManager::builder(Arc::clone(&self.store)).provider(self.provider().await).settings(Self::settings())
+        WorkerManager::builder(Arc::clone(&self.store))
+            .provider(self.provider().await)
+            .settings(Self::settings())
     }
 
     pub(crate) async fn manager(&self) -> WorkerManager {
@@ -98,7 +101,8 @@ impl Bed {
         match self.place {
             Place::Process => builder,
             Place::Docker => {
-                let image = std::env::var("HODEI_TEST_IMAGE").unwrap_or_else(|_| "hodei-test/busybox:1".into());
+                let image =
+                    std::env::var("HODEI_TEST_IMAGE").unwrap_or_else(|_| "hodei-test/busybox:1".into());
                 builder.image(image.as_str())
             }
         }

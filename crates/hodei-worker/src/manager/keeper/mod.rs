@@ -162,6 +162,7 @@ impl Keeper {
             Message::Input(id, input) => self.handle(&id, decide::Cause::of(input)),
             Message::Compact(reply) => self.tidy(Some(reply)),
             Message::Close(reply) => self.close(reply),
+            Message::Synced(reply) => self.waiting.synced.push(reply),
             Message::Quiet(reply) => self.waiting.quiet.push(reply),
         }
     }

@@ -11,6 +11,7 @@ use crate::manager::message::{Reply, Until};
 pub(super) struct Waiting {
     workers: HashMap<WorkerId, Vec<(Until, Reply<Result<Worker>>)>>,
     pub(super) quiet: Vec<Reply<()>>,
+    pub(super) synced: Vec<Reply<()>>,
 }
 
 impl Keeper {
@@ -53,8 +54,13 @@ impl Keeper {
         }
     }
 
-    /// Tells those who wait for nothing to be under way.
+    /// Tells those who wait for nothing to be under way, or for the providers.
     pub(super) fn tell_quiet(&mut self) {
+        if !self.waiting.synced.is_empty() && self.providers.values().all(|provider| provider.synced) {
+            for reply in self.waiting.synced.drain(..) {
+                let _ = reply.send(());
+            }
+        }
         if !self.waiting.quiet.is_empty() && self.writes.is_empty() && self.calls.is_empty() {
             for reply in self.waiting.quiet.drain(..) {
                 let _ = reply.send(());
