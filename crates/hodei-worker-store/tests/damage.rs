@@ -1,5 +1,7 @@
 //! Damaged files: found out, and what is whole is saved.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test may panic, its helpers too.
+
 mod common;
 
 use std::{fs, path::Path};

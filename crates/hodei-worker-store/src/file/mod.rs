@@ -144,3 +144,6 @@ pub(crate) async fn aside<T: Send + 'static>(act: impl FnOnce() -> Result<T> + S
     let failed = |error| Error::new(ErrorKind::Unexpected, "a call of the store failed").with_source(error);
     tokio::task::spawn_blocking(act).await.map_err(failed)?
 }
+
+#[cfg(test)]
+mod tests;
