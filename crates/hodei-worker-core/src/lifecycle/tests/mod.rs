@@ -1,7 +1,9 @@
 //! Proofs of the state machine: its table, every input in every state that can be reached, random lives with a
 //! simulated provider, what is written, and how workers are brought back.
 
+mod codec;
 mod explore;
+mod recovery;
 mod table;
 
 use std::{sync::Arc, time::Duration};

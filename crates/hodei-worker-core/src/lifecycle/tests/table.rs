@@ -1,16 +1,17 @@
 use crate::{ErrorKind, lifecycle::WorkerState};
 
 /// SPEC L1 written out: a row for the state before, a column for the state after, both in the order of the text.
+#[rustfmt::skip]
 const TABLE: [(&str, &str); 8] = [
-    //               C S R D V P T F
-    ("creating", " .  x  .  .  .  x  .  x "),
-    ("starting", " .  .  x  x  x  x  x  x "),
-    ("running", " .  .  .  x  x  x  x  x "),
-    ("degraded", " .  .  x  .  x  x  x  x "),
+    //               C  S  R  D  V  P  T  F
+    ("creating",   " .  x  .  .  .  x  .  x "),
+    ("starting",   " .  .  x  x  x  x  x  x "),
+    ("running",    " .  .  .  x  x  x  x  x "),
+    ("degraded",   " .  .  x  .  x  x  x  x "),
     ("recovering", " .  x  x  x  .  x  x  x "),
-    ("stopping", " .  .  .  .  .  .  x  x "),
-    ("stopped", " .  x  .  .  .  x  .  x "),
-    ("failed", " .  x  .  .  x  x  .  . "),
+    ("stopping",   " .  .  .  .  .  .  x  x "),
+    ("stopped",    " .  x  .  .  .  x  .  x "),
+    ("failed",     " .  x  .  .  x  x  .  . "),
 ];
 
 fn allowed(from: usize, to: usize) -> bool {
@@ -45,6 +46,7 @@ fn l1_what_the_table_refuses_is_refused_with_both_states_named() {
 }
 
 /// Lengths of the shortest ways, found by another algorithm (Floyd and Warshall's).
+#[allow(clippy::needless_range_loop)] // Indices are what it is about.
 fn distances() -> [[usize; 8]; 8] {
     const FAR: usize = 99;
     let mut far = [[FAR; 8]; 8];

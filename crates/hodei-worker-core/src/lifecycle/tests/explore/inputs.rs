@@ -51,11 +51,9 @@ pub(crate) fn all(worker: &Worker) -> Vec<(String, Input, u64)> {
     }
     add("found well", Input::Health(HealthChange::Healthy));
     add("found ill", Input::Health(HealthChange::Unhealthy { reason: "no".into() }));
-    for by in [DegradedBy::Latency] {
-        let reason = "slow".to_owned();
-        add(&format!("degraded by {by:?}"), Input::Health(HealthChange::Degraded { by, reason }));
-        add(&format!("restored of {by:?}"), Input::Health(HealthChange::Restored { by }));
-    }
+    let (by, reason) = (DegradedBy::Latency, "slow".to_owned());
+    add("found slow", Input::Health(HealthChange::Degraded { by, reason }));
+    add("found fast again", Input::Health(HealthChange::Restored { by }));
     add("idle", Input::Idle);
     add("taken over", Input::TakenOver { lease: 1, owner_epoch: 1 });
     all.push(("due".into(), Input::Due, LATER + 1));

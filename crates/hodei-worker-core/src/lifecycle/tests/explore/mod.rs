@@ -6,7 +6,7 @@ mod rules;
 mod ways;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     fmt::Write as _,
     sync::OnceLock,
 };
@@ -204,9 +204,8 @@ fn explore(world: &World) -> Vec<Worker> {
                 continue;
             };
             let after = plain(after);
-            let key = key(&after);
-            if !known.contains_key(&key) {
-                known.insert(key, found.len());
+            if let Entry::Vacant(free) = known.entry(key(&after)) {
+                free.insert(found.len());
                 open.push_back(found.len());
                 found.push(Found { worker: after, from: Some((place, name)) });
             }
