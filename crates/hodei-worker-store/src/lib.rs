@@ -11,3 +11,7 @@
 //! | `sled` | the same on sled | no |
 //! | `postgres` | a store that several hosts share | no |
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(feature = "postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+pub mod postgres;
