@@ -15,13 +15,21 @@ use crate::failure::{Context, Failure, Result};
 use crate::parts::{Needs, Part};
 use crate::process::{self, Identity, Record};
 use crate::site::Site;
-use crate::tools::{apt, control, port};
+use crate::tools::{apt, certificates, control, port};
 use crate::{run, stop};
 
 /// Where the server is. One that the user has already is used in the place of ours.
 const URL: &str = "HODEI_TEST_POSTGRES";
 /// The program by which a test stops and starts the server.
 const CONTROL: &str = "HODEI_TEST_POSTGRES_CONTROL";
+/// Who vouches for the server's certificate.
+const AUTHORITY: &str = "HODEI_TEST_POSTGRES_CA";
+/// Everybody from this machine is let in, but for those of a role that tests make: they need their password.
+const WHO_MAY: &str = "\
+local all all trust
+host all +hodei_test_login 127.0.0.1/32 scram-sha-256
+host all all 127.0.0.1/32 trust
+";
 const SERVER: &str = "postgres";
 const SCRIPT: &str = "postgres-server";
 /// Debian keeps the programs of each version in a folder of its own.
@@ -40,7 +48,14 @@ impl Part for Postgres {
     }
 
     fn needs(&self) -> &'static [Needs] {
-        &[Needs { package: "hodei-worker-store", binary: Some("postgres"), test: None }]
+        const {
+            &[
+                Needs { package: "hodei-worker-store", binary: Some("postgres"), test: None },
+                Needs { package: "hodei-worker-store", binary: Some("postgres_faults"), test: None },
+                Needs { package: "hodei-worker-store", binary: Some("postgres_order"), test: None },
+                Needs { package: "hodei-worker-store", binary: Some("postgres_restart"), test: None },
+            ]
+        }
     }
 
     fn stand_ins(&self) -> &'static [(&'static str, &'static str)] {
@@ -48,7 +63,11 @@ impl Part for Postgres {
     }
 
     fn install(&self, site: &Site) -> Result<()> {
-        if given(site).is_some() || program("postgres").is_ok() {
+        if given(site).is_some() {
+            return Ok(());
+        }
+        apt::install(&[("openssl", "openssl")])?;
+        if program("postgres").is_ok() {
             return Ok(());
         }
         // Services of packages do not start while they are installed so.
@@ -67,6 +86,11 @@ impl Part for Postgres {
             let words = ["-D", &text(&data), "-A", "trust", "-U", "postgres", "-E", "UTF8"];
             let more = ["--locale=C", "--data-checksums", "--no-sync", "--no-instructions"];
             run::output(&mut command("initdb", &[&words[..], &more].concat())?)?;
+            fs::write(data.join("pg_hba.conf"), WHO_MAY)?;
+            certificates::make(&certificates_of(site))?;
+            for name in ["server.pem", "server-key.pem"] {
+                give(&certificates_of(site).join(name), &folder(site).join(name))?;
+            }
         }
         fs::write(port_file(site), port::free()?.to_string())?;
         start_server(site)?;
@@ -81,6 +105,7 @@ impl Part for Postgres {
         let mut environment = vec![(URL.to_owned(), url(site)?)];
         if given(site).is_none() {
             environment.push((CONTROL.to_owned(), text(&control::path(site, SCRIPT))));
+            environment.push((AUTHORITY.to_owned(), text(&certificates_of(site).join("ca.pem"))));
         }
         Ok(environment)
     }
@@ -121,6 +146,10 @@ fn data(site: &Site) -> PathBuf {
     folder(site).join("data")
 }
 
+fn certificates_of(site: &Site) -> PathBuf {
+    site.state.join("postgres-certificates")
+}
+
 fn port_file(site: &Site) -> PathBuf {
     site.state.join("postgres.port")
 }
@@ -131,7 +160,7 @@ fn log(site: &Site) -> PathBuf {
 
 fn url_of_ours(site: &Site) -> Option<String> {
     let port = fs::read_to_string(port_file(site)).ok()?;
-    Some(format!("postgres://postgres@127.0.0.1:{port}/postgres"))
+    Some(format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable"))
 }
 
 /// The user's server; ours, named to a test or to a shell, is not that.
@@ -184,12 +213,20 @@ fn command(name: &str, arguments: &[&str]) -> Result<Command> {
 
 /// An empty folder that belongs to who runs the server.
 fn make_folder(folder: &Path) -> Result<()> {
+    run::output(install().args(["-d", "-m", "0755"]).arg(folder)).map(drop)
+}
+
+/// A copy that who runs the server can read, and nobody else.
+fn give(file: &Path, copy: &Path) -> Result<()> {
+    run::output(install().args(["-m", "0600"]).arg(file).arg(copy)).map(drop)
+}
+
+fn install() -> Command {
     let mut install = Command::new("install");
-    install.args(["-d", "-m", "0755"]);
     if rustix::process::geteuid().is_root() {
         install.args(["-o", "postgres", "-g", "postgres"]);
     }
-    run::output(install.arg(folder)).map(drop)
+    install
 }
 
 fn start_server(site: &Site) -> Result<()> {
@@ -200,11 +237,16 @@ fn start_server(site: &Site) -> Result<()> {
         [data(site).join("postmaster.pid"), lock].iter().for_each(|file| drop(fs::remove_file(file)));
     }
     let (data, sockets) = (text(&data(site)), text(&folder(site)));
+    let certificate = format!("ssl_cert_file={sockets}/server.pem");
+    let key = format!("ssl_key_file={sockets}/server-key.pem");
     let sockets = format!("unix_socket_directories={sockets}");
     let mut arguments = vec!["-D", &data, "-p", &port];
     let settings = [
         "listen_addresses=127.0.0.1",
         &sockets,
+        "ssl=on",
+        &certificate,
+        &key,
         "max_connections=200",
         // Files of the data folder, not of the machine's shared memory, where a killed server would leave them.
         "dynamic_shared_memory_type=mmap",

@@ -35,6 +35,12 @@ pub(super) fn leaves_whole(error: &DatabaseError) -> bool {
     is_race(error)
 }
 
+/// Whether the connection has ended with it, or before.
+pub(super) fn is_end(error: &DatabaseError) -> bool {
+    error.as_db_error().is_none()
+        || code(error).is_some_and(|code| matches!(&code[..2], "57" | "08") && code != "57014")
+}
+
 /// Whether it was this statement's own fault, and another might do well.
 pub(super) fn is_its_own(error: &DatabaseError) -> bool {
     code(error).is_some_and(|code| matches!(&code[..2], "22" | "23" | "54"))

@@ -83,7 +83,7 @@ impl Link {
             let answer = self.attempt(&session, session.query(sql, parameters)).await;
             match answer {
                 Ok(rows) => return Ok(rows),
-                Err(Failed::Database(cause)) if again && cause.as_db_error().is_none() => again = false,
+                Err(Failed::Database(cause)) if again && error::is_end(&cause) => again = false,
                 Err(failed) => return Err(self.explain(failed, Effect::None)),
             }
         }
