@@ -31,3 +31,6 @@ pub use reports::{Salvage, Verification};
 pub use settings::FileSettings;
 #[cfg(feature = "redb")]
 pub use stores::RedbStore;
+#[cfg(feature = "postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+pub mod postgres;
