@@ -6,6 +6,8 @@
 //! |---|---|---|
 //! | `process` | workers as local processes | yes |
 //! | `docker` | workers as containers of a Docker Engine | no |
+//! | `http-probes` | health checks by HTTP | yes |
+//! | `https-probes` | health checks by HTTPS | no |
 //! | `testkit` | the behaviour suite and the scriptable fake, for tests | no |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -58,9 +58,14 @@ impl Verdict {
         self.checks.get(check)?.settles_at()
     }
 
-    /// Whether failures of that check do not count yet.
-    pub(super) fn is_starting(&self, check: usize, age: Duration) -> bool {
-        self.checks.get(check).is_some_and(|check| check.is_starting(age))
+    /// Time from one try of that check to the next.
+    pub(super) fn pause(&self, check: usize) -> Duration {
+        self.checks.get(check).map_or(Duration::MAX, Check::pause)
+    }
+
+    /// Whether that check has succeeded once.
+    pub(super) fn has_begun(&self, check: usize) -> bool {
+        self.checks.get(check).is_some_and(Check::has_begun)
     }
 
     fn standing(&self) -> Standing {
