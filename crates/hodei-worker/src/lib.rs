@@ -13,6 +13,7 @@
 
 mod connect;
 pub mod health;
+pub mod jobs;
 
 pub use hodei_worker_core::*;
 

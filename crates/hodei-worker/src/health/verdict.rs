@@ -95,7 +95,10 @@ impl Verdict {
             }
             *told = !*told;
         }
-        let again = self.checks.iter_mut().fold(false, |again, check| check.take_again() || again);
+        let mut again = false;
+        for check in &mut self.checks {
+            again |= check.take_again();
+        }
         let standing = self.standing();
         match standing {
             Standing::Well if self.told.standing != Standing::Well => changes.push(HealthChange::Healthy),

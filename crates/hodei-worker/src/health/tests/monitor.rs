@@ -32,8 +32,7 @@ impl Bench {
         let platform = FakePlatform::new();
         let context = ConnectContext::new("fake".parse().unwrap(), "test".parse().unwrap());
         let (send, reports) = mpsc::channel(16);
-        let mut settings = HealthSettings::default();
-        settings.tries_at_once = tries_at_once;
+        let settings = HealthSettings { tries_at_once, ..HealthSettings::default() };
         Self {
             provider: Arc::new(FakeProvider::new(platform.clone(), context)),
             platform,
@@ -65,7 +64,7 @@ impl Bench {
             worker: status.worker.clone(),
             run: status.run.clone().unwrap(),
             checks: vec![check],
-            provider: self.provider.clone(),
+            provider: Arc::clone(&self.provider) as _,
             status: Arc::clone(status),
         }
     }
@@ -329,8 +328,7 @@ async fn l2_reports_that_nobody_takes_stop_the_tries_and_nothing_is_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn l2_a_wrong_setting_is_refused() {
-    let mut settings = HealthSettings::default();
-    settings.tries_at_once = 0;
+    let settings = HealthSettings { tries_at_once: 0, ..HealthSettings::default() };
     let error = HealthMonitor::start(&settings, mpsc::channel(1).0).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
 }
