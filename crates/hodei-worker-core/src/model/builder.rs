@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     error::Result,
+    lifecycle::RecoverySettings,
     quantity::{ByteSize, Cpu, HumanDuration},
     settings::Problems,
 };
@@ -116,6 +117,11 @@ impl WorkerConfigBuilder {
     /// What the manager does when it ends.
     pub fn restart_policy(mut self, policy: RestartPolicy) -> Self {
         self.spec.restart_policy = Some(policy);
+        self
+    }
+    /// How the manager brings it back when it failed.
+    pub fn recovery(mut self, settings: RecoverySettings) -> Self {
+        self.spec.recovery = Some(settings);
         self
     }
     /// How many of its group there are.

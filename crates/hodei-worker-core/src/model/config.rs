@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
+    lifecycle::RecoverySettings,
     quantity::HumanDuration,
     settings::{Problems, read_into},
 };
@@ -58,6 +59,9 @@ pub struct WorkerSpec {
     /// What the manager does when it ends. Default: the template's, or else nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart_policy: Option<RestartPolicy>,
+    /// How the manager brings it back when it failed. Default: the manager's settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<RecoverySettings>,
     /// How many of its group there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaling: Option<ScalingConfiguration>,
@@ -89,6 +93,7 @@ impl WorkerSpec {
             health_checks: Vec::new(),
             reports: false,
             restart_policy: None,
+            recovery: None,
             scaling: None,
             stop_grace: None,
             metadata: WorkerMetadata::default(),

@@ -17,6 +17,11 @@ pub(in crate::model) fn check_form(spec: &WorkerSpec) -> Problems {
     for (n, check) in spec.health_checks.iter().enumerate() {
         health::check(check, &format!("health_checks[{n}]"), &mut problems);
     }
+    if let Some(recovery) = &spec.recovery {
+        let mut wrong = Problems::new();
+        recovery.validate(&mut wrong);
+        problems.nest("recovery", wrong);
+    }
     if let Some(scaling) = &spec.scaling {
         problems.require(
             scaling.max >= scaling.min.max(1),

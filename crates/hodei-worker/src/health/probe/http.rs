@@ -49,6 +49,7 @@ impl Prober {
 }
 
 /// The host that is asked for.
+#[cfg(feature = "https-probes")]
 fn host<'a>(probe: &'a HttpProbe, address: &'a Address) -> &'a str {
     probe.host.as_deref().unwrap_or(&address.host)
 }
