@@ -11,6 +11,7 @@
 
 mod connect;
 pub mod events;
+pub mod performance;
 
 pub use hodei_worker_core::*;
 
