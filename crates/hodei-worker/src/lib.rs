@@ -6,12 +6,17 @@
 //! |---|---|---|
 //! | `process` | workers as local processes | yes |
 //! | `docker` | workers as containers of a Docker Engine | no |
+//! | `prometheus` | the metrics as Prometheus' text, to be served by the host | no |
+//! | `opentelemetry` | the metrics to an OpenTelemetry meter of the host's | no |
 //! | `testkit` | the behaviour suite and the scriptable fake, for tests | no |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod connect;
 pub mod events;
 pub mod performance;
+pub mod telemetry;
+#[cfg(test)]
+mod testing;
 
 pub use hodei_worker_core::*;
 

@@ -1,41 +1,16 @@
 use std::time::Duration;
 
 use hodei_worker_core::{
-    Timestamp, WorkerId, WorkerPhase, WorkerRef, WorkerStateEvent, WorkerStatus,
+    WorkerPhase, WorkerRef, WorkerStatus,
     lifecycle::{Change, Worker},
-    store::StoredEvent,
 };
 use serde_json::{Value, json};
 
 use super::*;
-
-fn id(name: &str) -> WorkerId {
-    name.parse().unwrap()
-}
-
-fn at(millis: i64) -> Timestamp {
-    Timestamp::from_millisecond(1_800_000_000_000 + millis).unwrap()
-}
+use crate::testing::{at, events, id};
 
 fn ms(millis: u64) -> hodei_worker_core::quantity::HumanDuration {
     Duration::from_millis(millis).into()
-}
-
-/// The events of one worker: state after, milliseconds, change.
-fn events(
-    worker: &str,
-    steps: impl IntoIterator<Item = (&'static str, i64, Value)>,
-) -> Vec<WorkerStateEvent> {
-    let mut before = Value::Null;
-    let steps = steps.into_iter().zip(1..);
-    let event = |((state, millis, change), version): ((&str, i64, Value), u64)| {
-        let state = if state.is_empty() { Value::Null } else { state.into() };
-        let record = json!({"v": 1, "o": before, "n": state, "t": at(millis), "c": change});
-        before = state;
-        let stored = StoredEvent::new(version, id(worker), version, record.to_string().into());
-        WorkerStateEvent::from_stored(&stored).unwrap()
-    };
-    steps.map(event).collect()
 }
 
 fn create(provider: &str, worker_type: &str) -> Value {
