@@ -11,3 +11,19 @@
 //! | `sled` | the same on sled | no |
 //! | `postgres` | a store that several hosts share | no |
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(feature = "redb")]
+mod engine;
+#[cfg(feature = "redb")]
+mod file;
+#[cfg(feature = "redb")]
+mod format;
+#[cfg(feature = "redb")]
+mod settings;
+#[cfg(feature = "redb")]
+mod stores;
+
+#[cfg(feature = "redb")]
+pub use settings::FileSettings;
+#[cfg(feature = "redb")]
+pub use stores::RedbStore;
