@@ -5,6 +5,7 @@ mod codec;
 mod explore;
 mod recovery;
 mod simulated;
+mod states;
 mod table;
 
 use std::{sync::Arc, time::Duration};

@@ -144,9 +144,11 @@ impl Host {
         }
     }
 
-    /// A request that was given up is carried out after all.
+    /// A request that was given up is carried out after all; but no creation after the end of what another one made.
     pub(super) fn land_astray(&mut self) {
-        if let Some((generation, call)) = self.astray.pop() {
+        if let Some((generation, call)) = self.astray.pop()
+            && !(call == Call::Create && self.provider.made.contains(&generation))
+        {
             let _ = self.provider.call(generation, &call);
         }
     }

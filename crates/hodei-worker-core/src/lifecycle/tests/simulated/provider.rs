@@ -33,7 +33,7 @@ pub(super) struct Provider {
     pub(super) told: Vec<Told>,
     /// For each generation and start token, how often a run was begun.
     pub(super) begun: HashMap<(u64, Option<String>), u32>,
-    made: HashSet<Generation>,
+    pub(super) made: HashSet<Generation>,
     run: u32,
 }
 
