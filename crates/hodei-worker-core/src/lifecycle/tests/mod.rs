@@ -6,6 +6,7 @@ mod explore;
 mod recovery;
 mod simulated;
 mod states;
+mod stories;
 mod table;
 
 use std::{sync::Arc, time::Duration};

@@ -13,7 +13,7 @@ pub(super) struct Host {
     pub(super) worker: Option<Worker>,
     pub(super) provider: Provider,
     /// The call that is under way, and whether the provider has done it already.
-    pub(super) under_way: Option<(Generation, Call, Option<Result<(), crate::error::ErrorReport>>)>,
+    pub(super) under_way: Option<(Generation, Call, Option<Answer>)>,
     /// Requests that were sent and given up: each may land once, at any time.
     pub(super) astray: Vec<(Generation, Call)>,
     pub(super) now: u64,
@@ -130,7 +130,7 @@ impl Host {
                 let status = with_status.then(|| Arc::new(self.provider.status(generation)));
                 Outcome::done(generation, call.operation(), status)
             }
-            Err(error) => Outcome::failed(generation, call.operation(), error),
+            Err(error) => Outcome::failed(generation, call.operation(), *error),
         };
         self.input(&Input::Outcome(outcome));
     }

@@ -108,7 +108,7 @@ fn take(host: &mut Host, step: &Step) {
                 host.land();
             }
             let sent = host.under_way.clone();
-            host.fail(no_answer());
+            host.fail(*no_answer());
             if let Some((generation, call @ (Call::Create | Call::Start { .. }), None)) = sent {
                 host.astray.push((generation, call));
             }
@@ -116,7 +116,7 @@ fn take(host: &mut Host, step: &Step) {
         Step::LandAstray => host.land_astray(),
         Step::Refused(kind) => {
             if host.under_way.as_ref().is_some_and(|(_, _, answer)| answer.is_none()) {
-                host.fail(permanent(*kind));
+                host.fail(*permanent(*kind));
             }
         }
         Step::Crash => host.crash(),

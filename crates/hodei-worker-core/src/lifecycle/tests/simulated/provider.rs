@@ -5,6 +5,9 @@ use crate::{
     status::Gone,
 };
 
+/// What came of a call.
+pub(super) type Answer = Result<(), Box<ErrorReport>>;
+
 /// What a provider can do.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Powers {
@@ -39,7 +42,7 @@ pub(super) struct Provider {
 
 #[derive(Debug, Clone)]
 pub(super) enum Told {
-    Status(WorkerStatus),
+    Status(Arc<WorkerStatus>),
     Gone(Gone),
 }
 
@@ -53,7 +56,7 @@ impl Told {
 
     pub(super) fn input(&self) -> Input {
         match self {
-            Self::Status(status) => observed(status.clone()),
+            Self::Status(status) => Input::Observed(Arc::clone(status)),
             Self::Gone(gone) => Input::Gone(gone.clone()),
         }
     }
@@ -63,13 +66,13 @@ fn name(run: u32) -> String {
     format!("r{run}")
 }
 
-fn refused(kind: ErrorKind) -> ErrorReport {
-    Error::new(kind, "no").report()
+fn refused(kind: ErrorKind) -> Box<ErrorReport> {
+    Error::new(kind, "no").report().into()
 }
 
 /// An answer that was lost, or never came.
-pub(super) fn no_answer() -> ErrorReport {
-    Error::new(ErrorKind::Timeout, "no answer").with_retry(Retry::IfIdempotent).report()
+pub(super) fn no_answer() -> Box<ErrorReport> {
+    Error::new(ErrorKind::Timeout, "no answer").with_retry(Retry::IfIdempotent).report().into()
 }
 
 impl Provider {
@@ -105,7 +108,7 @@ impl Provider {
         self.told.push(if status.phase == WorkerPhase::Absent {
             Told::Gone(Gone::new(status.worker, "n", at(0)))
         } else {
-            Told::Status(status)
+            Told::Status(Arc::new(status))
         });
     }
 
@@ -118,12 +121,12 @@ impl Provider {
             self.told.push(Told::Gone(Gone::new(WorkerRef { id: id(), generation }, "n", at(0))));
         }
         for object in self.objects.clone() {
-            self.told.push(Told::Status(self.status(object.generation)));
+            self.told.push(Told::Status(Arc::new(self.status(object.generation))));
         }
     }
 
     /// Does what it is asked.
-    pub(super) fn call(&mut self, generation: Generation, call: &Call) -> Result<(), ErrorReport> {
+    pub(super) fn call(&mut self, generation: Generation, call: &Call) -> Answer {
         match call {
             Call::Create => self.create(generation),
             Call::Start { after } => return self.start(generation, after.as_ref()),
@@ -145,7 +148,7 @@ impl Provider {
         if self.powers.deferred_start { self.tell(generation) } else { self.begin(generation, None) }
     }
 
-    fn start(&mut self, generation: Generation, after: Option<&RunId>) -> Result<(), ErrorReport> {
+    fn start(&mut self, generation: Generation, after: Option<&RunId>) -> Answer {
         let in_place = self.powers.in_place;
         let Some(object) = self.find(generation) else { return Err(refused(ErrorKind::NotFound)) };
         let last = (object.run > 0).then(|| RunId::new(name(object.run)));
@@ -210,7 +213,7 @@ impl Provider {
 }
 
 /// Failures of calls that are no outage.
-pub(super) fn permanent(kind: u8) -> ErrorReport {
+pub(super) fn permanent(kind: u8) -> Box<ErrorReport> {
     refused(match kind % 4 {
         0 => ErrorKind::Config,
         1 => ErrorKind::Capacity,
