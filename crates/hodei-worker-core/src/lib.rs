@@ -41,7 +41,7 @@ pub mod store;
 pub mod testkit;
 pub mod watch;
 
-pub use capability::{Capability, ProviderCapabilities, Support};
+pub use capability::{Capability, NativeChecks, ProviderCapabilities, Support};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use credential::CredentialProvider;
 pub use error::{Error, ErrorKind, ErrorReport, Result, Retry};

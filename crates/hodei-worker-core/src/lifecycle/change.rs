@@ -6,7 +6,7 @@ use super::{Escalation, Goal, RecoverySettings, Strategy, recovery};
 use crate::{
     clock::Timestamp,
     error::ErrorReport,
-    model::{Generation, GroupRef, ProviderName, RestartPolicy, RunId},
+    model::{Generation, GroupRef, ProviderName, RestartPolicy, RunId, WorkerConfig},
     provider::Operation,
     quantity::{ByteSize, HumanDuration},
     status::{ExitStatus, FailureClass},
@@ -206,6 +206,23 @@ pub struct Traits {
     pub memory_limit: Option<ByteSize>,
     /// The fingerprint of its configuration.
     pub config: String,
+}
+
+impl Traits {
+    /// What a configuration says.
+    pub fn of(config: &WorkerConfig) -> Self {
+        Self {
+            worker_type: config.metadata.worker_type.clone(),
+            priority: config.metadata.priority,
+            restart: config.restart_policy(),
+            recovery: config.recovery.clone(),
+            checked: !config.health_checks.is_empty(),
+            reports: false,
+            stop_grace: config.stop_grace,
+            memory_limit: config.resources.memory_limit,
+            config: config.fingerprint(),
+        }
+    }
 }
 
 fn is_zero(number: &i32) -> bool {

@@ -136,6 +136,13 @@ identifier! {
     LogId, "a log id"
 }
 
+impl LogId {
+    /// A new one, at random.
+    pub fn random() -> Self {
+        Self(format!("{:032x}", fastrand::u128(..)).into())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,12 @@
+use std::{collections::HashSet, fmt, hash::Hash};
+
 use bytes::Bytes;
 
 use super::LeaseId;
-use crate::model::WorkerId;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::WorkerId,
+};
 
 /// What is written in one transaction: whole and durable, or not at all.
 ///
@@ -64,11 +69,11 @@ pub enum Expected {
     Version(u64),
 }
 
-/// A change of a worker's snapshot.
+/// A change of a worker's snapshot. Not to be extended: a store that passed over what it does not know would lose it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum SnapshotWrite {
-    /// The fold of the worker's stream up to that version, which it must have reached.
+    /// The fold of the worker's stream up to that version, which it must have reached with the batch's own events; it may
+    /// not be older than the snapshot that is there. Otherwise the batch is a `Conflict`.
     Save {
         /// The worker.
         worker: WorkerId,
@@ -77,7 +82,7 @@ pub enum SnapshotWrite {
         /// The fold.
         state: Bytes,
     },
-    /// The worker is over: its stream ends here, and its events may be compacted away without a snapshot. A later stream
+    /// The worker is over: its stream ends here, after the batch's own events, its snapshot is removed, and its events may be compacted away without a snapshot. A later stream
     /// of the same worker begins at version 1.
     Forget {
         /// The worker.
@@ -165,4 +170,48 @@ impl Batch {
     pub fn is_empty(&self) -> bool {
         self.streams.is_empty() && self.state.is_empty() && self.snapshots.is_empty()
     }
+    /// Whether it writes state at most.
+    pub fn is_state_alone(&self) -> bool {
+        self.streams.is_empty() && self.snapshots.is_empty()
+    }
+
+    /// Checks what every store refuses, whatever it holds.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`]: a worker or a key is named twice, a stream has no events, a key is empty or longer than
+    /// 500 bytes, a snapshot covers nothing.
+    pub fn validate(&self) -> Result<()> {
+        let wrong = |message: &'static str, name: &str, value: &dyn fmt::Display| {
+            Err(Error::new(ErrorKind::Config, message).with_context(name.to_owned(), value))
+        };
+        if let Some(twice) = first_double(self.streams.iter().map(|stream| &stream.worker)) {
+            return wrong("a batch appends to each worker's stream once at most", "worker", twice);
+        }
+        if let Some(twice) = first_double(self.snapshots.iter().map(SnapshotWrite::worker)) {
+            return wrong("a batch has one snapshot of a worker at most", "worker", twice);
+        }
+        if let Some(twice) = first_double(self.state.iter().map(|write| &write.key)) {
+            return wrong("a batch writes each key once at most", "key", twice);
+        }
+        if let Some(stream) = self.streams.iter().find(|stream| stream.events.is_empty()) {
+            return wrong("there is nothing to append", "worker", &stream.worker);
+        }
+        if let Some(write) = self.state.iter().find(|write| !(1..=500).contains(&write.key.len())) {
+            return wrong("a key has 1 to 500 bytes", "bytes", &write.key.len());
+        }
+        for snapshot in &self.snapshots {
+            if let SnapshotWrite::Save { worker, version: 0, .. } = snapshot {
+                return wrong("a snapshot covers one event at least", "worker", worker);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn first_double<T: Eq + Hash>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    let mut seen = HashSet::new();
+    let (Some(first), Some(second)) = (items.next(), items.next()) else { return None };
+    seen.insert(first);
+    let mut items = std::iter::once(second).chain(items);
+    items.find_map(|item| seen.replace(item))
 }

@@ -13,11 +13,14 @@
 
 mod batch;
 mod lease;
+mod memory;
 mod port;
+pub mod refusal;
 mod stored;
 
 pub use batch::{Batch, Expected, Fence, SnapshotWrite, StateWrite, StreamWrite};
 pub use lease::{HostId, Lease, LeaseId, LeaseStore, TakenOver};
+pub use memory::MemoryStore;
 pub use port::{EventStore, StateStore, Store};
 pub use stored::{
     Appended, Compaction, Page, StateEntry, StateValue, StoreInfo, StoredEvent, WorkerSnapshot,

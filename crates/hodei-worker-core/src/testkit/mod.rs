@@ -13,6 +13,8 @@
 //! whether something was left behind. Cases are named by the ids of the specification. A case that needs a
 //! capability which the provider lacks is reported as ignored, with the reason, after its negative has been
 //! tried: the operation answers `Unsupported` and creates nothing.
+//!
+//! [`stores`] has the suite of the stores.
 
 mod cases;
 mod clock;
@@ -23,6 +25,7 @@ mod polls;
 mod program;
 mod report;
 mod run;
+pub mod stores;
 mod subject;
 
 pub use clock::ManualClock;

@@ -9,6 +9,7 @@ use std::{
 
 use futures::FutureExt as _;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use tokio::runtime::Handle;
 
 use super::{CaseContext, CaseFailure, CaseResult, Subject, cases, report};
 use crate::capability::Capability;
@@ -16,7 +17,7 @@ use crate::capability::Capability;
 /// More than any case takes on a slow machine: what is not over by then hangs.
 const CASE_DEADLINE: Duration = Duration::from_secs(300);
 
-type CaseFuture = Pin<Box<dyn Future<Output = CaseResult> + Send>>;
+pub(super) type CaseFuture = Pin<Box<dyn Future<Output = CaseResult> + Send>>;
 
 /// One behaviour, and what a provider needs for it.
 #[derive(Clone, Copy)]
@@ -29,6 +30,23 @@ pub(super) struct Case {
 /// Runs the behaviour suite against providers, as the `main` of a test without the usual harness. Understands
 /// `cargo test`'s arguments.
 pub fn run<S: Subject>(subjects: impl IntoIterator<Item = S>) -> ExitCode {
+    conduct(|handle| {
+        let mut trials = Vec::new();
+        for subject in subjects {
+            let subject: Arc<dyn Subject> = Arc::new(subject);
+            for case in cases::all() {
+                let subject = Arc::clone(&subject);
+                let handle = handle.clone();
+                let name = format!("{}::{}", subject.name(), case.id);
+                trials.push(Trial::ignorable_test(name, move || handle.block_on(attempt(case, subject))));
+            }
+        }
+        trials
+    })
+}
+
+/// Runs trials on a runtime, by `cargo test`'s arguments.
+pub(super) fn conduct(trials: impl FnOnce(&Handle) -> Vec<Trial>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -36,21 +54,11 @@ pub fn run<S: Subject>(subjects: impl IntoIterator<Item = S>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut trials = Vec::new();
-    for subject in subjects {
-        let subject: Arc<dyn Subject> = Arc::new(subject);
-        for case in cases::all() {
-            let subject = Arc::clone(&subject);
-            let handle = runtime.handle().clone();
-            let name = format!("{}::{}", subject.name(), case.id);
-            trials.push(Trial::ignorable_test(name, move || handle.block_on(attempt(case, subject))));
-        }
-    }
     let mut arguments = Arguments::from_args();
     // Cases wait more than they compute.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     arguments.test_threads.get_or_insert(2 * cores);
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let conclusion = libtest_mimic::run(&arguments, trials(runtime.handle()));
     runtime.shutdown_timeout(Duration::from_secs(5));
     conclusion.exit_code()
 }
@@ -85,15 +93,26 @@ async fn attempt(case: Case, subject: Arc<dyn Subject>) -> Result<Completion, Fa
     let part = subject.name();
     let mut version = String::new();
     let outcome = judge(case, subject, &mut version).await;
+    conclude(case.id, &part, &version, begun, outcome)
+}
+
+/// Writes down what a case came to, and says so to the harness.
+pub(super) fn conclude(
+    id: &str,
+    part: &str,
+    version: &str,
+    begun: Instant,
+    outcome: Result<Option<String>, CaseFailure>,
+) -> Result<Completion, Failed> {
     let (result, reason) = match &outcome {
         Ok(None) => ("passed", None),
         Ok(Some(reason)) => ("ignored", Some(reason.clone())),
         Err(failure) => ("failed", Some(failure.to_string())),
     };
     report::write(&report::Line {
-        id: case.id,
-        part: &part,
-        version: &version,
+        id,
+        part,
+        version,
         result,
         reason: reason.as_deref(),
         millis: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -102,6 +121,15 @@ async fn attempt(case: Case, subject: Arc<dyn Subject>) -> Result<Completion, Fa
         Ok(None) => Ok(Completion::Completed),
         Ok(Some(reason)) => Ok(Completion::ignored_with(reason)),
         Err(failure) => Err(Failed::from(failure.to_string())),
+    }
+}
+
+/// What a case comes to that may panic, or hang.
+pub(super) async fn guarded(running: impl Future<Output = CaseResult>) -> CaseResult {
+    match tokio::time::timeout(CASE_DEADLINE, AssertUnwindSafe(running).catch_unwind()).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(CaseFailure::new("it panicked; see its output above")),
+        Err(_) => Err(CaseFailure::new(format!("not over after {} s", CASE_DEADLINE.as_secs()))),
     }
 }
 
@@ -115,12 +143,7 @@ async fn judge(
     version.clone_from(&context.capabilities().version);
     let missing = case.needs.iter().copied().find(|needed| !context.capabilities().supports(*needed));
     let Some(missing) = missing else {
-        let running = AssertUnwindSafe((case.run)(context.clone())).catch_unwind();
-        let result = match tokio::time::timeout(CASE_DEADLINE, running).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(CaseFailure::new("it panicked; see its output above")),
-            Err(_) => Err(CaseFailure::new(format!("not over after {} s", CASE_DEADLINE.as_secs()))),
-        };
+        let result = guarded((case.run)(context.clone())).await;
         // Whatever came of the case, nothing of it stays.
         let clean = context.clean_up().await;
         match result {

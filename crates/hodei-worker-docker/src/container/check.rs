@@ -92,6 +92,11 @@ fn health_checks(config: &WorkerConfig, problems: &mut Problems) {
             format!("{path}.success_threshold"),
             "an engine takes one success for healthy",
         );
+        for (field, set) in
+            [("slow_after", check.slow_after.is_some()), ("flapping", check.flapping.is_some())]
+        {
+            problems.require(!set, format!("{path}.{field}"), "an engine does not look at that");
+        }
     }
 }
 
