@@ -23,7 +23,7 @@ pub struct GroupCapacity {
 impl GroupCapacity {
     /// What there is of its full capacity, in percent.
     pub fn percent(&self) -> u64 {
-        if self.workers == 0 { 0 } else { self.weight / self.workers }
+        self.weight.checked_div(self.workers).unwrap_or(0)
     }
 }
 
