@@ -19,11 +19,18 @@ mod file;
 #[cfg(feature = "redb")]
 mod format;
 #[cfg(feature = "redb")]
+mod reports;
+#[cfg(feature = "redb")]
 mod settings;
 #[cfg(feature = "redb")]
 mod stores;
 
 #[cfg(feature = "redb")]
+pub use reports::{Salvage, Verification};
+#[cfg(feature = "redb")]
 pub use settings::FileSettings;
 #[cfg(feature = "redb")]
 pub use stores::RedbStore;
+#[cfg(feature = "postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+pub mod postgres;

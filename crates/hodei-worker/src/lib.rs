@@ -6,6 +6,8 @@
 //! |---|---|---|
 //! | `process` | workers as local processes | yes |
 //! | `docker` | workers as containers of a Docker Engine | no |
+//! | `http-probes` | health checks by HTTP | yes |
+//! | `https-probes` | health checks by HTTPS | no |
 //! | `redb` | the default store of one host, in a file | yes |
 //! | `sled` | the same on sled | no |
 //! | `postgres` | a store that several hosts share | no |
@@ -18,6 +20,7 @@ mod connect;
 pub mod degradation;
 pub mod events;
 pub mod health;
+pub mod jobs;
 pub mod manager;
 pub mod performance;
 pub mod telemetry;

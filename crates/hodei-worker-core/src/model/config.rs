@@ -181,6 +181,17 @@ impl WorkerConfig {
         WorkerSpec::clone(&self.0)
     }
 
+    /// The same with other health checks.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when one is wrong in itself.
+    pub fn with_health_checks(&self, checks: Vec<HealthCheckConfig>) -> Result<Self> {
+        let mut spec = self.to_spec();
+        spec.health_checks = checks;
+        check_form(&spec).into_result()?;
+        Ok(Self(Arc::new(spec)))
+    }
+
     /// The typed options for one provider, if some are set.
     ///
     /// # Errors

@@ -10,14 +10,14 @@ use crate::quantity::HumanDuration;
 pub struct HealthCheckConfig {
     /// What is tried.
     pub probe: Probe,
-    /// Time between two tries. Default: 10 s.
+    /// Time between two tries. Default: 10 s. Until the first success a host tries once a second where that is less, and
+    /// counts one failure per interval.
     #[serde(default = "HealthCheckConfig::default_interval")]
     pub interval: HumanDuration,
     /// Time after which a try has failed; at most the interval. Default: 1 s.
     #[serde(default = "HealthCheckConfig::default_timeout")]
     pub timeout: HumanDuration,
-    /// Time after the start during which failures do not count, until the first success. It is tried once a second
-    /// then, where the interval is longer. Default: none.
+    /// Time after the start during which failures do not count, until the first success. Default: none.
     #[serde(default)]
     pub start_period: HumanDuration,
     /// Successes in a row that make an unhealthy worker healthy. Default: 1.

@@ -73,6 +73,12 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + Sized + 'static {
     fn range(&self, table: Table, from: Bound<&[u8]>, visit: &mut Visit<'_>) -> Outcome<()>;
     /// Writes all of it durably, or nothing; rows of one table stand together. After a failure it may be one or the other.
     fn commit(&self, writes: &[Write]) -> Outcome<()>;
+    /// Visits what looks like rows in a file that cannot be opened, as far as that can be told; whether they are is for
+    /// their checksums to say.
+    fn remnants(path: &Path, visit: &mut dyn FnMut(&[u8], &[u8])) -> Outcome<()> {
+        let _ = (path, visit);
+        Ok(())
+    }
     /// Gives file space back, where that is worth it.
     fn shrink(&mut self) -> Outcome<()>;
 }

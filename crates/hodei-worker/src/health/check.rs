@@ -21,6 +21,7 @@ pub(super) enum Standing {
 /// The evaluation of one check.
 #[derive(Debug)]
 pub(super) struct Check {
+    interval: Duration,
     start_period: Duration,
     success_threshold: u32,
     failure_threshold: u32,
@@ -34,6 +35,8 @@ pub(super) struct Check {
     begun: bool,
     successes: u32,
     failures: u32,
+    /// When a failure counted last.
+    failed: Option<Duration>,
     slow: Slow,
     flapping: Flapping,
     reason: Cow<'static, str>,
@@ -49,6 +52,8 @@ struct Slow {
     last: Duration,
 }
 
+/// Time between two tries until the first success, where the interval is longer.
+const EAGER: Duration = Duration::from_secs(1);
 /// Changes within 20 intervals that are too many, where nothing else is said.
 const CHANGES: u32 = 6;
 
@@ -64,6 +69,7 @@ impl Check {
         let span = |intervals: u32| HumanDuration(interval.saturating_mul(intervals));
         let flapping = config.flapping.unwrap_or(FlappingConfig::new(CHANGES, span(20), span(10)));
         Self {
+            interval,
             start_period: config.start_period.get(),
             success_threshold: success_threshold.max(1),
             failure_threshold: failure_threshold.max(1),
@@ -74,6 +80,7 @@ impl Check {
             begun: false,
             successes: 0,
             failures: 0,
+            failed: None,
             slow: Slow::default(),
             flapping: Flapping::new(flapping),
             reason: Cow::Borrowed("it was not found well yet"),
@@ -92,10 +99,11 @@ impl Check {
                 self.flapping.observe(age, true);
                 self.rise();
             }
-            Finding::Failure { .. } if self.is_starting(age) => {}
+            Finding::Failure { .. } if !self.counts(age) => {}
             Finding::Failure { reason } => {
                 self.successes = 0;
                 self.failures = self.failures.saturating_add(1);
+                self.failed = Some(age);
                 self.reason = reason;
                 self.flapping.observe(age, false);
                 if self.failures >= self.failure_threshold {
@@ -118,9 +126,17 @@ impl Check {
         self.flapping.calm_at()
     }
 
-    /// Whether failures do not count yet.
-    pub(super) fn is_starting(&self, age: Duration) -> bool {
-        !self.begun && age < self.start_period
+    /// Time from one try to the next: until the first success it is tried more often, since a worker that waits to be
+    /// found well is of no use.
+    pub(super) fn pause(&self) -> Duration {
+        if self.begun { self.interval } else { self.interval.min(EAGER) }
+    }
+
+    /// Whether a failure counts: before the first success not in the grace, and not more often than once per interval.
+    fn counts(&self, age: Duration) -> bool {
+        let early = age < self.start_period;
+        let again = self.failed.is_some_and(|last| age.saturating_sub(last) < self.interval);
+        self.begun || !(early || again)
     }
 
     /// A recovery counts when there were successes enough, and only once it is calm.
@@ -143,6 +159,11 @@ impl Check {
             self.slow.is = !self.slow.is;
             self.slow.against = 0;
         }
+    }
+
+    /// Whether it has succeeded once.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.begun
     }
 
     pub(super) const fn standing(&self) -> Standing {

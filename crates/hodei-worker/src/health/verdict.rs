@@ -58,9 +58,14 @@ impl Verdict {
         self.checks.get(check)?.settles_at()
     }
 
-    /// Whether failures of that check do not count yet.
-    pub(super) fn is_starting(&self, check: usize, age: Duration) -> bool {
-        self.checks.get(check).is_some_and(|check| check.is_starting(age))
+    /// Time from one try of that check to the next.
+    pub(super) fn pause(&self, check: usize) -> Duration {
+        self.checks.get(check).map_or(Duration::MAX, Check::pause)
+    }
+
+    /// Whether that check has succeeded once.
+    pub(super) fn has_begun(&self, check: usize) -> bool {
+        self.checks.get(check).is_some_and(Check::has_begun)
     }
 
     fn standing(&self) -> Standing {
@@ -90,7 +95,10 @@ impl Verdict {
             }
             *told = !*told;
         }
-        let again = self.checks.iter_mut().fold(false, |again, check| check.take_again() || again);
+        let mut again = false;
+        for check in &mut self.checks {
+            again |= check.take_again();
+        }
         let standing = self.standing();
         match standing {
             Standing::Well if self.told.standing != Standing::Well => changes.push(HealthChange::Healthy),

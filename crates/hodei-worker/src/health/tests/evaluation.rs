@@ -159,7 +159,9 @@ fn l2_what_could_not_be_found_out_says_nothing() {
 fn l2_a_reason_names_the_check_and_how_often_it_failed() {
     let mut check = Check::new(&HealthCheckConfig::new(Probe::http(8080, "/live?token=x")));
     check.record(secs(0), Finding::failure("it answered 503"));
+    // Tried again soon, since it was not well yet; that does not count twice.
     check.record(secs(1), Finding::failure("it answered 503"));
+    check.record(secs(10), Finding::failure("it answered 503"));
     assert_eq!(
         check.reason(),
         "HTTP check of /live at port 8080: it answered 503 (2 times in a row)".to_owned()

@@ -1,4 +1,6 @@
 mod evaluation;
+mod monitor;
+mod planning;
 mod properties;
 
 use std::time::Duration;

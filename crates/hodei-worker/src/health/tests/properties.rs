@@ -59,7 +59,8 @@ fn run(seed: u64) {
             verdict.record(n, age, Finding::Success { took: Duration::from_millis(random.u64(0..1000)) })
         } else {
             let begun = counted[n].iter().any(|(_, well)| *well);
-            if begun || age >= checks[n].start_period.get() {
+            let again = counted[n].last().is_some_and(|(last, _)| age - *last < checks[n].interval.get());
+            if begun || (age >= checks[n].start_period.get() && !again) {
                 counted[n].push((age, false));
             }
             verdict.record(n, age, unwell())
@@ -99,7 +100,8 @@ fn run(seed: u64) {
         }
         // One that failed for too long just now is unhealthy, whatever the others say.
         let failures = in_a_row(&counted[n], false);
-        if !unknown && !well && failures >= checks[n].failure_threshold as usize {
+        let counts = counted[n].last().is_some_and(|(last, _)| *last == age);
+        if counts && !well && failures >= checks[n].failure_threshold as usize {
             assert!(unhealthy, "seed {seed}: still not unhealthy");
         }
     }
