@@ -6,12 +6,12 @@ mod server;
 use std::{process::ExitCode, sync::Arc};
 
 use async_trait::async_trait;
-use server::Database;
 use hodei_worker_core::{
     Result,
     store::Store,
     testkit::stores::{StorePlace, StoreSubject, run},
 };
+use server::Database;
 
 struct Postgres;
 

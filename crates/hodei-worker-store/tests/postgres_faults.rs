@@ -5,11 +5,6 @@ mod server;
 
 use std::{future::Future, time::Duration};
 
-use server::{
-    Database, Host, address, limit,
-    proxy::{Mode, Proxy},
-    raw, url, url_by, worker,
-};
 use hodei_worker_core::{
     Error, ErrorKind, Retry,
     quantity::HumanDuration,
@@ -17,6 +12,11 @@ use hodei_worker_core::{
     testkit::eventually,
 };
 use hodei_worker_store::postgres::{PostgresSettings, PostgresStore};
+use server::{
+    Database, Host, address, limit,
+    proxy::{Mode, Proxy},
+    raw, url, url_by, worker,
+};
 use tokio::task::JoinSet;
 
 const HOUR: Duration = Duration::from_secs(3600);

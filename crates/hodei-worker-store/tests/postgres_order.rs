@@ -5,13 +5,13 @@ mod server;
 
 use std::{future::Future, pin::pin, time::Duration};
 
-use server::{Database, Host, limit, raw, worker};
 use futures::FutureExt as _;
 use hodei_worker_core::{
     quantity::HumanDuration,
     store::{Batch, EventStore as _, LeaseStore as _, StoredEvent},
 };
 use hodei_worker_store::postgres::PostgresStore;
+use server::{Database, Host, limit, raw, worker};
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 

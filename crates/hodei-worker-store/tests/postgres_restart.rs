@@ -8,12 +8,12 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use server::{Database, Host, control, limit, worker};
 use hodei_worker_core::{
     Error, ErrorKind,
     store::{EventStore as _, LeaseStore as _},
     testkit::eventually,
 };
+use server::{Database, Host, control, limit, worker};
 use tokio::{sync::watch, task::JoinSet};
 
 const WRITERS: usize = 8;

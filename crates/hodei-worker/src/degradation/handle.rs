@@ -92,6 +92,14 @@ impl Degradation {
         self.inner().admit(worker, priority)
     }
 
+    /// Admits a job, and counts it at once.
+    pub(super) fn reserve(&self, worker: &WorkerId, priority: i32) -> Result<()> {
+        let mut inner = self.inner();
+        inner.admit(worker, priority)?;
+        inner.job_began(worker, priority);
+        Ok(())
+    }
+
     /// The worker of a group that gets the next job of that priority: of two that are drawn by weight the one that has
     /// less to do for its weight. It is not taken to have begun: tell [`job_began`](Self::job_began).
     ///

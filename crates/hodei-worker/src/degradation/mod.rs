@@ -7,6 +7,7 @@
 //! - [`Degradation::admit`] says whether new work may begin on a worker. Work of a priority is refused when that work and
 //!   all that is at least as important would be more than the group's capacity; what was refused is let in again only
 //!   when there is some room to spare, so that nothing flaps.
+//! - [`Degradation::begin`] admits a job, counts it, and begins it in the registry of [jobs](crate::jobs).
 //! - [`shed_work`] and [`shed_workers`] say what has to go where there is too much already.
 //!
 //! Priorities are plain numbers: 0 is the usual, below is what can wait, and from
@@ -28,6 +29,7 @@
 
 mod group;
 mod handle;
+mod job;
 mod settings;
 mod shed;
 #[cfg(test)]
@@ -36,6 +38,7 @@ mod weight;
 
 pub use group::GroupCapacity;
 pub use handle::Degradation;
+pub use job::AdmittedJob;
 pub use settings::DegradationSettings;
 pub use shed::{Sheddable, shed_work, shed_workers};
 pub use weight::weight;

@@ -140,6 +140,22 @@ fn l4_without_a_number_of_jobs_what_can_wait_waits_while_half_the_group_is_not_w
     assert_eq!(degradation.capacity(Some(&web())).percent(), 100);
 }
 
+#[test]
+fn l4_a_job_that_was_admitted_counts_until_it_is_dropped() {
+    let (jobs, _changes) = crate::jobs::Jobs::new();
+    let degradation = with(Some(1));
+    degradation.observe(&running("a"));
+    let job = degradation.begin(&jobs, &id("a"), 0).unwrap();
+    assert_eq!((job.guard().worker(), degradation.capacity(Some(&web())).busy), (&id("a"), 1));
+    let refused = degradation.begin(&jobs, &id("a"), 0).unwrap_err();
+    assert_eq!((refused.kind(), jobs.count(&id("a"))), (ErrorKind::Overloaded, 1));
+    drop(job);
+    // One that the registry refuses does not count.
+    jobs.close(&id("a"));
+    assert_eq!(degradation.begin(&jobs, &id("a"), 0).unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(degradation.capacity(Some(&web())).busy, 0);
+}
+
 /// Whatever comes and goes, what is counted is what there is.
 #[test]
 fn l4_the_counts_hold_over_random_changes() {
