@@ -12,6 +12,26 @@
 //! | `postgres` | a store that several hosts share | no |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "redb")]
+mod engine;
+#[cfg(feature = "redb")]
+mod file;
+#[cfg(feature = "redb")]
+mod format;
 #[cfg(feature = "postgres")]
-#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
-pub mod postgres;
+mod postgres;
+#[cfg(feature = "redb")]
+mod reports;
+#[cfg(feature = "redb")]
+mod settings;
+#[cfg(feature = "redb")]
+mod stores;
+
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresSettings, PostgresStore};
+#[cfg(feature = "redb")]
+pub use reports::{Salvage, Verification};
+#[cfg(feature = "redb")]
+pub use settings::FileSettings;
+#[cfg(feature = "redb")]
+pub use stores::RedbStore;

@@ -1,17 +1,17 @@
 //! The behaviour suite against a real PostgreSQL: the one that `HODEI_TEST_POSTGRES` names.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A test may panic, its helpers too.
 
-mod common;
+mod server;
 
 use std::{process::ExitCode, sync::Arc};
 
 use async_trait::async_trait;
-use common::Database;
 use hodei_worker_core::{
     Result,
     store::Store,
     testkit::stores::{StorePlace, StoreSubject, run},
 };
+use server::Database;
 
 struct Postgres;
 
@@ -35,6 +35,6 @@ impl StorePlace for Place {
 }
 
 fn main() -> ExitCode {
-    common::url();
+    server::url();
     run([Postgres])
 }

@@ -1,22 +1,22 @@
 //! What goes wrong with a database, and what comes of it.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A test may panic, its helpers too.
 
-mod common;
+mod server;
 
 use std::{future::Future, time::Duration};
 
-use common::{
-    Database, Host, address, limit,
-    proxy::{Mode, Proxy},
-    raw, url, url_by, worker,
-};
 use hodei_worker_core::{
     Error, ErrorKind, Retry,
     quantity::HumanDuration,
     store::{Batch, EventStore as _, Expected, LeaseStore as _, StateStore as _},
     testkit::eventually,
 };
-use hodei_worker_store::postgres::{PostgresSettings, PostgresStore};
+use hodei_worker_store::{PostgresSettings, PostgresStore};
+use server::{
+    Database, Host, address, limit,
+    proxy::{Mode, Proxy},
+    raw, url, url_by, worker,
+};
 use tokio::task::JoinSet;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -40,7 +40,7 @@ async fn until_it_answers<T, Fut: Future<Output = Result<T, Error>>>(mut ask: im
             answer
         }
     };
-    eventually(common::LIMIT, asked).await.unwrap()
+    eventually(server::LIMIT, asked).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +60,7 @@ async fn l6_a_paused_holder_writes_nothing_after_its_workers_were_taken_over() {
     proxy.holds().await;
     // The lease runs out by the database's clock.
     let taken =
-        eventually(common::LIMIT, || new.store.take_over(new.lease.id, old.lease.id, 10)).await.unwrap();
+        eventually(server::LIMIT, || new.store.take_over(new.lease.id, old.lease.id, 10)).await.unwrap();
     assert_eq!((taken.len(), taken[0].version, taken[0].owner_epoch), (1, 1, 1));
     proxy.set(Mode::Pass);
     let error = limit(late).await.unwrap().unwrap_err();

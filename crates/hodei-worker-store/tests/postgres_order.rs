@@ -1,17 +1,17 @@
 //! Positions become visible in order, whatever order transactions commit in.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A test may panic, its helpers too.
 
-mod common;
+mod server;
 
 use std::{future::Future, pin::pin, time::Duration};
 
-use common::{Database, Host, limit, raw, worker};
 use futures::FutureExt as _;
 use hodei_worker_core::{
     quantity::HumanDuration,
     store::{Batch, EventStore as _, LeaseStore as _, StoredEvent},
 };
-use hodei_worker_store::postgres::PostgresStore;
+use hodei_worker_store::PostgresStore;
+use server::{Database, Host, limit, raw, worker};
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 

@@ -1,19 +1,19 @@
 //! The server stops, or is killed, while it is written to: nothing that was acknowledged is lost.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A test may panic, its helpers too.
 
-mod common;
+mod server;
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-use common::{Database, Host, control, limit, worker};
 use hodei_worker_core::{
     Error, ErrorKind,
     store::{EventStore as _, LeaseStore as _},
     testkit::eventually,
 };
+use server::{Database, Host, control, limit, worker};
 use tokio::{sync::watch, task::JoinSet};
 
 const WRITERS: usize = 8;
@@ -28,7 +28,7 @@ fn is_an_outage(error: &Error) {
 async fn version(host: &Host, id: &str) -> u64 {
     let id = worker(id);
     let ask = || async { host.store.read_stream(&id, 0, 1_000_000).await.inspect_err(is_an_outage) };
-    eventually(common::LIMIT, ask).await.unwrap().next
+    eventually(server::LIMIT, ask).await.unwrap().next
 }
 
 /// Writes until it is stopped, and gives the last version that was acknowledged.
@@ -65,7 +65,7 @@ async fn follow(host: Host, mut total: watch::Receiver<Option<u64>>) -> u64 {
             host.store.read(after, 1000).await.inspect_err(is_an_outage)
         };
         tokio::select! {
-            page = eventually(common::LIMIT, read) => {
+            page = eventually(server::LIMIT, read) => {
                 let page = page.unwrap();
                 assert!(page.events.iter().all(|event| event.position > after));
                 seen += page.events.len() as u64;

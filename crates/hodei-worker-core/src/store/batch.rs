@@ -69,9 +69,8 @@ pub enum Expected {
     Version(u64),
 }
 
-/// A change of a worker's snapshot.
+/// A change of a worker's snapshot. Not to be extended: a store that passed over what it does not know would lose it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum SnapshotWrite {
     /// The fold of the worker's stream up to that version, which it must have reached with the batch's own events; it may
     /// not be older than the snapshot that is there. Otherwise the batch is a `Conflict`.

@@ -1,0 +1,52 @@
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    path::{Path, PathBuf},
+};
+
+use hodei_worker_core::Result;
+
+use super::{anchor::AnchorFile, error};
+use crate::FileSettings;
+
+const LOCK: &str = "lock";
+const ANCHOR: &str = "anchor";
+
+/// A store's folder, which one process has to itself.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// Takes it, and makes it where that is wanted.
+    pub(crate) fn take(path: &Path, settings: &FileSettings) -> Result<Self> {
+        if settings.create {
+            fs::create_dir_all(path)
+                .map_err(|e| error::from_io(path, "cannot make the store's folder", e))?;
+        }
+        let doing = "cannot open the store";
+        let lock =
+            OpenOptions::new().write(true).create(settings.create).truncate(false).open(path.join(LOCK));
+        let lock = lock.map_err(|e| error::from_io(path, doing, e))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(error::in_use(path)),
+            Err(TryLockError::Error(e)) => Err(error::from_io(path, doing, e)),
+        }
+    }
+
+    pub(crate) fn anchor(&self) -> Result<AnchorFile> {
+        AnchorFile::open(&self.path.join(ANCHOR))
+            .map_err(|e| error::from_io(&self.path, "cannot open the store's anchor", e))
+    }
+
+    /// Makes what was created in it survive a power cut.
+    pub(crate) fn sync(&self) -> std::io::Result<()> {
+        File::open(&self.path)?.sync_all()?;
+        match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+            _ => Ok(()),
+        }
+    }
+}
