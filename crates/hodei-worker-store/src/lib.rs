@@ -35,6 +35,8 @@ mod engine;
 mod file;
 #[cfg(any(feature = "redb", feature = "sled"))]
 mod format;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(any(feature = "redb", feature = "sled"))]
 mod reports;
 #[cfg(any(feature = "redb", feature = "sled"))]
@@ -42,14 +44,13 @@ mod settings;
 #[cfg(any(feature = "redb", feature = "sled"))]
 mod stores;
 
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresSettings, PostgresStore};
 #[cfg(any(feature = "redb", feature = "sled"))]
 pub use reports::{Salvage, Verification};
 #[cfg(any(feature = "redb", feature = "sled"))]
 pub use settings::FileSettings;
 #[cfg(feature = "redb")]
 pub use stores::RedbStore;
-#[cfg(feature = "postgres")]
-#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
-pub mod postgres;
 #[cfg(feature = "sled")]
 pub use stores::SledStore;
