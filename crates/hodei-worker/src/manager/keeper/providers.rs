@@ -89,7 +89,7 @@ impl Keeper {
         let removed = self.removed.get(id).map(|(generation, _)| *generation);
         match judge(status, known, removed, &self.log, self.position) {
             Judgement::Ours if known.is_some_and(|worker| worker.provider == *name) => {
-                self.observe_health(status);
+                self.care.status(status);
                 self.handle(&id.clone(), Cause::of(Input::Observed(Arc::clone(status))));
             }
             // Generations are never given twice: this is one that was moved away from here.
