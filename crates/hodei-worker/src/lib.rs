@@ -17,6 +17,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod connect;
+pub mod degradation;
 pub mod events;
 pub mod health;
 pub mod jobs;

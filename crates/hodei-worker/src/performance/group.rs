@@ -49,6 +49,8 @@ pub(super) struct Group {
     pub(super) workers: u64,
     pub(super) running: Level,
     pub(super) busy: Level,
+    /// Of those whose jobs are told when they are over.
+    pub(super) was_busy: Duration,
     pub(super) jobs: Histogram,
     starts: Histogram,
     phases: [Histogram; StartPhase::ALL.len()],
@@ -90,7 +92,7 @@ impl Group {
             costliest: costliest(phases().map(|(phase, histogram)| (phase, histogram.total()))),
             jobs: self.jobs.spread(),
             running_time: self.running.total(as_of).into(),
-            busy_time: self.busy.total(as_of).into(),
+            busy_time: (self.busy.total(as_of) + self.was_busy).into(),
             restarts: self.restarts,
             recoveries: self.recoveries.spread(),
             escalations: self.escalations,

@@ -27,6 +27,7 @@
 
 mod group;
 mod histogram;
+mod jobs;
 mod report;
 mod settings;
 mod start_up;

@@ -132,6 +132,19 @@ fn l11_job_time_and_utilisation() {
 }
 
 #[test]
+fn l11_the_registry_of_jobs_tells_the_view() {
+    use crate::jobs::JobRecorder;
+    let view = PerformanceView::default();
+    events("a", checked_start()).iter().for_each(|event| view.observe(event));
+    JobRecorder::job_ended(&view, &id("a"), Duration::from_millis(700));
+    view.was_busy(&id("a"), Duration::from_millis(1000));
+    let group = view.report(at(5400)).groups.remove(0);
+    assert_eq!((group.jobs.count, group.busy_time, group.utilisation()), (1, ms(1000), Some(0.25)));
+    let worker = view.worker(&id("a"), at(5400)).unwrap();
+    assert_eq!((worker.jobs, worker.utilisation()), (1, Some(0.25)));
+}
+
+#[test]
 fn l11_workers_are_told_apart_by_type_and_provider_up_to_a_limit() {
     let settings = PerformanceSettings { groups: 2, ..PerformanceSettings::default() };
     let view = PerformanceView::new(settings);

@@ -2,6 +2,7 @@ use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use hodei_worker_core::{
@@ -133,6 +134,26 @@ impl PerformanceView {
         self.fold().job_ended(worker, at);
     }
 
+    pub(super) fn job_took(&self, worker: &WorkerId, took: Duration) {
+        let mut fold = self.fold();
+        if let Some(group) = fold.group_of(worker) {
+            group.jobs.record(took);
+        }
+        if let Some(record) = fold.record_of(worker) {
+            record.jobs += 1;
+        }
+    }
+
+    pub(super) fn busy_for(&self, worker: &WorkerId, long: Duration) {
+        let mut fold = self.fold();
+        if let Some(group) = fold.group_of(worker) {
+            group.was_busy += long;
+        }
+        if let Some(record) = fold.record_of(worker) {
+            record.busy += long;
+        }
+    }
+
     /// All that is known, at that time.
     pub fn report(&self, as_of: Timestamp) -> PerformanceReport {
         let fold = self.fold();
@@ -147,10 +168,7 @@ impl PerformanceView {
     /// What is known of one worker at that time, as far as it was seen; `None` where it is none of those that started or
     /// did something of late. Its own stream tells then: [`WorkerPerformance::fold`].
     pub fn worker(&self, worker: &WorkerId, as_of: Timestamp) -> Option<WorkerReport> {
-        let mut fold = self.fold();
-        let Fold { starting, recent, .. } = &mut *fold;
-        let record = starting.get_mut(worker).or_else(|| recent.get_mut(worker))?;
-        Some(record.report(as_of))
+        self.fold().record_of(worker).map(|record| record.report(as_of))
     }
 
     #[cfg(test)]
@@ -279,6 +297,11 @@ impl Fold {
         self.groups.get_mut(seat.group as usize).map(|(_, group)| group)
     }
 
+    fn record_of(&mut self, worker: &WorkerId) -> Option<&mut WorkerPerformance> {
+        let Self { starting, recent, .. } = self;
+        starting.get_mut(worker).or_else(|| recent.get_mut(worker))
+    }
+
     fn job_began(&mut self, worker: &WorkerId, at: Timestamp) {
         if !self.seats.contains_key(worker) {
             return;
@@ -311,8 +334,7 @@ impl Fold {
                 group.busy.leave(at);
             }
         }
-        let Self { starting, recent, .. } = self;
-        if let Some(record) = starting.get_mut(worker).or_else(|| recent.get_mut(worker)) {
+        if let Some(record) = self.record_of(worker) {
             record.jobs += 1;
             record.busy += busy;
         }
