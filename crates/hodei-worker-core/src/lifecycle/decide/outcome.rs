@@ -66,8 +66,18 @@ fn done(next: &mut Next<'_>, operation: Operation, status: Option<&WorkerStatus>
         Operation::Create => created(next, status),
         Operation::Delete => deleted(next),
         Operation::Stop => stopped(next, status),
-        // A start is over when its run is seen.
-        _ => tell(next, status),
+        _ => started(next, status),
+    }
+}
+
+/// A start is over when its run is seen.
+fn started(next: &mut Next<'_>, status: Option<&WorkerStatus>) {
+    tell(next, status);
+    if let Some(Pending::Start { after }) = next.worker.pending.clone()
+        && next.worker.retry_at.is_some()
+    {
+        // The failure before this success is over: nothing is to be repeated any more.
+        next.stay(Change::StartIntended { after });
     }
 }
 
@@ -87,9 +97,10 @@ fn stopped(next: &mut Next<'_>, status: Option<&WorkerStatus>) {
     }
 }
 
-/// Nobody could say, after a stop, how it ended: it is stopped once more.
+/// Its end was not seen after a stop: it is stopped once more.
 fn not_seen(next: &mut Next<'_>, error: &ErrorReport) {
-    if matches!(next.worker.pending, Some(Pending::Stop { .. })) && next.worker.retry_at.is_none() {
+    let waits = next.worker.retry_at.is_some_and(|at| at > next.context.now);
+    if matches!(next.worker.pending, Some(Pending::Stop { .. })) && !waits {
         again(next, Operation::Stop, error);
     }
 }

@@ -63,6 +63,14 @@ pub(crate) fn all(worker: &Worker) -> Vec<(String, Input, u64)> {
     add("idle", Input::Idle);
     add("taken over", Input::TakenOver { lease: 1, owner_epoch: 1 });
     all.push(("due".into(), Input::Due, LATER + 1));
+    // A call that is made again ends after the time at which it was.
+    if worker.retry_at.is_some() {
+        for (_, input, now) in &mut all {
+            if matches!(input, Input::Outcome(_)) {
+                *now = LATER + 1;
+            }
+        }
+    }
     all
 }
 
