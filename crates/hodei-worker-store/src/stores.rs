@@ -11,7 +11,8 @@ macro_rules! file_store {
             /// say otherwise.
             ///
             /// # Errors
-            /// [`Corrupt`](hodei_worker_core::ErrorKind::Corrupt) when it does not add up: nothing is changed then.
+            /// [`Corrupt`](hodei_worker_core::ErrorKind::Corrupt) when it does not add up: [`verify`](Self::verify) and
+            /// [`repair`](Self::repair) are the way out.
             /// [`Conflict`](hodei_worker_core::ErrorKind::Conflict) when another process has it open,
             /// [`Unsupported`](hodei_worker_core::ErrorKind::Unsupported) when a newer version wrote it,
             /// [`PermissionDenied`](hodei_worker_core::ErrorKind::PermissionDenied) for a folder that cannot be written,
@@ -24,6 +25,40 @@ macro_rules! file_store {
                 settings: crate::FileSettings,
             ) -> hodei_worker_core::Result<Self> {
                 crate::file::FileStore::open(path.as_ref(), settings).await.map(Self)
+            }
+
+            /// Reads all of a store that nobody has open, and says all that does not add up. Works on a copy among the
+            /// temporary files, which needs as much room; the original is not touched.
+            ///
+            /// # Errors
+            /// [`Conflict`](hodei_worker_core::ErrorKind::Conflict) when a process has it open,
+            /// [`NotFound`](hodei_worker_core::ErrorKind::NotFound) when there is no such folder,
+            /// [`Unsupported`](hodei_worker_core::ErrorKind::Unsupported) when a newer version wrote it.
+            ///
+            /// # Cancel safety
+            /// When dropped, it goes on aside.
+            pub async fn verify(
+                path: impl AsRef<std::path::Path>,
+            ) -> hodei_worker_core::Result<crate::Verification> {
+                crate::file::FileStore::<$engine>::verify(path.as_ref()).await
+            }
+
+            /// Saves all that is whole of a store that nobody has open into a new store, in the folder `into`, and says
+            /// what was lost. The original is not touched. The new store has the same log; where events are missing, those
+            /// that follow a missing one of the same worker are lost with it, and the others come after the old log's end.
+            /// Holds the store in memory.
+            ///
+            /// # Errors
+            /// [`Corrupt`](hodei_worker_core::ErrorKind::Corrupt) when nothing of it can be read; otherwise as
+            /// [`verify`](Self::verify). [`Config`](hodei_worker_core::ErrorKind::Config) when there is a store in `into`.
+            ///
+            /// # Cancel safety
+            /// When dropped, it goes on aside.
+            pub async fn repair(
+                path: impl AsRef<std::path::Path>,
+                into: impl AsRef<std::path::Path>,
+            ) -> hodei_worker_core::Result<crate::Salvage> {
+                crate::file::FileStore::<$engine>::repair(path.as_ref(), into.as_ref()).await
             }
         }
 
@@ -129,4 +164,26 @@ file_store! {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     RedbStore, crate::engine::redb::RedbEngine
+}
+
+#[cfg(feature = "sled")]
+file_store! {
+    /// A store in a folder, on [sled](https://docs.rs/sled/0.34.7), made safe: its files are synced after each commit, what
+    /// it holds is counted, and a store is tried on a copy before it is opened, which needs as much room for a moment.
+    ///
+    /// # Examples
+    /// ```
+    /// use hodei_worker_core::store::{Batch, Expected, StateStore as _};
+    /// use hodei_worker_store::{FileSettings, SledStore};
+    /// # tokio::runtime::Builder::new_multi_thread().build()?.block_on(async {
+    /// # let folder = std::env::temp_dir().join(format!("hodei-doc-sled-{}", std::process::id()));
+    /// let store = SledStore::open(&folder, FileSettings::default()).await?;
+    /// store.write(Batch::new().put("configs/build-1", Expected::Absent, "…")).await?;
+    /// # drop(store);
+    /// # std::fs::remove_dir_all(&folder).ok();
+    /// # Ok::<(), hodei_worker_core::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    SledStore, crate::engine::sled::SledEngine
 }

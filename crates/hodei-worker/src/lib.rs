@@ -11,14 +11,21 @@
 //! | `redb` | the default store of one host, in a file | yes |
 //! | `sled` | the same on sled | no |
 //! | `postgres` | a store that several hosts share | no |
+//! | `prometheus` | the metrics as Prometheus' text, to be served by the host | no |
+//! | `opentelemetry` | the metrics to an OpenTelemetry meter of the host's | no |
 //! | `testkit` | the behaviour suite and the scriptable fake, for tests | no |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod connect;
+pub mod degradation;
 pub mod events;
 pub mod health;
 pub mod jobs;
 pub mod manager;
+pub mod performance;
+pub mod telemetry;
+#[cfg(test)]
+mod testing;
 
 pub use hodei_worker_core::*;
 

@@ -2,7 +2,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Escalation, Goal, RecoverySettings, Strategy};
+use super::{Escalation, Goal, RecoverySettings, Strategy, recovery};
 use crate::{
     clock::Timestamp,
     error::ErrorReport,
@@ -190,7 +190,7 @@ pub struct Traits {
     /// What happens when it ends.
     pub restart: RestartPolicy,
     /// How it is brought back, where it says so itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "recovery::kept")]
     pub recovery: Option<RecoverySettings>,
     /// Whether its health is checked: it runs only once it was found well.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -4,7 +4,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{IntoDeserializer, value::StrDeserializer},
+};
+use serde_json::Value;
 
 use super::{Change, CorrelationId, Worker, WorkerState, WorkerStateEvent};
 use crate::{
@@ -38,6 +42,42 @@ struct Record<'a> {
     k: Option<CorrelationId>,
     /// The change.
     c: std::borrow::Cow<'a, Change>,
+}
+
+impl Record<'_> {
+    fn read(bytes: &[u8]) -> Result<Self> {
+        match serde_json::from_slice::<Record<'_>>(bytes) {
+            Ok(record) if record.v <= VERSION => Ok(record),
+            Ok(record) => Err(newer(record.v)),
+            Err(error) => Self::read_newer(bytes).ok_or_else(|| refused("an event of the log", bytes, error)),
+        }
+    }
+
+    /// A record of this form whose change a newer version knows; its data do not fit a variant without any.
+    fn read_newer(bytes: &[u8]) -> Option<Self> {
+        let mut record: Value = serde_json::from_slice(bytes).ok()?;
+        let change = record.get_mut("c")?;
+        let mut names = change.as_object()?.keys();
+        let (Some(name), None) = (names.next(), names.next()) else { return None };
+        let name: StrDeserializer<'_, serde::de::value::Error> = name.as_str().into_deserializer();
+        if Change::deserialize(name).ok()? != Change::Unknown {
+            return None;
+        }
+        *change = serde_json::to_value(Change::Unknown).ok()?;
+        serde_json::from_value(record).ok()
+    }
+}
+
+/// Why it cannot be read: before anything else, a newer form.
+fn refused(what: &str, bytes: &[u8], error: serde_json::Error) -> Error {
+    #[derive(Deserialize)]
+    struct Form {
+        v: u32,
+    }
+    match serde_json::from_slice::<Form>(bytes) {
+        Ok(form) if form.v > VERSION => newer(form.v),
+        _ => unreadable(what, error),
+    }
 }
 
 fn unwritable(error: serde_json::Error) -> Error {
@@ -83,11 +123,7 @@ impl WorkerStateEvent {
         let about = |error: Error| {
             error.with_context("position", stored.position).with_context("worker", &stored.worker)
         };
-        let record: Record<'_> = serde_json::from_slice(&stored.event)
-            .map_err(|error| about(unreadable("an event of the log", error)))?;
-        if record.v > VERSION {
-            return Err(about(newer(record.v)));
-        }
+        let record = Record::read(&stored.event).map_err(about)?;
         Ok(Self {
             event_id: stored.position,
             worker_id: stored.worker.clone(),
@@ -125,7 +161,7 @@ impl Worker {
     /// [`ErrorKind::Corrupt`] when it cannot be understood; [`ErrorKind::Unsupported`] when a newer version wrote it.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let folded: Folded<'_> =
-            serde_json::from_slice(bytes).map_err(|error| unreadable("a snapshot", error))?;
+            serde_json::from_slice(bytes).map_err(|error| refused("a snapshot", bytes, error))?;
         if folded.v > VERSION { Err(newer(folded.v)) } else { Ok(folded.w.into_owned()) }
     }
 }

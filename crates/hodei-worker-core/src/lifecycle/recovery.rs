@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     model::RestartPolicy,
@@ -56,7 +56,7 @@ pub struct RecoverySettings {
     /// How much of a pause is left to chance, in percent, so that workers that failed together do not come back together.
     /// Default: 20.
     pub jitter_percent: u8,
-    /// Failures in a row after which a person is called. Default: 6.
+    /// Tries in a row that did not help after which a person is called, where the restart policy names no limit. Default: 6.
     pub max_attempts: u32,
     /// A worker that ran that long has recovered: its next failure is a first one. Default: 1 min.
     pub reset_after: HumanDuration,
@@ -79,6 +79,24 @@ impl Default for RecoverySettings {
             fail_over: false,
         }
     }
+}
+
+/// Reads settings that were kept in an event. Unlike what a person writes, they may have fields of a newer version.
+pub(super) fn kept<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<RecoverySettings>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(remote = "RecoverySettings", default = "RecoverySettings::default")]
+    struct Kept {
+        backoff: HumanDuration,
+        backoff_max: HumanDuration,
+        jitter_percent: u8,
+        max_attempts: u32,
+        reset_after: HumanDuration,
+        memory_max: Option<ByteSize>,
+        fail_over: bool,
+    }
+    #[derive(Deserialize)]
+    struct Wrapped(#[serde(with = "Kept")] RecoverySettings);
+    Ok(Option::<Wrapped>::deserialize(reader)?.map(|wrapped| wrapped.0))
 }
 
 impl RecoverySettings {
@@ -235,20 +253,24 @@ impl Escalation {
 pub fn plan(case: &Case<'_>) -> Plan {
     let failed = case.failure.is_some();
     let limit = match case.restart {
+        // What could not begin for want of something else has not ended either: the policy is about ends.
+        RestartPolicy::Never if case.failure.is_some_and(could_not_begin) => None,
         RestartPolicy::Never => return Plan::Leave,
         RestartPolicy::OnFailure { .. } if !failed => return Plan::Leave,
         RestartPolicy::OnFailure { max_retries } => max_retries,
         RestartPolicy::Always => None,
     };
-    if limit.is_some_and(|limit| case.attempts >= limit) {
-        return Plan::Escalate(Escalation::RetriesExhausted);
-    }
-    if case.attempts >= case.settings.max_attempts {
-        return Plan::Escalate(Escalation::CrashLoop);
+    // A limit that the worker names itself counts before the one for all.
+    if case.attempts >= limit.unwrap_or(case.settings.max_attempts) {
+        return Plan::Escalate(limit.map_or(Escalation::CrashLoop, |_| Escalation::RetriesExhausted));
     }
     let Some(strategy) = best(case) else { return Plan::Escalate(Escalation::Hopeless) };
     let attempt = case.attempts + 1;
     Plan::Try { strategy, pause: case.settings.pause(attempt, case.chance), attempt }
+}
+
+fn could_not_begin(failure: FailureClass) -> bool {
+    matches!(failure, FailureClass::ImagePull | FailureClass::Capacity | FailureClass::Secret)
 }
 
 /// The larger memory limit that a worker gets after it was killed for want of memory, if it may.

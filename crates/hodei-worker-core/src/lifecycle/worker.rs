@@ -104,23 +104,31 @@ impl Worker {
     }
 
     /// The fold of one event over what was known. `None` where the first event of a worker is none of a creation, or one
-    /// is missing: the log does not add up.
+    /// is missing: the log does not add up. A worker that is no more may be created anew; its versions go on.
     pub fn apply(known: Option<Self>, event: &WorkerStateEvent) -> Option<Self> {
+        let next = known.as_ref().map_or(event.version, |worker| worker.version + 1);
+        let over = known.as_ref().is_none_or(|worker| worker.state.is_none());
         let mut worker = match (known, &event.change) {
-            (Some(worker), _) if worker.version + 1 == event.version => worker,
-            (None, Change::CreateIntended { provider, generation, goal, traits }) if event.version == 1 => {
+            _ if next != event.version || over != event.old_state.is_none() => return None,
+            (_, Change::CreateIntended { provider, generation, goal, traits }) if over => {
                 Self::begin(event, provider, *generation, *goal, traits.clone().unwrap_or_default())
             }
+            (Some(worker), _) if !over => worker,
             _ => return None,
         };
-        worker.version = event.version;
-        worker.position = event.event_id;
-        if event.changes_state() {
-            worker.since = event.timestamp;
-        }
-        worker.state = event.new_state;
-        worker.take(&event.change, event);
+        worker.advance(event);
         Some(worker)
+    }
+
+    /// Takes in an event that is known to follow.
+    pub(super) fn advance(&mut self, event: &WorkerStateEvent) {
+        self.version = event.version;
+        self.position = event.event_id;
+        if event.changes_state() {
+            self.since = event.timestamp;
+        }
+        self.state = event.new_state;
+        self.take(&event.change, event);
     }
 
     fn begin(
@@ -168,7 +176,7 @@ impl Worker {
                 }
                 self.intent = event.event_id;
                 (self.created, self.alive) = (false, false);
-                (self.run, self.earlier_run, self.started) = (None, None, None);
+                (self.run, self.earlier_run, self.started, self.end) = (None, None, None, None);
                 self.intend(Some(Pending::Create));
             }
             Change::Created => {
@@ -177,14 +185,13 @@ impl Worker {
             }
             Change::StartIntended { after } => {
                 self.intend(Some(Pending::Start { after: after.clone() }));
-                if let Some(recovery) = &mut self.recovery {
-                    recovery.escalated = None;
-                }
             }
             Change::Started { run, at } => {
                 if self.run.as_ref() != Some(run) {
                     self.earlier_run = self.run.replace(run.clone());
+                    self.degraded.clear();
                 }
+                self.answered();
                 (self.created, self.alive, self.end) = (true, true, None);
                 self.started = Some(at.unwrap_or(event.timestamp));
                 if matches!(self.pending, Some(Pending::Create | Pending::Start { .. })) {
@@ -210,10 +217,8 @@ impl Worker {
             }
             Change::GoalChanged { goal, keep_volumes } => {
                 (self.goal, self.keep_volumes) = (*goal, *keep_volumes);
-                if *goal != Goal::Running
-                    && let Some(recovery) = &mut self.recovery
-                {
-                    recovery.planned = None;
+                if let Some(recovery) = &mut self.recovery {
+                    (recovery.attempts, recovery.planned, recovery.escalated) = (0, None, None);
                 }
             }
             Change::Draining { until } => self.intend(Some(Pending::Drain { until: *until })),
@@ -251,21 +256,27 @@ impl Worker {
             self.earlier_run = self.run.take();
             self.run.clone_from(&end.run);
         }
-        (self.alive, self.created) = (false, self.created && !end.gone);
+        (self.alive, self.created) = (false, !end.gone);
         self.degraded.clear();
         self.end = Some(Box::new(end.clone()));
-        let over = match &self.pending {
-            Some(Pending::Create) => end.gone || end.failure.is_some(),
-            Some(Pending::Delete { .. }) => end.gone,
-            Some(Pending::Start { .. } | Pending::Stop { .. } | Pending::Drain { .. }) => true,
-            None => false,
-        };
-        if over {
+        if end.gone || !matches!(self.pending, Some(Pending::Delete { .. })) {
             self.intend(None);
         }
     }
 
+    /// A person who was called has done something: the tries begin anew.
+    fn answered(&mut self) {
+        if let Some(recovery) = &mut self.recovery
+            && recovery.escalated.take().is_some()
+        {
+            (recovery.attempts, recovery.planned) = (0, None);
+        }
+    }
+
     fn intend(&mut self, pending: Option<Pending>) {
+        if pending.is_some() {
+            self.answered();
+        }
         (self.pending, self.retry_at, self.calls_failed) = (pending, None, 0);
     }
 }

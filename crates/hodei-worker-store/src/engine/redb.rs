@@ -1,3 +1,5 @@
+mod leaves;
+
 use std::{
     fs::File,
     io::ErrorKind as Io,
@@ -92,6 +94,10 @@ impl Engine for RedbEngine {
             }
         }
         Ok(writing.commit()?)
+    }
+
+    fn remnants(path: &Path, visit: &mut dyn FnMut(&[u8], &[u8])) -> Outcome<()> {
+        leaves::visit(path, visit)
     }
 
     fn shrink(&mut self) -> Outcome<()> {

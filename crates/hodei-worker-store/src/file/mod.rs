@@ -3,6 +3,7 @@
 
 mod anchor;
 mod checks;
+mod copy;
 mod error;
 mod folder;
 mod group;
@@ -10,7 +11,9 @@ mod index;
 mod open;
 mod read;
 mod rows;
+mod salvage;
 mod scan;
+mod verify;
 mod writer;
 
 use std::{
@@ -26,7 +29,7 @@ use hodei_worker_core::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::{index::Index, writer::Job};
-use crate::{FileSettings, engine::Engine, format::Seal};
+use crate::{FileSettings, Salvage, Verification, engine::Engine, format::Seal};
 
 /// What the writer and readers share.
 #[derive(Debug)]
@@ -71,6 +74,16 @@ impl<E: Engine> FileStore<E> {
     pub(crate) async fn open(path: &Path, settings: FileSettings) -> Result<Self> {
         let path = path.to_owned();
         aside(move || open::open(&path, &settings)).await
+    }
+
+    pub(crate) async fn verify(path: &Path) -> Result<Verification> {
+        let path = path.to_owned();
+        aside(move || verify::verify::<E>(&path)).await
+    }
+
+    pub(crate) async fn repair(path: &Path, into: &Path) -> Result<Salvage> {
+        let (path, into) = (path.to_owned(), into.to_owned());
+        aside(move || salvage::repair::<E>(&path, &into)).await
     }
 
     pub(crate) fn info(&self) -> &StoreInfo {
@@ -131,3 +144,7 @@ pub(crate) async fn aside<T: Send + 'static>(act: impl FnOnce() -> Result<T> + S
     let failed = |error| Error::new(ErrorKind::Unexpected, "a call of the store failed").with_source(error);
     tokio::task::spawn_blocking(act).await.map_err(failed)?
 }
+
+#[cfg(test)]
+#[cfg(feature = "redb")]
+mod tests;

@@ -3,39 +3,45 @@ use std::time::Duration;
 use super::{Change, Command, Context, Decision, Goal, Next, Pending, WorkerState};
 use crate::{
     error::{Error, ErrorKind, Result},
-    lifecycle::{Call, Traits, WorkerStateEvent},
+    lifecycle::{Call, Traits, Worker, WorkerStateEvent},
     model::{Generation, ProviderName, WorkerId},
 };
 
 /// The time that jobs get where nobody says: the contract's for a lifecycle.
 const DEFAULT_GRACE: Duration = Duration::from_secs(25);
 
-pub(super) fn create(
-    id: &WorkerId,
-    provider: &ProviderName,
-    generation: Generation,
-    goal: Goal,
-    traits: &Traits,
-    context: &Context<'_>,
-) -> Decision {
-    let event = WorkerStateEvent {
-        event_id: 0,
-        worker_id: id.clone(),
-        version: 1,
-        old_state: None,
-        new_state: Some(WorkerState::Creating),
-        timestamp: context.now,
-        inferred: false,
-        metadata: context.metadata.clone(),
-        correlation_id: context.correlation.clone(),
-        change: Change::CreateIntended {
-            provider: provider.clone(),
-            generation,
-            goal,
-            traits: Some(Box::new(traits.clone())),
-        },
-    };
-    Decision { events: vec![event], call: Some(Call::Create), abandons: false }
+/// The first event of a worker, or of one that is made anew after it was removed.
+pub(super) struct First<'a> {
+    pub(super) id: &'a WorkerId,
+    pub(super) former: Option<&'a Worker>,
+    pub(super) provider: &'a ProviderName,
+    pub(super) generation: Generation,
+    pub(super) goal: Goal,
+}
+
+impl First<'_> {
+    pub(super) fn decide(&self, traits: &Traits, context: &Context<'_>) -> Decision {
+        // What is told late of the former worker must not be taken for this one's.
+        let least = self.former.map_or(Generation::FIRST, |former| former.generation.next());
+        let event = WorkerStateEvent {
+            event_id: 0,
+            worker_id: self.id.clone(),
+            version: self.former.map_or(0, |former| former.version) + 1,
+            old_state: None,
+            new_state: Some(WorkerState::Creating),
+            timestamp: context.now,
+            inferred: false,
+            metadata: context.metadata.clone(),
+            correlation_id: context.correlation.clone(),
+            change: Change::CreateIntended {
+                provider: self.provider.clone(),
+                generation: self.generation.max(least),
+                goal: self.goal,
+                traits: Some(Box::new(traits.clone())),
+            },
+        };
+        Decision { events: vec![event], call: Some(Call::Create), abandons: false }
+    }
 }
 
 pub(super) fn apply(next: &mut Next<'_>, command: &Command) -> Result<()> {
@@ -77,10 +83,10 @@ fn start(next: &mut Next<'_>) -> Result<()> {
     if !next.wants(Goal::Running) {
         next.stay(Change::GoalChanged { goal: Goal::Running, keep_volumes: false });
     }
+    let idle = next.worker.pending.is_none() && !next.worker.alive;
     match next.state() {
-        WorkerState::Creating if next.worker.created && next.worker.pending.is_none() => next.start(),
-        WorkerState::Stopped | WorkerState::Failed | WorkerState::Recovering
-            if next.worker.pending.is_none() && !next.worker.alive =>
+        WorkerState::Creating | WorkerState::Stopped | WorkerState::Failed | WorkerState::Recovering
+            if idle =>
         {
             next.start();
         }
@@ -111,24 +117,32 @@ fn stop(next: &mut Next<'_>, grace: Option<Duration>, jobs: usize) {
 
 /// Stops what runs or is about to, after its jobs.
 fn halt(next: &mut Next<'_>, grace: Option<Duration>, jobs: usize) {
-    let starting = matches!(next.worker.pending, Some(Pending::Start { .. } | Pending::Stop { .. }));
-    if !next.worker.alive && !starting {
-        match next.worker.pending {
-            // Being replaced: what is under way is finished, and no more.
-            Some(_) => next.go(Change::Passed, WorkerState::Stopping),
-            None => next.go(Change::Passed, WorkerState::Stopped),
+    match next.worker.pending {
+        // Being replaced: what is under way is finished, and no more.
+        Some(Pending::Create | Pending::Delete { .. }) => {
+            next.go(Change::Passed, WorkerState::Stopping);
+            return;
         }
-        return;
+        None if !next.worker.alive => {
+            next.go(Change::Passed, WorkerState::Stopped);
+            return;
+        }
+        _ => {}
     }
-    let whole = grace.or_else(|| next.worker.traits.stop_grace.map(|own| own.get()));
-    if jobs > 0 && grace != Some(Duration::ZERO) {
+    // Who was asked to stop already has no time for jobs, nor has who does not run yet.
+    let works = next.worker.alive && next.worker.pending.is_none();
+    if works && jobs > 0 && grace != Some(Duration::ZERO) {
+        let whole = grace.or_else(|| own_grace(next));
         let until = next.after(whole.unwrap_or(DEFAULT_GRACE));
         next.go(Change::Draining { until }, WorkerState::Stopping);
-        next.decision.abandons = true;
         return;
     }
     next.go(Change::StopIntended { grace }, WorkerState::Stopping);
-    next.call_instead();
+    next.call();
+}
+
+fn own_grace(next: &Next<'_>) -> Option<Duration> {
+    next.worker.traits.stop_grace.map(|own| own.get())
 }
 
 /// A second request to stop can only shorten the time.
@@ -138,15 +152,17 @@ fn sooner(next: &mut Next<'_>, grace: Option<Duration>, jobs: usize) {
         Some(Pending::Drain { until }) => {
             if jobs == 0 || grace.is_zero() {
                 next.stay(Change::StopIntended { grace: Some(grace) });
-                next.call_instead();
+                next.call();
             } else if next.after(grace) < until {
                 let until = next.after(grace);
                 next.stay(Change::Draining { until });
             }
         }
-        Some(Pending::Stop { grace: known }) if known.is_none_or(|known| grace < known) => {
+        Some(Pending::Stop { grace: known })
+            if known.or_else(|| own_grace(next)).is_none_or(|known| grace < known) =>
+        {
             next.stay(Change::StopIntended { grace: Some(grace) });
-            next.call_instead();
+            next.call();
         }
         _ => {}
     }
@@ -160,12 +176,15 @@ fn remove(next: &mut Next<'_>, grace: Option<Duration>, jobs: usize, keep_volume
     next.stay(Change::GoalChanged { goal: Goal::Removed, keep_volumes });
     let kill = grace == Some(Duration::ZERO);
     match next.worker.pending {
-        Some(Pending::Stop { .. } | Pending::Drain { .. }) if !kill => sooner(next, grace, jobs),
-        Some(Pending::Start { .. }) | None if next.worker.alive && !kill => halt(next, grace, jobs),
-        _ => {
-            next.delete(false);
-            next.decision.abandons = true;
+        Some(Pending::Stop { .. } | Pending::Drain { .. })
+            if !kill && next.state() == WorkerState::Stopping =>
+        {
+            sooner(next, grace, jobs);
         }
+        // It was to be started again after that.
+        Some(Pending::Stop { .. }) if !kill => halt(next, grace, jobs),
+        None if next.worker.alive && !kill => halt(next, grace, jobs),
+        _ => next.delete(false),
     }
 }
 
@@ -194,11 +213,7 @@ impl Next<'_> {
     pub(super) fn delete(&mut self, replace: bool) {
         let keep_volumes = self.worker.keep_volumes;
         let change = Change::DeleteIntended { replace, keep_volumes };
-        if self.state() == WorkerState::Stopping {
-            self.stay(change);
-        } else {
-            self.go(change, WorkerState::Stopping);
-        }
+        self.go(change, WorkerState::Stopping);
         self.call();
     }
 }

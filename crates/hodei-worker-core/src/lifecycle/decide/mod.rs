@@ -62,7 +62,8 @@ pub struct Decision {
     pub events: Vec<WorkerStateEvent>,
     /// The call to make.
     pub call: Option<Call>,
-    /// Whether a call that is under way for the worker is to be dropped first.
+    /// Whether a call that is under way for the worker, if there is one, is to be dropped first. What was sent already may
+    /// be carried out once; it is seen and healed.
     pub abandons: bool,
 }
 
@@ -85,11 +86,12 @@ pub fn decide(
     input: &Input,
     context: &Context<'_>,
 ) -> Result<Decision> {
-    let worker = worker.filter(|worker| worker.state.is_some());
-    let Some(known) = worker else {
+    let Some(known) = worker.filter(|worker| worker.state.is_some()) else {
         return match input {
             Input::Command(Command::Create { provider, generation, goal, traits }) => {
-                Ok(command::create(id, provider, *generation, *goal, traits, context))
+                let first =
+                    command::First { id, former: worker, provider, generation: *generation, goal: *goal };
+                Ok(first.decide(traits, context))
             }
             Input::Command(_) => {
                 Err(Error::new(ErrorKind::NotFound, "there is no such worker").with_context("worker", id))
@@ -100,7 +102,7 @@ pub fn decide(
     let mut next = Next::of(known, context);
     match input {
         Input::Command(command) => command::apply(&mut next, command)?,
-        Input::Observed(status) => observed::status(&mut next, status),
+        Input::Observed(status) => observed::status(&mut next, status, false),
         Input::Gone(gone) => observed::gone(&mut next, gone),
         Input::Outcome(outcome) => outcome::apply(&mut next, outcome),
         Input::Health(change) => health::apply(&mut next, change),
@@ -111,7 +113,7 @@ pub fn decide(
             next.resume();
         }
     }
-    Ok(next.decision)
+    Ok(next.conclude(known, input))
 }
 
 /// The worker after what happened, and what follows from it.
@@ -125,7 +127,7 @@ pub fn transition(
     context: &Context<'_>,
 ) -> Result<(Option<Worker>, Decision)> {
     let decision = decide(id, worker.as_ref(), input, context)?;
-    let mut worker = worker.filter(|worker| worker.state.is_some());
+    let mut worker = worker;
     for event in &decision.events {
         worker = Worker::apply(worker, event);
     }
@@ -133,6 +135,9 @@ pub fn transition(
 }
 
 /// The call that stands out for a worker after its host has come back: its outcome was not written down.
+///
+/// A drain has none. The jobs that a host held guards of are gone with it: if the worker does not report for itself
+/// (`traits.reports`), give [`Input::Idle`], so that it is stopped with the time that is left and not killed at the end.
 pub fn resume(worker: &Worker) -> Option<Call> {
     worker.state?;
     match worker.pending.as_ref()? {
@@ -171,11 +176,33 @@ struct Next<'a> {
     worker: Worker,
     context: &'a Context<'a>,
     decision: Decision,
+    /// The call of the pending intent is to be made.
+    calls: bool,
 }
 
 impl<'a> Next<'a> {
     fn of(worker: &Worker, context: &'a Context<'a>) -> Self {
-        Self { worker: worker.clone(), context, decision: Decision::default() }
+        Self { worker: worker.clone(), context, decision: Decision::default(), calls: false }
+    }
+
+    /// The decision, with the call that the last intent asks for: there is none without.
+    fn conclude(mut self, before: &Worker, input: &Input) -> Decision {
+        let under_way = resume(before);
+        let outcome = under_way.as_ref().is_some_and(|call| outcome::is_of(input, call.operation()));
+        let made = resume(&self.worker).filter(|_| self.calls);
+        let changed = self.worker.pending != before.pending;
+        let taken = matches!(input, Input::TakenOver { .. });
+        // A start or a creation whose run was seen may end by itself; what leads nowhere any more is dropped.
+        let void = under_way.is_some()
+            && changed
+            && (matches!(before.pending, Some(Pending::Stop { .. } | Pending::Delete { .. }))
+                || self.worker.pending.is_some()
+                || self.worker.state.is_none());
+        self.decision.abandons = !outcome && !taken && (made.is_some() || void);
+        if made.is_some() {
+            self.decision.call = made;
+        }
+        self.decision
     }
 
     fn state(&self) -> WorkerState {
@@ -217,37 +244,33 @@ impl<'a> Next<'a> {
             correlation_id: self.context.correlation.clone(),
             change,
         };
-        if let Some(worker) = Worker::apply(Some(self.worker.clone()), &event) {
-            self.worker = worker;
-        }
+        self.worker.advance(&event);
         self.decision.events.push(event);
     }
 
     /// Has the pending intent's call made.
     fn call(&mut self) {
-        self.decision.call = resume(&self.worker);
+        self.calls = true;
     }
 
-    /// Has it made instead of what is under way.
-    fn call_instead(&mut self) {
-        self.decision.abandons = true;
-        self.call();
+    /// Has the worker looked at.
+    fn observe(&mut self) {
+        self.decision.call = Some(Call::Observe);
     }
 
     /// Goes on with what stands out, or with what the goal wants.
     fn resume(&mut self) {
-        if self.worker.pending.is_some() {
-            if self.worker.retry_at.is_none() {
-                self.call();
-            }
-        } else {
-            self.decision.call = Some(Call::Observe);
+        match self.worker.pending {
+            None => self.observe(),
+            // The jobs of the host before are over with it.
+            Some(Pending::Drain { .. }) if !self.worker.traits.reports => recover::idle(self),
+            Some(_) if self.worker.retry_at.is_none() => self.call(),
+            Some(_) => {}
         }
     }
 
     fn terminate(&mut self) {
         self.record(Change::Terminated, None, false);
-        self.decision.call = None;
     }
 
     fn after(&self, pause: Duration) -> Timestamp {

@@ -1,37 +1,28 @@
-use std::sync::Arc;
-
-use super::{Change, Goal, Next, Pending, WorkerState, outcome};
+use super::{Change, Goal, Next, Pending, WorkerState, health, outcome};
 use crate::{
     lifecycle::{DegradedBy, RunEnd},
     status::{FailureClass, Gone, WorkerPhase, WorkerStatus},
 };
 
-pub(super) fn status(next: &mut Next<'_>, status: &Arc<WorkerStatus>) {
-    if status.worker.generation != next.worker.generation {
+/// Takes in what the provider said. `asked`: it was read for this worker just now, and is not what a watch tells, which
+/// may be old.
+pub(super) fn status(next: &mut Next<'_>, status: &WorkerStatus, asked: bool) {
+    if status.worker.generation != next.worker.generation || next.worker.state.is_none() {
         return;
     }
     match status.phase {
-        WorkerPhase::Running => running(next, status),
+        WorkerPhase::Running | WorkerPhase::Stopping => running(next, status, asked),
         WorkerPhase::Paused => {
-            running(next, status);
-            let paused = next.worker.degraded.contains(&DegradedBy::Paused);
-            if !paused && next.worker.alive && next.state().takes_work() {
-                let change = Change::Degraded { by: DegradedBy::Paused, reason: "it is frozen".into() };
-                if next.state() == WorkerState::Degraded {
-                    next.stay(change);
-                } else {
-                    next.go(change, WorkerState::Degraded);
-                }
+            running(next, status, asked);
+            let is_it = next.worker.alive && next.worker.run == status.run;
+            if is_it && next.state().takes_work() {
+                health::degrade(next, DegradedBy::Paused, "it is frozen".into());
             }
         }
-        WorkerPhase::Exited => exited(next, status),
+        WorkerPhase::Exited => exited(next, status, asked),
         WorkerPhase::Absent => vanished(next, status.reason.as_deref()),
         // It is on its way, or nobody can say.
-        WorkerPhase::NotVisibleYet
-        | WorkerPhase::Created
-        | WorkerPhase::Starting
-        | WorkerPhase::Stopping
-        | WorkerPhase::Unknown => {}
+        WorkerPhase::NotVisibleYet | WorkerPhase::Created | WorkerPhase::Starting | WorkerPhase::Unknown => {}
     }
 }
 
@@ -41,31 +32,29 @@ pub(super) fn gone(next: &mut Next<'_>, gone: &Gone) {
     }
 }
 
-fn running(next: &mut Next<'_>, status: &WorkerStatus) {
+fn running(next: &mut Next<'_>, status: &WorkerStatus, asked: bool) {
     let Some(run) = &status.run else { return };
     let worker = &next.worker;
-    let is_last = worker.run.as_ref() == Some(run);
     // A run that has ended does not run again; nor does the one before it.
-    if worker.earlier_run.as_ref() == Some(run) || (is_last && !worker.alive) {
+    if worker.earlier_run.as_ref() == Some(run) {
         return;
     }
-    if is_last {
-        still_running(next, status);
+    if worker.run.as_ref() == Some(run) {
+        if worker.alive && status.phase == WorkerPhase::Running {
+            health::restore(next, DegradedBy::Paused);
+        }
         return;
+    }
+    if !asked && !expects_a_run(next) {
+        return next.observe();
     }
     let change = Change::Started { run: run.clone(), at: status.times.started };
-    match next.state() {
-        WorkerState::Stopping | WorkerState::Recovering
-            if matches!(
-                next.worker.pending,
-                Some(Pending::Stop { .. } | Pending::Delete { .. } | Pending::Drain { .. })
-            ) =>
-        {
-            next.stay(change);
-        }
+    match worker.pending {
+        // It is on its way out.
+        Some(Pending::Stop { .. } | Pending::Delete { .. } | Pending::Drain { .. }) => next.stay(change),
         _ if next.wants(Goal::Running) => {
-            let state = if next.worker.traits.checked { WorkerState::Starting } else { WorkerState::Running };
-            if next.state() == state { next.stay(change) } else { next.go(change, state) }
+            let checked = next.worker.traits.checked;
+            next.go(change, if checked { WorkerState::Starting } else { WorkerState::Running });
         }
         // It was started by somebody else, or by its creation.
         _ => {
@@ -74,49 +63,45 @@ fn running(next: &mut Next<'_>, status: &WorkerStatus) {
             } else {
                 next.go(change, WorkerState::Running);
             }
-            if next.wants(Goal::Removed) {
-                next.delete(false);
-            } else {
-                next.go(Change::StopIntended { grace: None }, WorkerState::Stopping);
-                next.call();
-            }
+            next.go(Change::StopIntended { grace: None }, WorkerState::Stopping);
+            next.call();
         }
     }
 }
 
-fn still_running(next: &mut Next<'_>, status: &WorkerStatus) {
-    let paused = next.worker.degraded.contains(&DegradedBy::Paused);
-    if paused && status.phase == WorkerPhase::Running {
-        let change = Change::Restored { by: DegradedBy::Paused };
-        if next.state() == WorkerState::Degraded && next.worker.degraded.len() == 1 {
-            next.go(change, WorkerState::Running);
-        } else {
-            next.stay(change);
-        }
-    }
+/// Whether a run that is not known can only be the one that was asked for. Otherwise it may be a later one that somebody
+/// else began, or an earlier one that was never seen and is told late: runs have no order, so the provider is asked.
+fn expects_a_run(next: &Next<'_>) -> bool {
+    matches!(next.worker.pending, Some(Pending::Start { .. } | Pending::Create))
 }
 
-fn exited(next: &mut Next<'_>, status: &WorkerStatus) {
+fn exited(next: &mut Next<'_>, status: &WorkerStatus, asked: bool) {
     let worker = &next.worker;
-    if status.run.is_some() {
-        let known = worker.run == status.run && !worker.alive;
-        if known || worker.earlier_run == status.run {
-            // A stop finds it ended already.
-            if known && matches!(worker.pending, Some(Pending::Stop { .. } | Pending::Drain { .. })) {
-                let end = worker.end.as_deref().cloned().unwrap_or_else(|| end_of(status));
-                next.ended(end);
-            }
-            return;
+    let stopping = matches!(worker.pending, Some(Pending::Stop { .. } | Pending::Drain { .. }));
+    if status.run.is_none() {
+        // It could not begin: told once, to who asked for a run.
+        let expected = stopping
+            || (status.failure.is_some()
+                && matches!(worker.pending, Some(Pending::Start { .. } | Pending::Create)));
+        let end = end_of(status);
+        let known = !asked && !stopping && worker.end.as_deref() == Some(&end);
+        if worker.run.is_none() && expected && !known {
+            next.ended(end);
         }
-    } else if worker.run.is_some() || (status.failure.is_none() && !is_stopping(next)) {
-        // It has never run, and nothing says that it could not.
         return;
     }
-    next.ended(end_of(status));
-}
-
-fn is_stopping(next: &Next<'_>) -> bool {
-    matches!(next.worker.pending, Some(Pending::Stop { .. } | Pending::Drain { .. }))
+    if worker.earlier_run == status.run {
+        return;
+    }
+    if worker.run != status.run && !asked && !expects_a_run(next) {
+        next.observe();
+    } else if worker.run != status.run || worker.alive {
+        next.ended(end_of(status));
+    } else if stopping {
+        // The stop finds it ended already.
+        let end = worker.end.as_deref().cloned().unwrap_or_else(|| end_of(status));
+        next.ended(end);
+    }
 }
 
 fn end_of(status: &WorkerStatus) -> RunEnd {
@@ -131,7 +116,7 @@ fn end_of(status: &WorkerStatus) -> RunEnd {
     RunEnd {
         run: status.run.clone(),
         exit: status.exit,
-        failure: failure.filter(|_| failed || status.failure.is_some()),
+        failure,
         reason: status.reason.clone(),
         at: status.times.finished,
         gone: false,
@@ -139,39 +124,38 @@ fn end_of(status: &WorkerStatus) -> RunEnd {
 }
 
 /// The provider is sure that it has nothing of it.
-fn vanished(next: &mut Next<'_>, reason: Option<&str>) {
-    match next.worker.pending {
-        Some(Pending::Delete { .. }) => {
-            outcome::deleted(next);
-            return;
-        }
+pub(super) fn vanished(next: &mut Next<'_>, reason: Option<&str>) {
+    let worker = &next.worker;
+    match worker.pending {
+        Some(Pending::Delete { .. }) => return outcome::deleted(next),
         // Not there yet.
         Some(Pending::Create) => return,
         _ => {}
     }
     // It was known to be gone already.
-    if !next.worker.created {
+    if !worker.created {
         return;
     }
     if next.wants(Goal::Removed) {
-        next.terminate();
-        next.decision.abandons = true;
-        return;
+        return next.terminate();
     }
     let end = RunEnd {
-        run: next.worker.run.clone(),
+        run: worker.run.clone(),
         exit: None,
-        failure: (next.worker.alive || next.wants(Goal::Running)).then_some(FailureClass::Vanished),
+        failure: (worker.alive || worker.pending.is_some()).then_some(FailureClass::Vanished),
         reason: Some(reason.unwrap_or("its provider has nothing of it any more").to_owned()),
         at: None,
         gone: true,
     };
-    // What has ended may go: some providers keep nothing, some users tidy up.
-    if !next.worker.alive && matches!(next.state(), WorkerState::Stopped | WorkerState::Failed) {
-        let end = RunEnd { failure: None, ..end };
-        let known = next.worker.end.as_deref().cloned();
-        next.stay(Change::Ended(Box::new(RunEnd { gone: true, ..known.unwrap_or(end) })));
-        return;
+    if worker.alive || worker.pending.is_some() {
+        return next.ended(end);
     }
-    next.ended(end);
+    // What has ended may go: some providers keep nothing, some users tidy up.
+    let known = worker.end.as_deref().cloned();
+    let change = Change::Ended(Box::new(RunEnd { gone: true, ..known.unwrap_or(end) }));
+    if next.state() == WorkerState::Creating {
+        next.go(change, WorkerState::Stopped);
+    } else {
+        next.stay(change);
+    }
 }

@@ -1,65 +1,96 @@
 use std::time::Duration;
 
-use super::{Change, Goal, Next, Pending, WorkerState, observed};
+use super::{Change, Goal, Input, Next, Pending, WorkerState, observed};
 use crate::{
     error::{ErrorKind, ErrorReport, Retry},
-    lifecycle::{Call, Outcome, OutcomeOf, Strategy, recovery},
+    lifecycle::{Outcome, OutcomeOf, RunEnd, Strategy, recovery},
     provider::Operation,
-    status::FailureClass,
+    status::{FailureClass, WorkerPhase, WorkerStatus},
 };
 
 /// The pause before a failed call is made again; doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// How often a call is made that could succeed another time, and that no outage explains.
+const MOST_CALLS: u32 = 5;
+
 pub(super) fn apply(next: &mut Next<'_>, outcome: &Outcome) {
     if outcome.generation != next.worker.generation {
         return;
     }
+    let status = outcome.status.as_deref();
     match &outcome.of {
-        OutcomeOf::Done(Operation::Status) => {}
-        OutcomeOf::Failed(Operation::Status, _) => return,
-        OutcomeOf::Done(operation) if is_pending(next, *operation) => done(next, *operation, outcome),
+        OutcomeOf::Done(operation) if is_pending(next, *operation) => done(next, *operation, status),
         OutcomeOf::Failed(operation, error) if is_pending(next, *operation) => {
-            failed(next, *operation, error);
-            return;
+            failed(next, *operation, error)
         }
+        OutcomeOf::Failed(Operation::Status, error) => not_seen(next, error),
+        OutcomeOf::Done(Operation::Status) if status.is_some() => stopped(next, status),
+        OutcomeOf::Done(_) => tell(next, status),
         // The late end of a call that nobody waits for any more.
-        _ => {}
+        OutcomeOf::Failed(..) => {}
     }
-    if let Some(status) = &outcome.status {
-        observed::status(next, status);
+}
+
+/// Whether that is how a call of this operation ended.
+pub(super) fn is_of(input: &Input, operation: Operation) -> bool {
+    let Input::Outcome(outcome) = input else { return false };
+    match outcome.of {
+        OutcomeOf::Done(ended) | OutcomeOf::Failed(ended, _) => plain(ended) == operation,
     }
+}
+
+/// A kill is a stop without grace.
+fn plain(operation: Operation) -> Operation {
+    if operation == Operation::Kill { Operation::Stop } else { operation }
 }
 
 fn is_pending(next: &Next<'_>, operation: Operation) -> bool {
-    match next.worker.pending {
-        None | Some(Pending::Drain { .. }) => false,
-        Some(Pending::Create) => operation == Operation::Create,
-        Some(Pending::Start { .. }) => operation == Operation::Start,
-        Some(Pending::Stop { .. }) => operation == Operation::Stop,
-        Some(Pending::Delete { .. }) => operation == Operation::Delete,
+    super::resume(&next.worker).is_some_and(|call| call.operation() == plain(operation))
+}
+
+fn tell(next: &mut Next<'_>, status: Option<&WorkerStatus>) {
+    if let Some(status) = status {
+        observed::status(next, status, true);
     }
 }
 
-fn done(next: &mut Next<'_>, operation: Operation, outcome: &Outcome) {
-    match operation {
-        Operation::Create => created(next),
+/// Whether nothing of it runs: it has ended, or never ran.
+fn is_at_rest(status: &WorkerStatus) -> bool {
+    status.phase.is_over() || status.phase == WorkerPhase::Created
+}
+
+fn done(next: &mut Next<'_>, operation: Operation, status: Option<&WorkerStatus>) {
+    match plain(operation) {
+        Operation::Create => created(next, status),
         Operation::Delete => deleted(next),
-        Operation::Stop => {
-            let over = outcome.status.as_ref().is_none_or(|status| status.phase.is_over());
-            match (&outcome.status, over) {
-                // The status tells how it ended.
-                (Some(_), true) => {}
-                (None, _) => next.decision.call = Some(Call::Observe),
-                (Some(_), false) => {
-                    let error = still_runs();
-                    again(next, operation, &error);
-                }
-            }
-        }
+        Operation::Stop => stopped(next, status),
         // A start is over when its run is seen.
-        _ => {}
+        _ => tell(next, status),
+    }
+}
+
+/// It was stopped, or looked at to see how it ended.
+fn stopped(next: &mut Next<'_>, status: Option<&WorkerStatus>) {
+    // How it ended is to be seen yet.
+    let Some(status) = status else { return next.observe() };
+    tell(next, Some(status));
+    if !matches!(next.worker.pending, Some(Pending::Stop { .. })) {
+        return;
+    }
+    if is_at_rest(status) {
+        let run = next.worker.run.clone().filter(|_| next.worker.alive);
+        next.ended(RunEnd { run, reason: status.reason.clone(), ..RunEnd::default() });
+    } else {
+        not_seen(next, &still_runs());
+    }
+}
+
+/// Nobody could say, after a stop, how it ended: it is stopped once more.
+fn not_seen(next: &mut Next<'_>, error: &ErrorReport) {
+    if matches!(next.worker.pending, Some(Pending::Stop { .. })) && next.worker.retry_at.is_none() {
+        again(next, Operation::Stop, error);
     }
 }
 
@@ -68,18 +99,20 @@ fn still_runs() -> ErrorReport {
     crate::Error::new(ErrorKind::Unexpected, message).report()
 }
 
-fn created(next: &mut Next<'_>) {
-    match next.worker.goal {
-        Goal::Running => {
-            next.stay(Change::Created);
-            next.start();
-        }
-        Goal::Stopped if next.state() == WorkerState::Creating => next.stay(Change::Created),
-        Goal::Stopped => next.go(Change::Created, WorkerState::Stopped),
-        Goal::Removed => {
-            next.stay(Change::Created);
-            next.delete(false);
-        }
+fn created(next: &mut Next<'_>, status: Option<&WorkerStatus>) {
+    if status.is_some_and(|status| status.phase == WorkerPhase::Absent) {
+        return next.failed(FailureClass::Vanished, "it is gone since it was created", true);
+    }
+    if next.state() == WorkerState::Stopping {
+        next.go(Change::Created, WorkerState::Stopped);
+    } else {
+        next.stay(Change::Created);
+    }
+    // Where a creation begins the first run, there is nothing to start any more.
+    tell(next, status.filter(|status| status.run.is_some()));
+    let untouched = next.worker.run.is_none() && next.worker.pending.is_none();
+    if untouched && next.wants(Goal::Running) {
+        next.start();
     }
 }
 
@@ -90,7 +123,7 @@ pub(super) fn deleted(next: &mut Next<'_>) {
         Goal::Removed => next.terminate(),
         Goal::Running if replace => create_anew(next),
         _ => {
-            let end = crate::lifecycle::RunEnd { gone: true, ..Default::default() };
+            let end = RunEnd { gone: true, ..RunEnd::default() };
             next.go(Change::Ended(Box::new(end)), WorkerState::Stopped);
         }
     }
@@ -118,45 +151,54 @@ pub(super) fn create_anew(next: &mut Next<'_>) {
         _ => {}
     }
     let generation = next.worker.generation.next();
-    next.stay(Change::CreateIntended { provider, generation, goal: Goal::Running, traits });
+    let change = Change::CreateIntended { provider, generation, goal: Goal::Running, traits };
+    next.go(change, WorkerState::Starting);
     next.call();
 }
 
 fn failed(next: &mut Next<'_>, operation: Operation, error: &ErrorReport) {
-    let transient = matches!(error.retry, Retry::Safe { .. } | Retry::IfIdempotent | Retry::Exhausted)
-        || matches!(
-            error.kind,
-            ErrorKind::Unavailable
-                | ErrorKind::Timeout
-                | ErrorKind::Overloaded
-                | ErrorKind::RateLimited
-                | ErrorKind::Cancelled
-                | ErrorKind::Fenced
-        );
-    // What has to go is tried until it is gone.
-    if transient || matches!(operation, Operation::Stop | Operation::Delete) {
-        again(next, operation, error);
-        return;
+    let operation = plain(operation);
+    match (operation, error.kind) {
+        (Operation::Stop, ErrorKind::NotFound) => return observed::vanished(next, None),
+        (Operation::Delete, ErrorKind::NotFound) => return deleted(next),
+        // What has to go is tried until it is gone.
+        (Operation::Stop | Operation::Delete, _) => return again(next, operation, error),
+        _ => {}
+    }
+    if is_outage(error.kind) || (may_be_repeated(error) && next.worker.calls_failed < MOST_CALLS) {
+        return again(next, operation, error);
     }
     match (operation, error.kind) {
         // It has not ended, or another than we know: look.
-        (Operation::Start, ErrorKind::Conflict) => {
-            next.decision.call = Some(Call::Observe);
+        (Operation::Start, ErrorKind::Conflict) if next.worker.calls_failed < MOST_CALLS => {
             again(next, operation, error);
-            next.decision.call = Some(Call::Observe);
+            next.observe();
         }
-        // The platform keeps no worker that has ended.
-        (Operation::Start, ErrorKind::Unsupported) if next.wants(Goal::Running) => next.replace(),
+        // The platform starts no worker twice.
+        (Operation::Start, ErrorKind::Unsupported) if is_restart(next) => next.replace(),
         (Operation::Start, ErrorKind::NotFound) => next.failed(FailureClass::Vanished, &error.message, true),
         _ => {
             let text = error.help.as_ref().map(|help| format!("{}; {help}", error.message));
-            next.failed(
-                class_of(operation, error.kind),
-                &text.unwrap_or_else(|| error.message.clone()),
-                false,
-            );
+            let reason = text.unwrap_or_else(|| error.message.clone());
+            next.failed(class_of(operation, error.kind), &reason, false);
         }
     }
+}
+
+/// Whether it says something about the provider or this host, and nothing about the worker.
+fn is_outage(kind: ErrorKind) -> bool {
+    use ErrorKind::{Cancelled, Fenced, Overloaded, RateLimited, Timeout, Unavailable};
+    matches!(kind, Unavailable | Timeout | Overloaded | RateLimited | Cancelled | Fenced)
+}
+
+/// Whether the same call may succeed next time. What recovery has an answer to is left to it.
+fn may_be_repeated(error: &ErrorReport) -> bool {
+    error.retry != Retry::Never
+        && !matches!(error.kind, ErrorKind::Capacity | ErrorKind::QuotaExceeded | ErrorKind::Dependency)
+}
+
+fn is_restart(next: &Next<'_>) -> bool {
+    matches!(&next.worker.pending, Some(Pending::Start { after: Some(_) }))
 }
 
 fn again(next: &mut Next<'_>, operation: Operation, error: &ErrorReport) {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Call, Change, Goal, Next, Pending, WorkerState, outcome};
+use super::{Change, Goal, Next, Pending, WorkerState, health, outcome};
 use crate::{
     lifecycle::{
         RunEnd, Strategy,
@@ -36,70 +36,68 @@ pub(super) fn due(next: &mut Next<'_>) {
 }
 
 impl Next<'_> {
-    /// A run has ended.
+    /// A run has ended, or could not begin.
     pub(super) fn ended(&mut self, end: RunEnd) {
-        let state = self.state();
-        if state == WorkerState::Stopping {
-            let end = RunEnd { failure: None, ..end };
-            let gone = end.gone;
-            self.go(Change::Ended(Box::new(end)), WorkerState::Stopped);
-            match self.worker.goal {
-                Goal::Removed if gone => self.terminate(),
-                Goal::Removed => self.delete(false),
-                Goal::Running => self.start(),
-                Goal::Stopped => {}
+        match (self.state(), &self.worker.pending) {
+            // It is being removed, or was left alone.
+            (_, Some(Pending::Delete { .. })) | (WorkerState::Stopped | WorkerState::Failed, _) => {
+                self.stay(Change::Ended(Box::new(end)));
             }
-            self.decision.abandons |= self.decision.call.is_none();
-            return;
+            (WorkerState::Stopping, _) => self.ended_as_asked(end),
+            (WorkerState::Recovering, Some(Pending::Stop { .. })) => self.ended_to_be_restarted(end),
+            _ => self.ended_by_itself(end),
         }
-        // It was stopped to be started again.
-        if state == WorkerState::Recovering && matches!(self.worker.pending, Some(Pending::Stop { .. })) {
-            self.stay(Change::Ended(Box::new(end)));
-            let planned = self.worker.recovery.as_ref().and_then(|recovery| recovery.planned);
-            if planned.is_none_or(|(_, due)| due <= self.context.now) {
-                self.bring_back();
-            }
-            return;
+    }
+
+    fn ended_as_asked(&mut self, end: RunEnd) {
+        let end = RunEnd { failure: None, ..end };
+        let gone = end.gone;
+        self.go(Change::Ended(Box::new(end)), WorkerState::Stopped);
+        match self.worker.goal {
+            Goal::Removed if gone => self.terminate(),
+            Goal::Removed => self.delete(false),
+            Goal::Running => self.start(),
+            Goal::Stopped => {}
         }
-        if matches!(state, WorkerState::Stopped | WorkerState::Failed) {
-            self.stay(Change::Ended(Box::new(end)));
-            return;
+    }
+
+    fn ended_to_be_restarted(&mut self, end: RunEnd) {
+        self.stay(Change::Ended(Box::new(end)));
+        let planned = self.worker.recovery.as_ref().and_then(|recovery| recovery.planned);
+        if planned.is_none_or(|(_, due)| due <= self.context.now) {
+            self.bring_back();
         }
+    }
+
+    fn ended_by_itself(&mut self, end: RunEnd) {
         self.settle();
         let plan = self.plan(end.failure, end.gone);
-        let success = end.failure.is_none();
         let (failure, reason) = (end.failure, end.reason.clone());
-        // What must have been passed through: it ran.
-        let ran = state == WorkerState::Creating
-            || (state == WorkerState::Starting && end.run.is_some() && self.worker.run != end.run);
-        if ran && end.run.is_some() {
-            self.go(Change::Passed, WorkerState::Running);
-            if let Some(last) = self.decision.events.last_mut() {
-                last.inferred = true;
-            }
-        }
+        self.pass_through_running(&end);
         match plan {
-            Plan::Leave if success => {
-                self.go(Change::Ended(Box::new(end)), WorkerState::Stopped);
-                if self.wants(Goal::Removed) {
-                    self.delete(false);
-                }
-            }
+            Plan::Leave if failure.is_none() => self.go(Change::Ended(Box::new(end)), WorkerState::Stopped),
             Plan::Leave => self.go(Change::Ended(Box::new(end)), WorkerState::Failed),
             Plan::Escalate(why) => {
                 self.go(Change::Ended(Box::new(end)), WorkerState::Failed);
                 self.stay(Change::Escalated { why, failure, reason });
             }
             Plan::Try { strategy, pause, attempt } => {
-                if self.state() == WorkerState::Recovering {
-                    self.stay(Change::Ended(Box::new(end)));
-                } else {
-                    self.go(Change::Ended(Box::new(end)), WorkerState::Recovering);
-                }
+                self.go(Change::Ended(Box::new(end)), WorkerState::Recovering);
                 self.plan_recovery(strategy, pause, attempt, failure);
                 if pause.is_zero() {
                     self.bring_back();
                 }
+            }
+        }
+    }
+
+    /// A run that was over before it was seen has run.
+    fn pass_through_running(&mut self, end: &RunEnd) {
+        let unseen = end.run.is_some() && self.worker.run != end.run;
+        if unseen && matches!(self.state(), WorkerState::Creating | WorkerState::Starting) {
+            self.go(Change::Passed, WorkerState::Running);
+            if let Some(last) = self.decision.events.last_mut() {
+                last.inferred = true;
             }
         }
     }
@@ -122,8 +120,11 @@ impl Next<'_> {
         self.settle();
         let failure = Some(FailureClass::Unhealthy);
         match self.plan(failure, false) {
-            // Told, and left to others.
-            Plan::Leave => self.stay(Change::Unhealthy { reason }),
+            // Nobody may restart it: it gets less work.
+            Plan::Leave => {
+                self.stay(Change::Unhealthy { reason: reason.clone() });
+                health::degrade(self, health::UNWELL, reason);
+            }
             Plan::Escalate(why) => {
                 self.go(Change::Unhealthy { reason: reason.clone() }, WorkerState::Failed);
                 self.stay(Change::Escalated { why, failure, reason: Some(reason) });
@@ -186,16 +187,7 @@ impl Next<'_> {
         match strategy {
             Strategy::Restart => self.start(),
             _ if self.worker.created => self.replace(),
-            _ => {
-                self.go(Change::Passed, WorkerState::Starting);
-                outcome::create_anew(self);
-            }
+            _ => outcome::create_anew(self),
         }
-    }
-
-    /// Looks at what there is.
-    #[allow(dead_code)]
-    pub(super) fn observe(&mut self) {
-        self.decision.call = Some(Call::Observe);
     }
 }

@@ -13,10 +13,12 @@
 
 mod cases;
 mod context;
+mod damage;
 mod memory;
 mod run;
 mod subject;
 
+pub use damage::{DamageReport, FolderSubject, damage};
 pub use memory::MemorySubject;
 pub use run::run;
 pub use subject::{StorePlace, StoreSubject};

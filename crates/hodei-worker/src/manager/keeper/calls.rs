@@ -49,6 +49,9 @@ impl Keeper {
             return;
         }
         slot.abandon();
+        if call != Call::Observe {
+            slot.stands_out = false;
+        }
         let Some(worker) = slot.worker() else { return };
         let reference = worker.reference();
         let Some(provider) = self.providers.get(&worker.provider) else {

@@ -90,7 +90,10 @@ impl Keeper {
         }
         match call {
             Some(call) => self.act_with(id, call, config),
-            None => self.look_for_health(id),
+            None => {
+                self.resume(id);
+                self.look_for_health(id);
+            }
         }
         self.go_on(id);
     }
