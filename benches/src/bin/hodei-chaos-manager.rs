@@ -121,7 +121,12 @@ impl Run {
 
     fn host(&self, words: &[&str]) -> Outcome<Command> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        command
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
         Ok(command)
     }
 
@@ -155,7 +160,8 @@ impl Run {
         let host = self.host(&["settle", self.place.name(), &self.installation, &folder])?.output();
         let output = tokio::time::timeout(PATIENCE, host).await.map_err(|_| "the host did not settle")??;
         if !output.status.success() {
-            return Err("the host that should settle failed".into());
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(format!("the host that should settle failed: {said}").into());
         }
         String::from_utf8_lossy(&output.stdout).lines().map(check::Known::read).collect()
     }

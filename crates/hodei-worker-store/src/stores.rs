@@ -165,3 +165,25 @@ file_store! {
     /// ```
     RedbStore, crate::engine::redb::RedbEngine
 }
+
+#[cfg(feature = "sled")]
+file_store! {
+    /// A store in a folder, on [sled](https://docs.rs/sled/0.34.7), made safe: its files are synced after each commit, what
+    /// it holds is counted, and a store is tried on a copy before it is opened, which needs as much room for a moment.
+    ///
+    /// # Examples
+    /// ```
+    /// use hodei_worker_core::store::{Batch, Expected, StateStore as _};
+    /// use hodei_worker_store::{FileSettings, SledStore};
+    /// # tokio::runtime::Builder::new_multi_thread().build()?.block_on(async {
+    /// # let folder = std::env::temp_dir().join(format!("hodei-doc-sled-{}", std::process::id()));
+    /// let store = SledStore::open(&folder, FileSettings::default()).await?;
+    /// store.write(Batch::new().put("configs/build-1", Expected::Absent, "…")).await?;
+    /// # drop(store);
+    /// # std::fs::remove_dir_all(&folder).ok();
+    /// # Ok::<(), hodei_worker_core::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    SledStore, crate::engine::sled::SledEngine
+}

@@ -157,7 +157,6 @@ async fn l6_a_repaired_store_has_what_is_whole() {
         let verification = engine.verify(old.path()).await.unwrap();
         assert!(!verification.is_sound(), "{verification}");
         assert_eq!(engine.open(old.path()).await.unwrap_err().kind(), ErrorKind::Corrupt);
-        fs::write(&data, &bytes).unwrap();
         let salvage = engine.repair(old.path(), new.path()).await.unwrap();
         println!("{salvage}");
         assert!(salvage.moved && !salvage.is_whole(), "{salvage}");

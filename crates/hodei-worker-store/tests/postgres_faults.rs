@@ -11,7 +11,7 @@ use hodei_worker_core::{
     store::{Batch, EventStore as _, Expected, LeaseStore as _, StateStore as _},
     testkit::eventually,
 };
-use hodei_worker_store::postgres::{PostgresSettings, PostgresStore};
+use hodei_worker_store::{PostgresSettings, PostgresStore};
 use server::{
     Database, Host, address, limit,
     proxy::{Mode, Proxy},

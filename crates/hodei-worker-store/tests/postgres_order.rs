@@ -10,7 +10,7 @@ use hodei_worker_core::{
     quantity::HumanDuration,
     store::{Batch, EventStore as _, LeaseStore as _, StoredEvent},
 };
-use hodei_worker_store::postgres::PostgresStore;
+use hodei_worker_store::PostgresStore;
 use server::{Database, Host, limit, raw, worker};
 use tokio::task::JoinSet;
 use tokio_postgres::Client;

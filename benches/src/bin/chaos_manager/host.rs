@@ -17,6 +17,9 @@ use crate::{
     model::{NAMES, Operation},
 };
 
+/// Time after which a worker that goes on changing is told.
+const LONGEST: Duration = Duration::from_secs(20);
+
 /// Goes on for ever, ends well at once, or fails again and again; what it is, its name tells.
 fn config(place: Place, installation: &str, folder: &Path, name: &str) -> Outcome<WorkerConfig> {
     let runs = folder.join("runs").join(name);
@@ -90,7 +93,12 @@ pub(crate) async fn settle(place: &str, installation: &str, folder: &Path) -> Ou
     let manager = open(place, installation, folder).await?;
     manager.synced().await?;
     for worker in manager.workers(&WorkerQuery::all()).await? {
-        match manager.wait_for(&worker.id, at_rest).await {
+        let waited = tokio::time::timeout(LONGEST, manager.wait_for(&worker.id, at_rest)).await;
+        let Ok(waited) = waited else {
+            let worker = manager.worker(&worker.id).await?;
+            return Err(format!("it does not come to rest: {worker:#?}").into());
+        };
+        match waited {
             Ok(_) => {}
             Err(error) if error.kind() == hodei_worker::ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),

@@ -217,7 +217,7 @@ impl Traits {
             restart: config.restart_policy(),
             recovery: config.recovery.clone(),
             checked: !config.health_checks.is_empty(),
-            reports: false,
+            reports: config.reports,
             stop_grace: config.stop_grace,
             memory_limit: config.resources.memory_limit,
             config: config.fingerprint(),

@@ -253,6 +253,8 @@ impl Escalation {
 pub fn plan(case: &Case<'_>) -> Plan {
     let failed = case.failure.is_some();
     let limit = match case.restart {
+        // What could not begin for want of something else has not ended either: the policy is about ends.
+        RestartPolicy::Never if case.failure.is_some_and(could_not_begin) => None,
         RestartPolicy::Never => return Plan::Leave,
         RestartPolicy::OnFailure { .. } if !failed => return Plan::Leave,
         RestartPolicy::OnFailure { max_retries } => max_retries,
@@ -265,6 +267,10 @@ pub fn plan(case: &Case<'_>) -> Plan {
     let Some(strategy) = best(case) else { return Plan::Escalate(Escalation::Hopeless) };
     let attempt = case.attempts + 1;
     Plan::Try { strategy, pause: case.settings.pause(attempt, case.chance), attempt }
+}
+
+fn could_not_begin(failure: FailureClass) -> bool {
+    matches!(failure, FailureClass::ImagePull | FailureClass::Capacity | FailureClass::Secret)
 }
 
 /// The larger memory limit that a worker gets after it was killed for want of memory, if it may.

@@ -106,8 +106,12 @@ impl Worker {
     /// The fold of one event over what was known. `None` where the first event of a worker is none of a creation, or one
     /// is missing: the log does not add up. A worker that is no more may be created anew; its versions go on.
     pub fn apply(known: Option<Self>, event: &WorkerStateEvent) -> Option<Self> {
-        let next = known.as_ref().map_or(event.version, |worker| worker.version + 1);
         let over = known.as_ref().is_none_or(|worker| worker.state.is_none());
+        // Where the events of a worker that is no more were forgotten, the next of its name begins with the first.
+        let next = match &known {
+            Some(worker) if !over || event.version > 1 => worker.version + 1,
+            _ => event.version,
+        };
         let mut worker = match (known, &event.change) {
             _ if next != event.version || over != event.old_state.is_none() => return None,
             (_, Change::CreateIntended { provider, generation, goal, traits }) if over => {

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "redb")]
 pub(crate) mod redb;
+#[cfg(feature = "sled")]
+pub(crate) mod sled;
 
 use std::{
     fmt,
@@ -64,6 +66,8 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + Sized + 'static {
     const KIND: &'static str;
     /// The name of its file or folder in the store's folder.
     const ENTRY: &'static str;
+    /// Whether opening what is damaged destroys more of it, so that it has to be tried on a copy.
+    const MENDS: bool = false;
 
     /// Opens what is there, or makes it.
     fn open(path: &Path, settings: &FileSettings) -> Outcome<Self>;
@@ -71,6 +75,12 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + Sized + 'static {
     fn get(&self, table: Table, key: &[u8]) -> Outcome<Option<Vec<u8>>>;
     /// Visits rows from a key on, in order.
     fn range(&self, table: Table, from: Bound<&[u8]>, visit: &mut Visit<'_>) -> Outcome<()>;
+    /// Makes sure that there is room for that many bytes, where the engine does not bear it when there is none. A failure
+    /// leaves everything as it was.
+    fn reserve(&self, size: usize) -> Outcome<()> {
+        let _ = size;
+        Ok(())
+    }
     /// Writes all of it durably, or nothing; rows of one table stand together. After a failure it may be one or the other.
     fn commit(&self, writes: &[Write]) -> Outcome<()>;
     /// Visits what looks like rows in a file that cannot be opened, as far as that can be told; whether they are is for

@@ -146,4 +146,5 @@ pub(crate) async fn aside<T: Send + 'static>(act: impl FnOnce() -> Result<T> + S
 }
 
 #[cfg(test)]
+#[cfg(feature = "redb")]
 mod tests;

@@ -126,7 +126,6 @@ impl<'a> Request<'a> {
             let (version, state) = match snapshot {
                 SnapshotWrite::Forget { version, .. } => (*version, None),
                 SnapshotWrite::Save { version, state, .. } => (*version, Some(&**state)),
-                _ => continue,
             };
             self.snapshots.version.push(number(version));
             self.snapshots.state.push(state);

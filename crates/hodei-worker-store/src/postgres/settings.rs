@@ -14,7 +14,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 ///
 /// # Examples
 /// ```
-/// use hodei_worker_store::postgres::PostgresSettings;
+/// use hodei_worker_store::PostgresSettings;
 /// let settings = PostgresSettings::at("postgres://hodei:hunter2@db.example/workers?sslmode=require");
 /// assert!(!format!("{settings:?}").contains("hunter2"));
 /// ```

@@ -28,11 +28,25 @@ use super::{
 /// Events that are compacted away in one transaction.
 const CHUNK: i64 = 5_000;
 
-/// A store in PostgreSQL. Clones are handles of the same one.
+/// A store in PostgreSQL 13 or newer, which several hosts share. Clones are handles of the same one.
+///
+/// Everything is in one schema of a database, and made there when it is first opened. Several installations in one database
+/// have a schema each.
+///
+/// - **Writing.** Batches that come at once are written in one transaction, which is one call of a function in the
+///   database: however long a host is paused, it holds nothing up. Each batch is judged by itself.
+/// - **Reading.** A position becomes visible when nothing can appear before it any more. A transaction that another user
+///   of the server leaves open does not hold it back.
+/// - **Being told.** Hosts that wait for events hear of them by `NOTIFY`, sent once for many writes, and ask by themselves
+///   now and then, so that a lost notification costs time and nothing else.
+/// - **Leases** end by the database's clock, and are checked in the transaction of each write.
+/// - **Damage.** Each record bears a checksum that binds it to its place; give `initdb` the option `--data-checksums`, too.
+///
+/// It keeps four connections open: to write, to read, for leases, and to listen. They are made anew when they break.
 ///
 /// # Examples
 /// ```no_run
-/// use hodei_worker_store::postgres::{PostgresSettings, PostgresStore};
+/// use hodei_worker_store::{PostgresSettings, PostgresStore};
 /// # async fn f() -> hodei_worker_core::Result<()> {
 /// let settings = PostgresSettings::at("postgres://hodei@db.example/workers").in_schema("build_farm");
 /// let store = PostgresStore::connect(settings).await?;

@@ -10,7 +10,7 @@ use hodei_worker_core::{
     model::WorkerId,
     store::{Appended, Batch, EventStore as _, Fence, HostId, Lease, LeaseStore as _, StoredEvent},
 };
-use hodei_worker_store::postgres::{PostgresSettings, PostgresStore};
+use hodei_worker_store::{PostgresSettings, PostgresStore};
 use tokio_postgres::{Client, NoTls};
 
 /// Longer than anything here takes on a busy machine.

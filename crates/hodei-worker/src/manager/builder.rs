@@ -7,11 +7,11 @@ use tokio::sync::mpsc;
 
 use super::{
     ManagerSettings, WorkerManager,
-    keeper::{Keeper, Parts},
+    keeper::{Care, Keeper, Parts},
     opening,
     watcher::Watcher,
 };
-use crate::events::EventBus;
+use crate::{events::EventBus, telemetry::Telemetry};
 
 /// What a [`WorkerManager`] is made of.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ pub struct ManagerBuilder {
     settings: ManagerSettings,
     clock: Arc<dyn Clock>,
     bus: EventBus,
+    telemetry: Telemetry,
 }
 
 impl ManagerBuilder {
@@ -31,6 +32,7 @@ impl ManagerBuilder {
             settings: ManagerSettings::default(),
             clock: clock::system(),
             bus: EventBus::default(),
+            telemetry: Telemetry::default(),
         }
     }
     /// Adds a provider, as [`connect`](crate::connect()) or [`open`](crate::open) gives it. Workers that do not name one go
@@ -59,6 +61,13 @@ impl ManagerBuilder {
         self
     }
 
+    /// Measures by this.
+    #[must_use]
+    pub fn telemetry(mut self, telemetry: Telemetry) -> Self {
+        self.telemetry = telemetry;
+        self
+    }
+
     /// Reads the log, and begins: hears from the providers, adopts what runs, goes on with what stood out.
     ///
     /// Call it inside a Tokio runtime with a timer.
@@ -73,6 +82,8 @@ impl ManagerBuilder {
     pub async fn open(self) -> Result<WorkerManager> {
         self.check()?;
         let view = opening::read(&*self.store).await?;
+        let care = Care::begin(&self.settings, self.telemetry)?;
+        let shared = care.shared();
         let settings = Arc::new(self.settings);
         let (sender, inbox) = mpsc::channel(settings.queue);
         // Observations have a way of their own in, so that a storm of them leaves room for commands.
@@ -95,9 +106,10 @@ impl ManagerBuilder {
             providers: self.providers.clone(),
             view,
             watchers,
+            care,
         });
         tokio::spawn(keeper.run());
-        Ok(WorkerManager::new(sender, self.store, self.providers, self.bus))
+        Ok(WorkerManager::new(sender, self.store, self.providers, self.bus, shared))
     }
 
     fn check(&self) -> Result<()> {

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use hodei_worker_core::{
     Result, WorkerConfig, WorkerId, WorkerObservation,
     capability::ProviderCapabilities,
-    lifecycle::{Command, CorrelationId, Input, Worker},
+    lifecycle::{Command, CorrelationId, Worker},
     model::ProviderName,
 };
 use tokio::sync::oneshot;
@@ -28,8 +28,6 @@ pub(super) enum Message {
     Observed(ProviderName, WorkerObservation),
     /// What a provider can do, as it has just said.
     Capabilities(ProviderName, Arc<ProviderCapabilities>),
-    /// Something else that happened to a worker.
-    Input(WorkerId, Input),
     /// Write down all folds, and remove what they cover.
     Compact(Reply<Result<hodei_worker_core::store::Compaction>>),
     /// No more commands.

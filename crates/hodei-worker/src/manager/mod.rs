@@ -19,7 +19,7 @@ use std::{fmt, sync::Arc};
 use futures::StreamExt as _;
 use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerConfig, WorkerId, WorkerProvider, WorkerState,
-    capability::{Capability, needed_by},
+    capability::{Capability, ProviderCapabilities, needed_by},
     lifecycle::{Command, CorrelationId, Goal, Traits, Worker},
     model::{Generation, ProviderName},
     store::{Compaction, Store},
@@ -33,7 +33,14 @@ pub use self::{
     options::{CreateWorker, RemoveWorker, Shutdown, StopWorker, WorkerQuery},
     settings::{ManagerSettings, Sweep},
 };
-use crate::events::EventBus;
+use crate::{
+    degradation::{AdmittedJob, Degradation},
+    events::EventBus,
+    health::{self, HealthMonitor},
+    jobs::{Jobs, Reports},
+    performance::PerformanceView,
+    telemetry::Telemetry,
+};
 
 /// How many workers are stopped at once at the end.
 const AT_ONCE: usize = 256;
@@ -67,6 +74,7 @@ pub struct WorkerManager {
     store: Arc<dyn Store>,
     providers: Arc<[Arc<dyn WorkerProvider>]>,
     bus: EventBus,
+    shared: keeper::Shared,
 }
 
 pub(crate) fn config_key(id: &WorkerId) -> String {
@@ -88,8 +96,9 @@ impl WorkerManager {
         store: Arc<dyn Store>,
         providers: Vec<Arc<dyn WorkerProvider>>,
         bus: EventBus,
+        shared: keeper::Shared,
     ) -> Self {
-        Self { keeper, store, providers: providers.into(), bus }
+        Self { keeper, store, providers: providers.into(), bus, shared }
     }
 
     /// Where its events are told.
@@ -99,6 +108,26 @@ impl WorkerManager {
     /// Where it keeps what it knows.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+    /// Who has how many jobs.
+    pub fn jobs(&self) -> &Jobs {
+        &self.shared.jobs
+    }
+    /// How well its workers are, and what they have to do: who gets the next job.
+    pub fn degradation(&self) -> &Degradation {
+        &self.shared.degradation
+    }
+    /// Where its workers' time goes.
+    pub fn performance(&self) -> &PerformanceView {
+        &self.shared.performance
+    }
+    /// What it measures.
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.shared.telemetry
+    }
+    /// What checks the health of its workers, for a host that hears of their signs of life itself.
+    pub fn health(&self) -> &HealthMonitor {
+        &self.shared.health
     }
     /// One of its providers.
     pub fn provider(&self, name: &ProviderName) -> Option<&Arc<dyn WorkerProvider>> {
@@ -148,7 +177,14 @@ impl WorkerManager {
 
     /// The provider that is named, or the first that can do what the worker needs.
     async fn place(&self, config: &WorkerConfig, named: Option<&ProviderName>) -> Result<ProviderName> {
-        let needed = || needed_by(config).into_iter().filter(|needed| *needed != Capability::HealthChecks);
+        let able = |capabilities: &ProviderCapabilities| {
+            let needed = needed_by(config).into_iter().filter(|needed| *needed != Capability::HealthChecks);
+            capabilities.require(needed)?;
+            if config.reports {
+                Reports::check(capabilities)?;
+            }
+            health::plan(config, capabilities).map(drop)
+        };
         if let Some(name) = named {
             let provider = self.provider(name).ok_or_else(|| {
                 let names: Vec<_> =
@@ -156,16 +192,16 @@ impl WorkerManager {
                 Error::new(ErrorKind::Config, format!("there is no provider `{name}`"))
                     .with_context("providers", names.join(", "))
             })?;
-            provider.get_capabilities().await?.require(needed())?;
+            able(&*provider.get_capabilities().await?)?;
             return Ok(name.clone());
         }
         let mut refusal = None;
         for provider in &*self.providers {
-            let able = match provider.get_capabilities().await {
-                Ok(capabilities) => capabilities.require(needed()),
+            let fits = match provider.get_capabilities().await {
+                Ok(capabilities) => able(&capabilities),
                 Err(error) => Err(error),
             };
-            match able {
+            match fits {
                 Ok(()) => return Ok(provider.info().name.clone()),
                 Err(error) => {
                     refusal.get_or_insert(error.with_provider(provider.info()));
@@ -229,6 +265,34 @@ impl WorkerManager {
         })))
         .await?;
         answer.await.map_err(|_| closed())?
+    }
+
+    /// Gives a worker a job, which lasts until what this returns is dropped: a drain waits for it, and scaling in spares
+    /// the worker.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) when there is no such worker; [`Conflict`](ErrorKind::Conflict) when it gets no
+    /// more jobs; [`Overloaded`](ErrorKind::Overloaded) when it does not run at present, or when there is more to do than
+    /// can be done and jobs of that priority are shed.
+    ///
+    /// # Cancel safety
+    /// When dropped, no job has begun.
+    ///
+    /// # Examples
+    /// ```
+    /// # use hodei_worker::{Result, WorkerManager};
+    /// # async fn example(manager: &WorkerManager) -> Result<()> {
+    /// let worker = manager.degradation().choose(None, 0)?;
+    /// let job = manager.begin_job(&worker, 0).await?;
+    /// // … the host has the worker do it …
+    /// drop(job);
+    /// # Ok(()) }
+    /// ```
+    pub async fn begin_job(&self, id: &WorkerId, priority: i32) -> Result<AdmittedJob> {
+        if self.worker(id).await?.is_none() {
+            return Err(Error::new(ErrorKind::NotFound, "there is no such worker").with_context("worker", id));
+        }
+        self.shared.degradation.begin(&self.shared.jobs, id, priority)
     }
 
     /// What is known of a worker.

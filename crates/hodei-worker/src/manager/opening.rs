@@ -70,6 +70,10 @@ impl View {
         if known.as_ref().is_some_and(|known| stored.position <= known.covered) {
             return Ok(());
         }
+        if known.is_none() && stored.version > 1 {
+            // The rest of a worker that is no more: a snapshot would stand for the beginning of any other.
+            return Ok(());
+        }
         let event = WorkerStateEvent::from_stored(stored)?;
         let folded = match known {
             Some(known) => {

@@ -5,6 +5,8 @@ use hodei_worker_core::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::{degradation::DegradationSettings, health::HealthSettings, performance::PerformanceSettings};
+
 /// How a manager works.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -26,6 +28,12 @@ pub struct ManagerSettings {
     pub keep_events: u64,
     /// How long the names of removed workers are kept, so that late answers are told from new workers. Default: 1 h.
     pub tombstones: HumanDuration,
+    /// How the health of workers is checked by this host.
+    pub health: HealthSettings,
+    /// How workers that are less well get less work.
+    pub degradation: DegradationSettings,
+    /// What is kept of where workers' time goes.
+    pub performance: PerformanceSettings,
     /// Commands and observations that may wait for the manager. Default: 1024.
     pub queue: usize,
     /// The name of this host, where several share a store. Default: made of the process's id.
@@ -58,6 +66,9 @@ impl Default for ManagerSettings {
             compact_every: 200_000,
             keep_events: 100_000,
             tombstones: HumanDuration::secs(3600),
+            health: HealthSettings::default(),
+            degradation: DegradationSettings::default(),
+            performance: PerformanceSettings::default(),
             queue: 1024,
             host: None,
             lease: HumanDuration::secs(10),
@@ -68,9 +79,15 @@ impl Default for ManagerSettings {
 impl ManagerSettings {
     /// Tells what makes no sense.
     pub fn validate(&self, problems: &mut Problems) {
-        let mut wrong = Problems::new();
-        self.recovery.validate(&mut wrong);
-        problems.nest("recovery", wrong);
+        let mut nest = |name: &str, validate: &dyn Fn(&mut Problems)| {
+            let mut wrong = Problems::new();
+            validate(&mut wrong);
+            problems.nest(name, wrong);
+        };
+        nest("recovery", &|problems| self.recovery.validate(problems));
+        nest("health", &|problems| self.health.validate(problems));
+        nest("degradation", &|problems| self.degradation.validate(problems));
+        nest("performance", &|problems| self.performance.validate(problems));
         problems.require(self.queue > 0, "queue", "it is 0: nothing could ever be said to the manager");
         problems.require(
             self.lease.get() >= Duration::from_secs(1),

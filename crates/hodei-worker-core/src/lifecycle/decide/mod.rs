@@ -62,7 +62,8 @@ pub struct Decision {
     pub events: Vec<WorkerStateEvent>,
     /// The call to make.
     pub call: Option<Call>,
-    /// Whether a call that is under way for the worker is to be dropped first.
+    /// Whether a call that is under way for the worker, if there is one, is to be dropped first. What was sent already may
+    /// be carried out once; it is seen and healed.
     pub abandons: bool,
 }
 

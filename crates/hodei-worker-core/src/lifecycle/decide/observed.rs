@@ -11,9 +11,9 @@ pub(super) fn status(next: &mut Next<'_>, status: &WorkerStatus, asked: bool) {
         return;
     }
     match status.phase {
-        WorkerPhase::Running | WorkerPhase::Stopping => running(next, status),
+        WorkerPhase::Running | WorkerPhase::Stopping => running(next, status, asked),
         WorkerPhase::Paused => {
-            running(next, status);
+            running(next, status, asked);
             let is_it = next.worker.alive && next.worker.run == status.run;
             if is_it && next.state().takes_work() {
                 health::degrade(next, DegradedBy::Paused, "it is frozen".into());
@@ -32,7 +32,7 @@ pub(super) fn gone(next: &mut Next<'_>, gone: &Gone) {
     }
 }
 
-fn running(next: &mut Next<'_>, status: &WorkerStatus) {
+fn running(next: &mut Next<'_>, status: &WorkerStatus, asked: bool) {
     let Some(run) = &status.run else { return };
     let worker = &next.worker;
     // A run that has ended does not run again; nor does the one before it.
@@ -44,6 +44,9 @@ fn running(next: &mut Next<'_>, status: &WorkerStatus) {
             health::restore(next, DegradedBy::Paused);
         }
         return;
+    }
+    if !asked && !expects_a_run(next) {
+        return next.observe();
     }
     let change = Change::Started { run: run.clone(), at: status.times.started };
     match worker.pending {
@@ -66,6 +69,12 @@ fn running(next: &mut Next<'_>, status: &WorkerStatus) {
     }
 }
 
+/// Whether a run that is not known can only be the one that was asked for. Otherwise it may be a later one that somebody
+/// else began, or an earlier one that was never seen and is told late: runs have no order, so the provider is asked.
+fn expects_a_run(next: &Next<'_>) -> bool {
+    matches!(next.worker.pending, Some(Pending::Start { .. } | Pending::Create))
+}
+
 fn exited(next: &mut Next<'_>, status: &WorkerStatus, asked: bool) {
     let worker = &next.worker;
     let stopping = matches!(worker.pending, Some(Pending::Stop { .. } | Pending::Drain { .. }));
@@ -84,7 +93,9 @@ fn exited(next: &mut Next<'_>, status: &WorkerStatus, asked: bool) {
     if worker.earlier_run == status.run {
         return;
     }
-    if worker.run != status.run || worker.alive {
+    if worker.run != status.run && !asked && !expects_a_run(next) {
+        next.observe();
+    } else if worker.run != status.run || worker.alive {
         next.ended(end_of(status));
     } else if stopping {
         // The stop finds it ended already.

@@ -26,12 +26,8 @@ pub(super) fn apply(next: &mut Next<'_>, outcome: &Outcome) {
             failed(next, *operation, error)
         }
         OutcomeOf::Failed(Operation::Status, error) => not_seen(next, error),
-        OutcomeOf::Done(operation) => {
-            tell(next, status);
-            if *operation == Operation::Status && status.is_some_and(|status| !is_at_rest(status)) {
-                not_seen(next, &still_runs());
-            }
-        }
+        OutcomeOf::Done(Operation::Status) if status.is_some() => stopped(next, status),
+        OutcomeOf::Done(_) => tell(next, status),
         // The late end of a call that nobody waits for any more.
         OutcomeOf::Failed(..) => {}
     }
@@ -70,11 +66,22 @@ fn done(next: &mut Next<'_>, operation: Operation, status: Option<&WorkerStatus>
         Operation::Create => created(next, status),
         Operation::Delete => deleted(next),
         Operation::Stop => stopped(next, status),
-        // A start is over when its run is seen.
-        _ => tell(next, status),
+        _ => started(next, status),
     }
 }
 
+/// A start is over when its run is seen.
+fn started(next: &mut Next<'_>, status: Option<&WorkerStatus>) {
+    tell(next, status);
+    if let Some(Pending::Start { after }) = next.worker.pending.clone()
+        && next.worker.retry_at.is_some()
+    {
+        // The failure before this success is over: nothing is to be repeated any more.
+        next.stay(Change::StartIntended { after });
+    }
+}
+
+/// It was stopped, or looked at to see how it ended.
 fn stopped(next: &mut Next<'_>, status: Option<&WorkerStatus>) {
     // How it ended is to be seen yet.
     let Some(status) = status else { return next.observe() };
@@ -86,13 +93,14 @@ fn stopped(next: &mut Next<'_>, status: Option<&WorkerStatus>) {
         let run = next.worker.run.clone().filter(|_| next.worker.alive);
         next.ended(RunEnd { run, reason: status.reason.clone(), ..RunEnd::default() });
     } else {
-        again(next, Operation::Stop, &still_runs());
+        not_seen(next, &still_runs());
     }
 }
 
-/// It was looked at after a stop, and what was seen is not its end: it is stopped once more.
+/// Its end was not seen after a stop: it is stopped once more.
 fn not_seen(next: &mut Next<'_>, error: &ErrorReport) {
-    if matches!(next.worker.pending, Some(Pending::Stop { .. })) && next.worker.retry_at.is_none() {
+    let waits = next.worker.retry_at.is_some_and(|at| at > next.context.now);
+    if matches!(next.worker.pending, Some(Pending::Stop { .. })) && !waits {
         again(next, Operation::Stop, error);
     }
 }

@@ -4,6 +4,9 @@
 mod codec;
 mod explore;
 mod recovery;
+mod simulated;
+mod states;
+mod stories;
 mod table;
 
 use std::{sync::Arc, time::Duration};
@@ -46,4 +49,9 @@ fn exited_of(generation: Generation, run: &str, code: i32) -> WorkerStatus {
 
 fn observed(status: WorkerStatus) -> Input {
     Input::Observed(Arc::new(status))
+}
+
+fn create(traits: Box<Traits>) -> Input {
+    let (provider, generation) = (provider("one"), Generation::FIRST);
+    Input::Command(Command::Create { provider, generation, goal: Goal::Running, traits })
 }

@@ -102,6 +102,23 @@ fn l3_a_policy_is_kept_to() {
 }
 
 #[test]
+fn l3_what_could_not_begin_is_tried_again_whatever_happens_at_its_end() {
+    use FailureClass as F;
+    let (settings, history) = (RecoverySettings::default(), History::default());
+    for failure in [F::ImagePull, F::Capacity, F::Secret] {
+        let mut case = Case { restart: RestartPolicy::Never, ..case(&settings, &history, failure) };
+        assert!(matches!(plan(&case), Plan::Try { .. }), "{failure}");
+        case.attempts = settings.max_attempts;
+        assert_eq!(plan(&case), Plan::Escalate(Escalation::CrashLoop), "{failure}");
+    }
+    // It may have run, and must not run twice.
+    for failure in [F::Vanished, F::NodeLost, F::Evicted, F::Unknown] {
+        let case = Case { restart: RestartPolicy::Never, ..case(&settings, &history, failure) };
+        assert_eq!(plan(&case), Plan::Leave, "{failure}");
+    }
+}
+
+#[test]
 fn l8_what_no_try_mends_goes_to_a_person_at_once() {
     use FailureClass as F;
     let settings = RecoverySettings { fail_over: true, ..RecoverySettings::default() };

@@ -16,7 +16,9 @@ async fn take<S: Stream<Item = hodei_worker_core::Result<Notice>> + Unpin>(
     stream: &mut S,
     count: usize,
 ) -> Vec<Notice> {
-    stream.take(count).map(Result::unwrap).collect().await
+    // Time stands still while there is something to do: what does not come is told at once.
+    let notices = stream.take(count).map(Result::unwrap).collect();
+    tokio::time::timeout(Duration::from_secs(60), notices).await.expect("something does not come")
 }
 
 #[tokio::test(start_paused = true)]

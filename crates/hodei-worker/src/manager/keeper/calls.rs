@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hodei_worker_core::{
-    Capability, Error, ErrorKind, Result, WorkerConfig, WorkerId, WorkerProvider, WorkerRef, WorkerStatus,
+    Error, ErrorKind, Result, WorkerConfig, WorkerId, WorkerProvider, WorkerRef, WorkerStatus,
     lifecycle::{Call, Input, Outcome},
     model::IntentMark,
     provider::{CreateOptions, DeleteOptions, Operation, StartOptions, StopOptions},
@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{Keeper, decide::Cause};
-use crate::manager::config_key;
+use crate::{health, manager::config_key};
 
 /// A call that is over, with its number.
 pub(super) type Performed = (WorkerId, u64, Outcome);
@@ -49,6 +49,9 @@ impl Keeper {
             return;
         }
         slot.abandon();
+        if call != Call::Observe {
+            slot.stands_out = false;
+        }
         let Some(worker) = slot.worker() else { return };
         let reference = worker.reference();
         let Some(provider) = self.providers.get(&worker.provider) else {
@@ -166,19 +169,19 @@ impl Task {
             Some(config) => config,
             None => self.stored_config().await?,
         };
-        let mut spec = config.to_spec();
-        let mut changed = false;
-        if spec.resources.memory_limit < self.memory_limit {
-            spec.resources.memory_limit = self.memory_limit;
-            changed = true;
-        }
         // What the provider does not check, the manager does.
-        let native = self.provider.get_capabilities().await?.supports(Capability::HealthChecks);
-        if !native && !spec.health_checks.is_empty() {
-            spec.health_checks.clear();
-            changed = true;
+        let config = match config.health_checks.is_empty() {
+            true => config,
+            false => {
+                health::plan(&config, &*self.provider.get_capabilities().await?)?.for_provider(&config)?
+            }
+        };
+        if config.resources.memory_limit >= self.memory_limit {
+            return Ok(config);
         }
-        if changed { WorkerConfig::new(spec) } else { Ok(config) }
+        let mut spec = config.to_spec();
+        spec.resources.memory_limit = self.memory_limit;
+        WorkerConfig::new(spec)
     }
 
     async fn stored_config(&self) -> Result<WorkerConfig> {

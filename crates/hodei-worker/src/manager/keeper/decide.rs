@@ -34,11 +34,14 @@ impl Cause {
 
 impl Keeper {
     pub(super) fn ordered(&mut self, ordered: Ordered) {
-        let Ordered { id, command, config, correlation, metadata, reply } = ordered;
+        let Ordered { id, mut command, config, correlation, metadata, reply } = ordered;
         if self.is_closing() {
             let error = Error::new(ErrorKind::Cancelled, "the manager is being shut down");
             let _ = reply.send(Err(error));
             return;
+        }
+        if self.slots.contains_key(&id) {
+            self.care.before(&id, &mut command);
         }
         let input = Input::Command(command);
         let correlation = Some(correlation);

@@ -2,9 +2,9 @@
 //! durable; it never waits for a provider or for the store itself.
 
 mod calls;
+mod care;
 mod close;
 mod decide;
-mod health;
 mod providers;
 mod slot;
 mod strays;
@@ -30,10 +30,13 @@ use tokio::{
 };
 use tokio_util::time::DelayQueue;
 
-pub(super) use self::calls::read_config;
 use self::{
     calls::Performed, close::Closing, providers::Provider, slot::Slot, strays::Strays, tidy::Tidying,
     waiting::Waiting, writes::Written,
+};
+pub(super) use self::{
+    calls::read_config,
+    care::{Care, Shared},
 };
 use super::{ManagerSettings, message::Message, opening::View};
 use crate::events::EventBus;
@@ -60,6 +63,7 @@ pub(super) struct Keeper {
     waiting: Waiting,
     strays: Strays,
     tidying: Tidying,
+    care: Care,
     closing: Option<Closing>,
     random: fastrand::Rng,
     /// They end with the keeper.
@@ -76,11 +80,12 @@ pub(super) struct Parts {
     pub(super) providers: Vec<Arc<dyn WorkerProvider>>,
     pub(super) view: View,
     pub(super) watchers: JoinSet<()>,
+    pub(super) care: Care,
 }
 
 impl Keeper {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { store, clock, settings, bus, inbox, providers, view, watchers } = parts;
+        let Parts { store, clock, settings, bus, inbox, providers, view, watchers, care } = parts;
         let providers = providers
             .into_iter()
             .map(|provider| (provider.info().name.clone(), Provider::new(provider)))
@@ -109,6 +114,7 @@ impl Keeper {
             timers: DelayQueue::new(),
             waiting: Waiting::default(),
             strays: Strays::default(),
+            care,
             closing: None,
             random: fastrand::Rng::new(),
             _watchers: watchers,
@@ -120,6 +126,10 @@ impl Keeper {
         let ids: Vec<_> = self.slots.keys().cloned().collect();
         for id in ids {
             self.arm(&id);
+            if let Some(worker) = self.slots.get(&id).and_then(Slot::worker) {
+                self.care.adopt(worker);
+            }
+            self.care_for(&id);
         }
         let mut sweep = tokio::time::interval(strays::INTERVAL);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -130,6 +140,8 @@ impl Keeper {
                 Some(written) = self.writes.next(), if !self.writes.is_empty() => self.written(written),
                 Some(ended) = self.calls.join_next_with_id(), if !self.calls.is_empty() => self.call_ended(ended),
                 Some(expired) = self.timers.next(), if !self.timers.is_empty() => self.tick(expired.into_inner()),
+                Some(report) = self.care.findings.recv() => self.found(report),
+                Some(changed) = self.care.changes.next() => self.jobs_changed(changed),
                 message = self.inbox.recv() => match message {
                     Some(message) => self.hear(message),
                     None => break,
@@ -159,7 +171,6 @@ impl Keeper {
             Message::Wait(id, until, reply) => self.wait(id, until, reply),
             Message::Observed(provider, observation) => self.observed(&provider, observation),
             Message::Capabilities(provider, capabilities) => self.capable(&provider, capabilities),
-            Message::Input(id, input) => self.handle(&id, decide::Cause::of(input)),
             Message::Compact(reply) => self.tidy(Some(reply)),
             Message::Close(reply) => self.close(reply),
             Message::Synced(reply) => self.waiting.synced.push(reply),

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use hodei_worker_core::{
     Capability, WorkerId, WorkerObservation, WorkerProvider, WorkerStatus,
     capability::ProviderCapabilities,
-    lifecycle::{self, Call, Input},
+    lifecycle::{self, Call, Input, Pending},
     model::ProviderName,
 };
 
@@ -89,7 +89,7 @@ impl Keeper {
         let removed = self.removed.get(id).map(|(generation, _)| *generation);
         match judge(status, known, removed, &self.log, self.position) {
             Judgement::Ours if known.is_some_and(|worker| worker.provider == *name) => {
-                self.observe_health(status);
+                self.care.status(status);
                 self.handle(&id.clone(), Cause::of(Input::Observed(Arc::clone(status))));
             }
             // Generations are never given twice: this is one that was moved away from here.
@@ -101,7 +101,7 @@ impl Keeper {
     /// A provider's picture is whole.
     fn synced(&mut self, name: &ProviderName, listed: &HashSet<WorkerId>) {
         let Some(provider) = self.providers.get_mut(name) else { return };
-        let first = !std::mem::replace(&mut provider.resumed, true);
+        provider.resumed = true;
         self.strays.listed(name, listed);
         let ours = self.slots.iter().filter(|(_, slot)| {
             !slot.is_writing()
@@ -111,16 +111,37 @@ impl Keeper {
         let mut calls = Vec::new();
         for (id, slot) in ours {
             let Some(worker) = slot.worker() else { continue };
-            let resumed = if first { lifecycle::resume(worker) } else { None };
-            if let Some(call) = resumed {
-                calls.push((id.clone(), call));
+            if slot.stands_out {
+                calls.push((id.clone(), None));
             } else if worker.created && !listed.contains(id) {
                 // It may have come after the listing began: it is looked for before it is judged.
-                calls.push((id.clone(), Call::Observe));
+                calls.push((id.clone(), Some(Call::Observe)));
             }
         }
         for (id, call) in calls {
-            self.act(&id, call);
+            match call {
+                Some(call) => self.act(&id, call),
+                None => self.resume(&id),
+            }
+        }
+    }
+
+    /// Goes on with what the host before us intended, once it has been seen what came of it.
+    pub(super) fn resume(&mut self, id: &WorkerId) {
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        let Some(worker) = slot.worker().filter(|_| slot.stands_out).cloned() else { return };
+        if !self.providers.get(&worker.provider).is_some_and(|provider| provider.resumed) {
+            return;
+        }
+        match lifecycle::resume(&worker) {
+            Some(call) => self.act(id, call),
+            None => {
+                slot.stands_out = false;
+                // The jobs that a drain waited for went with the host that had given them.
+                if matches!(worker.pending, Some(Pending::Drain { .. })) && !worker.traits.reports {
+                    self.handle(id, Cause::of(Input::Idle));
+                }
+            }
         }
     }
 }

@@ -13,6 +13,8 @@ pub(super) struct Slot {
     worker: Option<Box<Worker>>,
     /// The version that its snapshot covers.
     pub(super) saved: u64,
+    /// What a host before us intended and may not have done: its call has not been made by us.
+    pub(super) stands_out: bool,
     busy: Option<Box<Busy>>,
 }
 
@@ -47,7 +49,7 @@ impl Busy {
 
 impl Slot {
     pub(super) fn of(worker: Worker, saved: u64) -> Self {
-        Self { worker: Some(Box::new(worker)), saved, busy: None }
+        Self { stands_out: worker.pending.is_some(), worker: Some(Box::new(worker)), saved, busy: None }
     }
     pub(super) fn worker(&self) -> Option<&Worker> {
         self.worker.as_deref()

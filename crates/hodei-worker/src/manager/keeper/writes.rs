@@ -90,8 +90,11 @@ impl Keeper {
         }
         match call {
             Some(call) => self.act_with(id, call, config),
-            None => self.look_for_health(id),
+            None => {
+                self.resume(id);
+            }
         }
+        self.care_for(id);
         self.go_on(id);
     }
 
@@ -104,6 +107,9 @@ impl Keeper {
             event.event_id = position;
             self.position = self.position.max(position);
             known = Worker::apply(known, &event);
+            if let Some(worker) = &known {
+                self.care.event(&event, worker);
+            }
             stored.push(Arc::new(event));
         }
         let worker = known?;
@@ -111,6 +117,7 @@ impl Keeper {
         for event in &stored {
             self.bus.publish(event);
         }
+        self.care.changed(&worker);
         self.tell_waiting(&worker);
         self.tidy_if_due();
         Some(worker)
@@ -119,7 +126,7 @@ impl Keeper {
     /// A worker is no more.
     fn ended(&mut self, id: &WorkerId, worker: &Worker) {
         self.removed.insert(id.clone(), (worker.generation, self.clock.now()));
-        self.forget_health(worker);
+        self.care_for(id);
         let Some(mut slot) = self.slots.remove(id) else { return };
         slot.abandon();
         let busy = std::mem::take(slot.busy());

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     error::{Error, ErrorKind},
-    lifecycle::{DegradedBy, HealthChange, Outcome},
+    lifecycle::{DegradedBy, HealthChange, Outcome, resume},
     provider::Operation,
     status::{FailureClass, Gone},
 };
@@ -29,9 +29,12 @@ pub(crate) fn all(worker: &Worker) -> Vec<(String, Input, u64)> {
     add("gone, of the generation before", Input::Gone(Gone::new(WorkerRef::first(id()), "n", at(NOW))));
     let operations =
         [Operation::Create, Operation::Start, Operation::Stop, Operation::Delete, Operation::Status];
+    let under_way = resume(worker).map(|call| call.operation());
     for operation in operations {
         add(&format!("{operation} done"), Input::Outcome(Outcome::done(generation, operation, None)));
-        for (name, status) in statuses(generation) {
+        // What comes late of another call says no more than a look at the worker does.
+        let late = under_way != Some(operation) && operation != Operation::Status;
+        for (name, status) in statuses(generation).into_iter().filter(|_| !late) {
             let outcome = Outcome::done(generation, operation, Some(Arc::new(status)));
             add(&format!("{operation} done and {name}"), Input::Outcome(outcome));
         }
@@ -43,7 +46,10 @@ pub(crate) fn all(worker: &Worker) -> Vec<(String, Input, u64)> {
             ErrorKind::Unsupported,
             ErrorKind::Capacity,
             ErrorKind::Dependency,
-        ] {
+        ]
+        .into_iter()
+        .take(if late { 2 } else { 7 })
+        {
             let report = Error::new(kind, "no").report();
             let outcome = Outcome::failed(generation, operation, report);
             add(&format!("{operation} failed: {kind}"), Input::Outcome(outcome));
@@ -57,6 +63,14 @@ pub(crate) fn all(worker: &Worker) -> Vec<(String, Input, u64)> {
     add("idle", Input::Idle);
     add("taken over", Input::TakenOver { lease: 1, owner_epoch: 1 });
     all.push(("due".into(), Input::Due, LATER + 1));
+    // A call that is made again ends after the time at which it was.
+    if worker.retry_at.is_some() {
+        for (_, input, now) in &mut all {
+            if matches!(input, Input::Outcome(_)) {
+                *now = LATER + 1;
+            }
+        }
+    }
     all
 }
 

@@ -184,14 +184,14 @@ fn explore(world: &World) -> Vec<Worker> {
                 assert!(matches!(input, Input::Command(_)), "{name}: only a command may be refused");
                 continue;
             };
-            if decision.is_empty() {
+            if decision.is_empty() && before.retry_at.is_none() {
                 continue;
             }
             let mut after = Some(before.clone());
             for event in &decision.events {
                 after = Worker::apply(after, event);
             }
-            let verdict = rules::check(&before, &input, &decision, after.as_ref());
+            let verdict = rules::check(&before, &input, at(now), &decision, after.as_ref());
             if let Err(fault) = verdict {
                 let kind = format!("{:?} + {name}: {fault}", before.state);
                 if faults.iter().all(|(known, _)| *known != kind) {

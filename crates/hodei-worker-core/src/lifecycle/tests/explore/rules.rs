@@ -16,6 +16,7 @@ fn outcome_of(input: &Input) -> Option<Operation> {
 pub(super) fn check(
     before: &Worker,
     input: &Input,
+    now: Timestamp,
     decision: &Decision,
     after: Option<&Worker>,
 ) -> Result<(), String> {
@@ -58,6 +59,12 @@ pub(super) fn check(
         && !decision.abandons
     {
         return Err(format!("{call:?} is made beside {known:?}"));
+    }
+    if outcome_of(input) == resume(before).map(|call| call.operation())
+        && after.retry_at.is_some_and(|at| at <= now)
+        && decision.call.is_none()
+    {
+        return Err("its call is made again without a pause".into());
     }
     if before.escalated().is_some() && !matches!(input, Input::Command(_)) && call.is_some() {
         return Err(format!("{call:?} though a person is called"));
