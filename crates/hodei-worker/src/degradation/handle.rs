@@ -17,8 +17,6 @@ use super::{
     weight,
 };
 
-/// Candidates that are looked at to choose one.
-const CHOICES: usize = 2;
 /// How often one is drawn at random before all are looked through.
 const DRAWS: usize = 16;
 
@@ -252,7 +250,9 @@ impl Inner {
         self.admit_to(group, priority).map_err(about)?;
         let is_critical = priority >= self.settings.critical;
         let mut random = self.random.fork();
-        let drawn = (0..CHOICES).filter_map(|_| self.draw(group, &mut random, is_critical));
+        let first = self.draw(group, &mut random, is_critical, None);
+        let other = self.draw(group, &mut random, is_critical, first);
+        let drawn = first.into_iter().chain(other);
         // Jobs for their weight, in such a way that it needs no division.
         let best = drawn.min_by(|one, other| {
             let cost = |place: &usize, scale: u64| {
@@ -267,17 +267,25 @@ impl Inner {
         Ok(self.groups[group].members[best].0.clone())
     }
 
-    /// One that can take work, each as often as its weight says.
-    fn draw(&self, group: usize, random: &mut fastrand::Rng, is_critical: bool) -> Option<usize> {
+    /// One that can take work, each as often as its weight says; not that one.
+    fn draw(
+        &self,
+        group: usize,
+        random: &mut fastrand::Rng,
+        is_critical: bool,
+        except: Option<usize>,
+    ) -> Option<usize> {
         let members = &self.groups[group].members;
-        if members.is_empty() {
+        if members.len() <= usize::from(except.is_some()) {
             return None;
         }
-        let free = |(worker, member): &(WorkerId, Member)| is_critical || !self.has_enough(worker, *member);
+        let is_free = |place: usize| {
+            let (worker, member) = &members[place];
+            except != Some(place) && (is_critical || !self.has_enough(worker, *member))
+        };
         for _ in 0..DRAWS {
             let place = random.usize(..members.len());
-            let (_, member) = &members[place];
-            if random.u8(..100) < member.weight && free(&members[place]) {
+            if random.u8(..100) < members[place].1.weight && is_free(place) {
                 return Some(place);
             }
         }
@@ -286,7 +294,7 @@ impl Inner {
         let places = (begin..members.len()).chain(0..begin);
         let able = places.filter(|place| {
             let (_, member) = &members[*place];
-            (member.weight > 0 || (is_critical && member.runs)) && free(&members[*place])
+            (member.weight > 0 || (is_critical && member.runs)) && is_free(*place)
         });
         able.max_by_key(|place| members[*place].1.weight)
     }

@@ -66,6 +66,17 @@ fn l4_a_degraded_worker_gets_less_work_and_a_busy_one_less_than_an_idle_one() {
 }
 
 #[test]
+fn l4_of_two_workers_the_one_with_less_to_do_is_chosen_each_time() {
+    let degradation = with(None);
+    degradation.observe(&running("a"));
+    degradation.observe(&running("b"));
+    degradation.job_began(&id("a"), 0);
+    for _ in 0..100 {
+        assert_eq!(degradation.choose(Some(&web()), 0).unwrap(), id("b"));
+    }
+}
+
+#[test]
 fn l4_low_priority_work_is_refused_first_and_critical_work_stays() {
     let degradation = with(Some(2));
     for n in 0..5 {

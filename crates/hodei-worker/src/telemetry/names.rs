@@ -1,5 +1,5 @@
 //! Names, labels and what they mean; the table stands in [the module](super). Those of calls to providers stand in
-//! [`policy::names`](hodei_worker_core::policy::names).
+//! [`hodei_worker_core::policy::names`].
 
 use hodei_worker_core::policy;
 pub use hodei_worker_core::policy::names::{OUTCOME, PROVIDER, REASON};

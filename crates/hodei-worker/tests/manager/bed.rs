@@ -11,6 +11,7 @@ use hodei_worker::{
     provider::{DeleteOptions, WorkerFilter},
     quantity::HumanDuration,
     store::{MemoryStore, Store},
+    testkit::eventually,
 };
 
 /// Where workers run.
@@ -120,8 +121,16 @@ impl Bed {
                 let provider = self.provider().await;
                 let status = provider.get_worker_status(&worker.reference()).await.unwrap();
                 let run = status.run.clone().unwrap();
-                let marked = processes(&self.installation, &worker.id);
-                assert!(!marked.is_empty(), "no process of {} ({run})", worker.id);
+                // A process that has only just begun does not show its environment yet.
+                let look = || async {
+                    let marked = processes(&self.installation, &worker.id);
+                    if marked.is_empty() {
+                        Err(format!("no process of {} ({run})", worker.id))
+                    } else {
+                        Ok(marked)
+                    }
+                };
+                let marked = eventually(within(5), look).await.unwrap();
                 for pid in marked {
                     let pid = rustix::process::Pid::from_raw(pid).unwrap();
                     let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);

@@ -6,6 +6,7 @@ mod bed;
 mod care;
 mod life;
 mod recovery;
+mod telling;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -29,7 +30,8 @@ fn main() -> ExitCode {
     hodei_worker::process::init();
     let arguments = Arguments::from_args();
     let places = [Place::Process, Place::Docker];
-    let cases = || [life::CASES, adoption::CASES, recovery::CASES, care::CASES].into_iter().flatten();
+    let cases =
+        || [life::CASES, adoption::CASES, recovery::CASES, care::CASES, telling::CASES].into_iter().flatten();
     let trials = places
         .into_iter()
         .flat_map(|place| cases().map(move |(name, case)| trial(place, name, *case)))

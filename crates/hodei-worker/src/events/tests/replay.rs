@@ -16,7 +16,9 @@ async fn take<S: Stream<Item = hodei_worker_core::Result<Notice>> + Unpin>(
     stream: &mut S,
     count: usize,
 ) -> Vec<Notice> {
-    stream.take(count).map(Result::unwrap).collect().await
+    // Time stands still while there is something to do: what does not come is told at once.
+    let notices = stream.take(count).map(Result::unwrap).collect();
+    tokio::time::timeout(Duration::from_secs(60), notices).await.expect("something does not come")
 }
 
 #[tokio::test(start_paused = true)]
@@ -235,3 +237,47 @@ impl hodei_worker_core::store::StateStore for Flaky {
 }
 
 impl Store for Flaky {}
+
+/// Published late, in any order or never, to buffers that are too small, read whenever: each event comes once, in the
+/// log's order.
+#[tokio::test(start_paused = true)]
+async fn l9_no_gap_and_no_double_whatever_happens_in_between() {
+    for seed in 0..200 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let store = MemoryStore::new();
+        let bus = EventBus::new(EventSettings { buffer: random.usize(1..5) });
+        for _ in 0..random.usize(..20) {
+            store_one(&store, if random.bool() { "a" } else { "b" }).await;
+        }
+        let after = random.u64(..=store.last_position().await.unwrap());
+        let mut all = bus.replay(arc(&store), after, EventFilter::all());
+        let mut one = bus.replay(arc(&store), after, EventFilter::worker(id("a")));
+        let (mut seen, mut seen_one, mut held) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..60 {
+            match random.u8(..5) {
+                0 | 1 => held.push(store_one(&store, if random.bool() { "a" } else { "b" }).await),
+                2 | 3 if !held.is_empty() => {
+                    let event = held.swap_remove(random.usize(..held.len()));
+                    if random.u8(..8) > 0 {
+                        bus.publish(&event);
+                    }
+                }
+                _ => {
+                    seen.extend(now(&mut all).into_iter().map(Result::unwrap));
+                    seen_one.extend(now(&mut one).into_iter().map(Result::unwrap));
+                }
+            }
+        }
+        held.into_iter().for_each(|event| bus.publish(&event));
+        let last = store_one(&store, "a").await;
+        bus.publish(&last);
+        let count = (last.event_id - after) as usize - seen.len();
+        seen.extend(take(&mut all, count).await);
+        assert_eq!(positions(&seen), (after + 1..=last.event_id).collect::<Vec<_>>(), "seed {seed}");
+        let of_a = store.read_stream(&id("a"), 0, 1000).await.unwrap().events;
+        let of_a: Vec<_> =
+            of_a.iter().map(|stored| stored.position).filter(|position| *position > after).collect();
+        seen_one.extend(take(&mut one, of_a.len() - seen_one.len()).await);
+        assert_eq!(positions(&seen_one), of_a, "seed {seed}");
+    }
+}
