@@ -106,7 +106,8 @@ impl Keeper {
         provider.resumed = true;
         self.strays.listed(name, listed);
         let ours = self.slots.iter().filter(|(_, slot)| {
-            !slot.is_writing()
+            slot.owned
+                && !slot.is_writing()
                 && !slot.is_called()
                 && slot.worker().is_some_and(|worker| worker.provider == *name)
         });
