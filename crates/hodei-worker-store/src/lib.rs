@@ -10,28 +10,47 @@
 //! | `redb` | the default store of one host, in a file | yes |
 //! | `sled` | the same on sled | no |
 //! | `postgres` | a store that several hosts share | no |
+//!
+//! # Stores in files
+//!
+//! A store in a file is a folder that one process has to itself. One thread writes: it gathers the batches that are
+//! there, checks each against the heads of all streams, which are in memory, and makes all of them durable by one commit.
+//! What was acknowledged survives the process, the machine and its power; that it is all there is checked when a store is
+//! opened: every row by a checksum bound to its place, the log by its positions, versions and links, values and snapshots
+//! by their number and sum, and everything by an *anchor* beside the engine's file. What does not add up is refused
+//! ([`Corrupt`](hodei_worker_core::ErrorKind::Corrupt)), and `verify` and `repair` are the way out.
+//!
+//! | what happens | what a host sees |
+//! |---|---|
+//! | a second host opens it | `Conflict` |
+//! | the folder cannot be written | `PermissionDenied` |
+//! | the disk is full | `Capacity`; writing goes on when there is room |
+//! | a newer version wrote it | `Unsupported`, with both versions |
+//! | a file was cut off, flipped, exchanged or lost | `Corrupt` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(feature = "redb")]
+#[cfg(any(feature = "redb", feature = "sled"))]
 mod engine;
-#[cfg(feature = "redb")]
+#[cfg(any(feature = "redb", feature = "sled"))]
 mod file;
-#[cfg(feature = "redb")]
+#[cfg(any(feature = "redb", feature = "sled"))]
 mod format;
 #[cfg(feature = "postgres")]
 mod postgres;
-#[cfg(feature = "redb")]
+#[cfg(any(feature = "redb", feature = "sled"))]
 mod reports;
-#[cfg(feature = "redb")]
+#[cfg(any(feature = "redb", feature = "sled"))]
 mod settings;
-#[cfg(feature = "redb")]
+#[cfg(any(feature = "redb", feature = "sled"))]
 mod stores;
 
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresSettings, PostgresStore};
-#[cfg(feature = "redb")]
+#[cfg(any(feature = "redb", feature = "sled"))]
 pub use reports::{Salvage, Verification};
-#[cfg(feature = "redb")]
+#[cfg(any(feature = "redb", feature = "sled"))]
 pub use settings::FileSettings;
 #[cfg(feature = "redb")]
 pub use stores::RedbStore;
+#[cfg(feature = "sled")]
+pub use stores::SledStore;

@@ -11,7 +11,7 @@ macro_rules! file_store {
             /// say otherwise.
             ///
             /// # Errors
-            /// [`Corrupt`](hodei_worker_core::ErrorKind::Corrupt) when it does not add up: [`verify`](Self::verify) and
+            /// [`Corrupt`](hodei_worker_core::ErrorKind::Corrupt) when it does not add up, and nothing is changed then: [`verify`](Self::verify) and
             /// [`repair`](Self::repair) are the way out.
             /// [`Conflict`](hodei_worker_core::ErrorKind::Conflict) when another process has it open,
             /// [`Unsupported`](hodei_worker_core::ErrorKind::Unsupported) when a newer version wrote it,
@@ -27,8 +27,8 @@ macro_rules! file_store {
                 crate::file::FileStore::open(path.as_ref(), settings).await.map(Self)
             }
 
-            /// Reads all of a store that nobody has open, and says all that does not add up. Works on a copy among the
-            /// temporary files, which needs as much room; the original is not touched.
+            /// Reads all of a store that nobody has open, and says all that does not add up. Changes nothing in it;
+            /// sled works on a copy among the temporary files.
             ///
             /// # Errors
             /// [`Conflict`](hodei_worker_core::ErrorKind::Conflict) when a process has it open,
@@ -143,7 +143,8 @@ macro_rules! file_store {
 
 #[cfg(feature = "redb")]
 file_store! {
-    /// A store in a folder, on [redb](https://docs.rs/redb): the default of one host.
+    /// A store in a folder, on [redb](https://docs.rs/redb): the default of one host. Dropping it waits
+    /// for what is being written.
     ///
     /// # Examples
     /// ```
@@ -164,4 +165,26 @@ file_store! {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     RedbStore, crate::engine::redb::RedbEngine
+}
+
+#[cfg(feature = "sled")]
+file_store! {
+    /// A store in a folder, on [sled](https://docs.rs/sled/0.34.7), made safe: its files are synced after each commit, what
+    /// it holds is counted, and a store is tried on a copy before it is opened, which needs as much room for a moment.
+    ///
+    /// # Examples
+    /// ```
+    /// use hodei_worker_core::store::{Batch, Expected, StateStore as _};
+    /// use hodei_worker_store::{FileSettings, SledStore};
+    /// # tokio::runtime::Builder::new_multi_thread().build()?.block_on(async {
+    /// # let folder = std::env::temp_dir().join(format!("hodei-doc-sled-{}", std::process::id()));
+    /// let store = SledStore::open(&folder, FileSettings::default()).await?;
+    /// store.write(Batch::new().put("configs/build-1", Expected::Absent, "…")).await?;
+    /// # drop(store);
+    /// # std::fs::remove_dir_all(&folder).ok();
+    /// # Ok::<(), hodei_worker_core::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    SledStore, crate::engine::sled::SledEngine
 }

@@ -59,6 +59,7 @@ impl Part for Docker {
             &[
                 Needs { package: "hodei-worker-docker", binary: None, test: None },
                 Needs { package: "hodei-worker", binary: Some("matrix"), test: None },
+                Needs { package: "hodei-worker", binary: Some("health_docker"), test: None },
                 Needs {
                     package: "hodei-worker-examples",
                     binary: Some("examples"),

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "redb")]
 pub(crate) mod redb;
+#[cfg(feature = "sled")]
+pub(crate) mod sled;
 
 use std::{
     fmt,
@@ -67,10 +69,19 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + Sized + 'static {
 
     /// Opens what is there, or makes it.
     fn open(path: &Path, settings: &FileSettings) -> Outcome<Self>;
+    /// Opens what is there without changing it, to see whether it adds up: engines mend what is damaged, and destroy more of
+    /// it. A copy, where it takes one, is put into the folder `scratch`, which is not there yet.
+    fn try_out(path: &Path, scratch: &Path, settings: &FileSettings) -> Outcome<Self>;
     /// Reads a row.
     fn get(&self, table: Table, key: &[u8]) -> Outcome<Option<Vec<u8>>>;
     /// Visits rows from a key on, in order.
     fn range(&self, table: Table, from: Bound<&[u8]>, visit: &mut Visit<'_>) -> Outcome<()>;
+    /// Makes sure that there is room for that many bytes, where the engine does not bear it when there is none. A failure
+    /// leaves everything as it was.
+    fn reserve(&self, size: usize) -> Outcome<()> {
+        let _ = size;
+        Ok(())
+    }
     /// Writes all of it durably, or nothing; rows of one table stand together. After a failure it may be one or the other.
     fn commit(&self, writes: &[Write]) -> Outcome<()>;
     /// Visits what looks like rows in a file that cannot be opened, as far as that can be told; whether they are is for
@@ -81,4 +92,9 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + Sized + 'static {
     }
     /// Gives file space back, where that is worth it.
     fn shrink(&mut self) -> Outcome<()>;
+}
+
+/// Makes names in a folder survive a power cut, where folders can be synced.
+pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
+    if cfg!(unix) { std::fs::File::open(path)?.sync_all() } else { Ok(()) }
 }

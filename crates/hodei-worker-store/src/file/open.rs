@@ -13,6 +13,7 @@ use super::{
     error,
     folder::Folder,
     scan::{self, Scan},
+    scratch::Trial,
     writer::Writer,
 };
 use crate::{
@@ -30,13 +31,15 @@ pub(super) fn open<E: Engine>(path: &Path, settings: &FileSettings) -> Result<Fi
     if !entry.exists() {
         create::<E>(&folder, &entry, &anchor, settings)?;
     }
-    let engine = error::guarded(|| E::open(&entry, settings));
-    let mut engine = engine.map_err(|fault| error::from_fault(path, OPENING, fault))?;
-    let manifest = whole_manifest(path, &engine)?;
-    compare(path, &anchor.found, &manifest)?;
-    let scan =
-        scan::everything(&engine, &manifest).map_err(|fault| error::from_fault(path, OPENING, fault))?;
-    refuse(path, &scan)?;
+    let failed = |fault| error::from_fault(path, OPENING, fault);
+    let (manifest, scan) = {
+        let trial = Trial::<E>::of(&entry, path.join("opening"), settings).map_err(failed)?;
+        read(path, &*trial, &anchor.found)?
+    };
+    let mut engine = error::guarded(|| E::open(&entry, settings)).map_err(failed)?;
+    if whole_manifest(path, &engine)? != manifest {
+        return Err(error::corrupt(path, "it changed while it was opened"));
+    }
     let shrunk = error::guarded(|| engine.shrink());
     shrunk.map_err(|fault| error::from_fault(path, "cannot give back the store's free space", fault))?;
     let known = Anchor { log: manifest.log.clone(), commits: manifest.commits, last: manifest.last };
@@ -48,6 +51,16 @@ pub(super) fn open<E: Engine>(path: &Path, settings: &FileSettings) -> Result<Fi
         restored.map_err(|e| error::from_io(path, "cannot write the store's anchor", e))?;
     }
     start(folder, anchor, engine, manifest, scan, settings)
+}
+
+/// Reads all of it, and refuses what does not add up.
+fn read<E: Engine>(path: &Path, engine: &E, anchor: &Found) -> Result<(Manifest, Scan)> {
+    let manifest = whole_manifest(path, engine)?;
+    compare(path, anchor, &manifest)?;
+    let scan =
+        scan::everything(engine, &manifest).map_err(|fault| error::from_fault(path, OPENING, fault))?;
+    refuse(path, &scan)?;
+    Ok((manifest, scan))
 }
 
 /// Makes an empty store, under another name until it is whole.
@@ -97,14 +110,14 @@ fn unfinished(entry: &Path) -> PathBuf {
     entry.with_extension("new")
 }
 
-pub(super) fn whole_manifest<E: Engine>(path: &Path, engine: &E) -> Result<Manifest> {
+fn whole_manifest<E: Engine>(path: &Path, engine: &E) -> Result<Manifest> {
     let found = scan::manifest(engine).map_err(|fault| error::from_fault(path, OPENING, fault))?;
     let found = found.ok_or_else(|| error::corrupt(path, "its manifest is missing"))?;
     found.map_err(|why| error::unreadable(path, "its manifest", why))
 }
 
 /// Whether all that was acknowledged is there.
-pub(super) fn compare(path: &Path, found: &Found, manifest: &Manifest) -> Result<()> {
+fn compare(path: &Path, found: &Found, manifest: &Manifest) -> Result<()> {
     match found {
         Found::Newer(version) => Err(error::newer(path, *version)),
         Found::Nothing | Found::Unreadable => Ok(()),

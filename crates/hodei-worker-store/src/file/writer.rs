@@ -163,6 +163,7 @@ impl<E: Engine> Writer<E> {
             if group.is_empty() {
                 return Ok(());
             }
+            error::guarded(|| engine.reserve(group.size)).map_err(|fault| self.fault(fault))?;
             group.finish()
         };
         match self.commit(&writes) {

@@ -14,20 +14,22 @@ use hodei_worker_core::{
     store::{Batch, Store},
     testkit::stores::FolderSubject,
 };
-use hodei_worker_store::{FileSettings, RedbStore, Salvage, Verification};
+use hodei_worker_store::{FileSettings, RedbStore, Salvage, SledStore, Verification};
 use tempfile::TempDir;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
     Redb,
+    Sled,
 }
 
 impl Engine {
-    pub const ALL: [Self; 1] = [Self::Redb];
+    pub const ALL: [Self; 2] = [Self::Redb, Self::Sled];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Redb => "redb",
+            Self::Sled => "sled",
         }
     }
     pub fn named(name: &str) -> Self {
@@ -37,27 +39,32 @@ impl Engine {
     pub fn entry(self, folder: &Path) -> PathBuf {
         folder.join(match self {
             Self::Redb => "store.redb",
+            Self::Sled => "sled",
         })
     }
     /// The file that holds its data.
     pub fn data(self, folder: &Path) -> PathBuf {
         match self {
             Self::Redb => self.entry(folder),
+            Self::Sled => self.entry(folder).join("db"),
         }
     }
     pub async fn open_with(self, folder: &Path, settings: FileSettings) -> Result<Arc<dyn Store>> {
         Ok(match self {
             Self::Redb => Arc::new(RedbStore::open(folder, settings).await?),
+            Self::Sled => Arc::new(SledStore::open(folder, settings).await?),
         })
     }
     pub async fn verify(self, folder: &Path) -> Result<Verification> {
         match self {
             Self::Redb => RedbStore::verify(folder).await,
+            Self::Sled => SledStore::verify(folder).await,
         }
     }
     pub async fn repair(self, folder: &Path, into: &Path) -> Result<Salvage> {
         match self {
             Self::Redb => RedbStore::repair(folder, into).await,
+            Self::Sled => SledStore::repair(folder, into).await,
         }
     }
 }
