@@ -140,6 +140,11 @@ impl Keeper {
                 Some(written) = self.writes.next(), if !self.writes.is_empty() => self.written(written),
                 Some(ended) = self.calls.join_next_with_id(), if !self.calls.is_empty() => self.call_ended(ended),
                 Some(expired) = self.timers.next(), if !self.timers.is_empty() => self.tick(expired.into_inner()),
+                Some(subject) = self.care.errands.join_next(), if !self.care.errands.is_empty() => {
+                    if let Ok(subject) = subject {
+                        self.check(subject);
+                    }
+                },
                 Some(report) = self.care.findings.recv() => self.found(report),
                 Some(changed) = self.care.changes.next() => self.jobs_changed(changed),
                 message = self.inbox.recv() => match message {

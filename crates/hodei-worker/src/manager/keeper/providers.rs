@@ -66,12 +66,14 @@ impl Keeper {
             }
             WorkerObservation::Synced => {
                 provider.synced = true;
+                self.care.reaches(name, true);
                 let listed = provider.listing.take().unwrap_or_default();
                 self.synced(name, &listed);
             }
             WorkerObservation::Unsynced(error) => {
                 tracing::info!(provider = %name, error = %error.message, "the provider's changes are not seen");
                 (provider.synced, provider.listing) = (false, None);
+                self.care.reaches(name, false);
             }
             _ => {}
         }
