@@ -11,7 +11,7 @@ macro_rules! file_store {
             /// say otherwise.
             ///
             /// # Errors
-            /// [`Corrupt`](hodei_worker_core::ErrorKind::Corrupt) when it does not add up: [`verify`](Self::verify) and
+            /// [`Corrupt`](hodei_worker_core::ErrorKind::Corrupt) when it does not add up, and nothing is changed then: [`verify`](Self::verify) and
             /// [`repair`](Self::repair) are the way out.
             /// [`Conflict`](hodei_worker_core::ErrorKind::Conflict) when another process has it open,
             /// [`Unsupported`](hodei_worker_core::ErrorKind::Unsupported) when a newer version wrote it,
@@ -27,8 +27,8 @@ macro_rules! file_store {
                 crate::file::FileStore::open(path.as_ref(), settings).await.map(Self)
             }
 
-            /// Reads all of a store that nobody has open, and says all that does not add up. Works on a copy among the
-            /// temporary files, which needs as much room; the original is not touched.
+            /// Reads all of a store that nobody has open, and says all that does not add up. Changes nothing in it;
+            /// sled works on a copy among the temporary files.
             ///
             /// # Errors
             /// [`Conflict`](hodei_worker_core::ErrorKind::Conflict) when a process has it open,
@@ -143,7 +143,8 @@ macro_rules! file_store {
 
 #[cfg(feature = "redb")]
 file_store! {
-    /// A store in a folder, on [redb](https://docs.rs/redb): the default of one host.
+    /// A store in a folder, on [redb](https://docs.rs/redb): the default of one host. Dropping it waits
+    /// for what is being written.
     ///
     /// # Examples
     /// ```

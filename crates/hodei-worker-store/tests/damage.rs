@@ -41,7 +41,7 @@ async fn l6_an_older_state_of_the_file_is_refused() {
     for engine in Engine::ALL {
         let (old, new) = (folder(), folder());
         filled(engine, old.path()).await;
-        common_copy(old.path(), new.path());
+        copy_all(old.path(), new.path());
         let store = engine.open(new.path()).await.unwrap();
         say(&store, "late", 0, "acknowledged").await.unwrap();
         drop(store);
@@ -60,7 +60,7 @@ async fn l6_a_lost_value_is_found_by_the_number_of_commits() {
     for engine in Engine::ALL {
         let (old, new) = (folder(), folder());
         filled(engine, old.path()).await;
-        common_copy(old.path(), new.path());
+        copy_all(old.path(), new.path());
         let store = engine.open(new.path()).await.unwrap();
         store.write(Batch::new().put("late", Expected::Any, "acknowledged")).await.unwrap();
         drop(store);
@@ -172,6 +172,30 @@ async fn l6_a_repaired_store_has_what_is_whole() {
     }
 }
 
+/// redb goes on with the commit before, where the newest cannot be read.
+#[tokio::test]
+async fn l6_a_commit_that_the_engine_gave_up_is_refused_and_saved() {
+    let (old, cut, new) = (folder(), folder(), folder());
+    filled(Engine::Redb, old.path()).await;
+    let store = Engine::Redb.open(old.path()).await.unwrap();
+    let batch = Batch::new().append(worker("w3"), 10, ["late".into()]).put("a", Expected::Version(1), "late");
+    store.append(batch).await.unwrap();
+    copy_all(old.path(), cut.path());
+    // Its header names the newest of two commits.
+    let data = Engine::Redb.data(cut.path());
+    let mut bytes = fs::read(&data).unwrap();
+    let newest = 64 + 128 * usize::from(bytes[9] & 1);
+    bytes[newest + 20] ^= 1;
+    fs::write(&data, bytes).unwrap();
+    let error = Engine::Redb.open(cut.path()).await.unwrap_err();
+    assert!(error.to_string().contains("events 101 to 101"), "{error}");
+    let salvage = Engine::Redb.repair(cut.path(), new.path()).await.unwrap();
+    assert!(salvage.is_whole() && !salvage.moved, "{salvage}");
+    let saved = Engine::Redb.open(new.path()).await.unwrap();
+    assert_eq!(saved.read(0, 1000).await.unwrap(), store.read(0, 1000).await.unwrap());
+    assert_eq!(saved.list("", None, 9).await.unwrap(), store.list("", None, 9).await.unwrap());
+}
+
 #[tokio::test]
 async fn l6_a_store_is_not_repaired_into_another() {
     for engine in Engine::ALL {
@@ -184,7 +208,7 @@ async fn l6_a_store_is_not_repaired_into_another() {
     }
 }
 
-fn common_copy(from: &Path, to: &Path) {
+fn copy_all(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         replace(&entry.path(), &to.join(entry.file_name()));
@@ -195,7 +219,7 @@ fn replace(from: &Path, to: &Path) {
     if from.is_dir() {
         let _ = fs::remove_dir_all(to);
         fs::create_dir_all(to).unwrap();
-        common_copy(from, to);
+        copy_all(from, to);
     } else {
         fs::copy(from, to).unwrap();
     }

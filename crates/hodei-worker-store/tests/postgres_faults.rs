@@ -17,7 +17,10 @@ use server::{
     proxy::{Mode, Proxy},
     raw, url, url_by, worker,
 };
-use tokio::task::JoinSet;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    task::JoinSet,
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -305,6 +308,35 @@ async fn l6_a_password_is_in_nothing_that_is_printed() {
     let printed = format!("{settings:?} {store:?} {:?} {}", store.info(), store.info().place);
     assert!(!printed.contains("hunter2"), "{printed}");
     assert!(store.info().place.contains(&database.schema) && store.info().shared && store.info().durable);
+}
+
+/// Something that listens, and answers whatever comes with these bytes.
+async fn answering(answer: &'static [u8]) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut asked = [0; 8];
+            let _ = stream.read_exact(&mut asked).await;
+            let _ = stream.write_all(answer).await;
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l6_who_cannot_be_talked_to_is_told_apart() {
+    let database = Database::new();
+    let no_tls = answering(b"N").await;
+    let no_database = answering(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    for (port, mode, expected) in
+        [(no_tls, "require", ErrorKind::Unauthenticated), (no_database, "disable", ErrorKind::Unavailable)]
+    {
+        let url = format!("postgres://me:planted-hunter2@127.0.0.1:{port}/x?sslmode={mode}");
+        let error = PostgresStore::connect(database.settings_at(&url)).await.unwrap_err();
+        assert_eq!(error.kind(), expected, "{mode}: {error:?}");
+        assert!(!format!("{error:?}").contains("hunter2"));
+    }
 }
 
 fn free_port() -> u16 {

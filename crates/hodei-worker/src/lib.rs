@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | `process` | workers as local processes | yes |
 //! | `docker` | workers as containers of a Docker Engine | no |
-//! | `http-probes` | health checks by HTTP | yes |
+//! | `http-probes` | health checks by HTTP | no |
 //! | `https-probes` | health checks by HTTPS | no |
 //! | `redb` | the default store of one host, in a file | yes |
 //! | `sled` | the same on sled | no |

@@ -66,11 +66,12 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + Sized + 'static {
     const KIND: &'static str;
     /// The name of its file or folder in the store's folder.
     const ENTRY: &'static str;
-    /// Whether opening what is damaged destroys more of it, so that it has to be tried on a copy.
-    const MENDS: bool = false;
 
     /// Opens what is there, or makes it.
     fn open(path: &Path, settings: &FileSettings) -> Outcome<Self>;
+    /// Opens what is there without changing it, to see whether it adds up: engines mend what is damaged, and destroy more of
+    /// it. A copy, where it takes one, is put into the folder `scratch`, which is not there yet.
+    fn try_out(path: &Path, scratch: &Path, settings: &FileSettings) -> Outcome<Self>;
     /// Reads a row.
     fn get(&self, table: Table, key: &[u8]) -> Outcome<Option<Vec<u8>>>;
     /// Visits rows from a key on, in order.
@@ -91,4 +92,9 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + Sized + 'static {
     }
     /// Gives file space back, where that is worth it.
     fn shrink(&mut self) -> Outcome<()>;
+}
+
+/// Makes names in a folder survive a power cut, where folders can be synced.
+pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
+    if cfg!(unix) { std::fs::File::open(path)?.sync_all() } else { Ok(()) }
 }

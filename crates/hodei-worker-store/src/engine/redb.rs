@@ -1,7 +1,7 @@
 mod leaves;
+mod overlay;
 
 use std::{
-    fs::File,
     io::ErrorKind as Io,
     ops::{Bound, ControlFlow},
     path::Path,
@@ -12,7 +12,7 @@ use redb::{
     TableDefinition, TableError, TransactionError,
 };
 
-use super::{Engine, Fault, Outcome, Table, Visit, Write};
+use super::{Engine, Fault, Outcome, Table, Visit, Write, sync_folder};
 use crate::FileSettings;
 
 type Rows = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -27,8 +27,9 @@ const fn definition(table: Table) -> Rows {
     })
 }
 
-/// redb. It checks its pages by checksums of its own, all of them at each opening; where it may choose, it takes an older
-/// root that is whole, which is what the anchor is for. A corrupt page that it trusts makes it panic.
+/// redb. It checks all its pages by checksums of its own when that is asked for; where it may choose, it takes an older
+/// root that is whole and writes over what is newer, which is what the trial and the anchor are for. A corrupt page that
+/// it trusts makes it panic.
 pub(crate) struct RedbEngine(Database);
 
 impl std::fmt::Debug for RedbEngine {
@@ -42,17 +43,20 @@ impl Engine for RedbEngine {
     const ENTRY: &'static str = "store.redb";
 
     fn open(path: &Path, settings: &FileSettings) -> Outcome<Self> {
-        let mut builder = Builder::new();
-        builder.set_cache_size(settings.cache_bytes).set_check_integrity_on_open(true);
         let is_new = !path.exists();
-        let database = builder.create(path)?;
+        let database = Builder::new().set_cache_size(settings.cache_bytes).create(path)?;
         if is_new {
             // Its name has to survive as well.
-            if let Some(folder) = path.parent() {
-                File::open(folder)?.sync_all()?;
-            }
+            path.parent().map_or(Ok(()), sync_folder)?;
         }
         Ok(Self(database))
+    }
+
+    fn try_out(path: &Path, _: &Path, settings: &FileSettings) -> Outcome<Self> {
+        let overlay = overlay::Overlay::of(path)?;
+        let mut builder = Builder::new();
+        builder.set_cache_size(settings.cache_bytes).set_check_integrity_on_open(true);
+        Ok(Self(builder.create_with_backend(overlay)?))
     }
 
     fn get(&self, table: Table, key: &[u8]) -> Outcome<Option<Vec<u8>>> {

@@ -9,13 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{
-    fs::{FallocateFlags, fallocate},
-    io::Errno,
-};
 use sled::{Batch, Config, Db, Error};
 
-use super::{Engine, Fault, Outcome, Table, Visit, Write};
+use super::{Engine, Fault, Outcome, Table, Visit, Write, sync_folder};
 use crate::FileSettings;
 
 /// How long an engine that was closed in this process may take to let go of its file.
@@ -27,7 +23,7 @@ const ROOM: u64 = 2 << 20;
 const SLACK: u64 = 1 << 20;
 
 /// sled. Its `flush` hands data to the disk without waiting for it to be safe there, so its files are synced after each.
-/// What it cannot read it cuts off, without a word, and overwrites: a store is opened on a copy first, and the manifest and
+/// What it cannot read it cuts off, without a word, and overwrites: it is tried on a copy first, and the manifest and
 /// the anchor find out what is gone.
 pub(crate) struct SledEngine {
     db: Db,
@@ -55,7 +51,6 @@ fn place(table: Table, key: &[u8]) -> Vec<u8> {
 impl Engine for SledEngine {
     const KIND: &'static str = "sled";
     const ENTRY: &'static str = "sled";
-    const MENDS: bool = true;
 
     fn open(path: &Path, settings: &FileSettings) -> Outcome<Self> {
         let data = path.join("db");
@@ -82,6 +77,12 @@ impl Engine for SledEngine {
             *engine.synced.lock().unwrap_or_else(PoisonError::into_inner) = engine.blobs()?.collect();
         }
         Ok(engine)
+    }
+
+    fn try_out(path: &Path, scratch: &Path, settings: &FileSettings) -> Outcome<Self> {
+        wait_for_lock(&path.join("db"))?;
+        copy(path, scratch)?;
+        Self::open(scratch, settings)
     }
 
     fn get(&self, table: Table, key: &[u8]) -> Outcome<Option<Vec<u8>>> {
@@ -158,7 +159,12 @@ impl SledEngine {
 }
 
 /// Makes sure that there is room on the disk, for the file and a little for others: where sled finds none, it hangs.
+#[cfg(target_os = "linux")]
 fn reserve(file: &File, size: u64) -> io::Result<()> {
+    use rustix::{
+        fs::{FallocateFlags, fallocate},
+        io::Errno,
+    };
     let (length, room) = (file.metadata()?.len(), ROOM + size);
     let kept = FallocateFlags::KEEP_SIZE;
     match fallocate(file, kept, length, room + SLACK) {
@@ -167,9 +173,24 @@ fn reserve(file: &File, size: u64) -> io::Result<()> {
     }
     Ok(fallocate(file, kept | FallocateFlags::PUNCH_HOLE, length + room, SLACK)?)
 }
+#[cfg(not(target_os = "linux"))]
+fn reserve(_: &File, size: u64) -> io::Result<()> {
+    let _ = ROOM + SLACK + size;
+    Ok(())
+}
 
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
 
 /// An engine of this process that was closed lets go of its file a little later; one of another process does not.

@@ -6,7 +6,7 @@ use std::{
 use hodei_worker_core::Result;
 
 use super::{anchor::AnchorFile, error};
-use crate::FileSettings;
+use crate::{FileSettings, engine::sync_folder};
 
 const LOCK: &str = "lock";
 const ANCHOR: &str = "anchor";
@@ -43,9 +43,9 @@ impl Folder {
 
     /// Makes what was created in it survive a power cut.
     pub(crate) fn sync(&self) -> std::io::Result<()> {
-        File::open(&self.path)?.sync_all()?;
+        sync_folder(&self.path)?;
         match self.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+            Some(parent) if !parent.as_os_str().is_empty() => sync_folder(parent),
             _ => Ok(()),
         }
     }

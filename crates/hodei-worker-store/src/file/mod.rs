@@ -3,7 +3,6 @@
 
 mod anchor;
 mod checks;
-mod copy;
 mod error;
 mod folder;
 mod group;
@@ -13,6 +12,7 @@ mod read;
 mod rows;
 mod salvage;
 mod scan;
+mod scratch;
 mod verify;
 mod writer;
 

@@ -10,10 +10,10 @@ use tokio::sync::{mpsc, watch};
 use super::{
     FileStore, Shared,
     anchor::{AnchorFile, Found},
-    copy::Copy,
     error,
     folder::Folder,
     scan::{self, Scan},
+    scratch::Trial,
     writer::Writer,
 };
 use crate::{
@@ -30,11 +30,16 @@ pub(super) fn open<E: Engine>(path: &Path, settings: &FileSettings) -> Result<Fi
     let mut anchor = folder.anchor()?;
     if !entry.exists() {
         create::<E>(&folder, &entry, &anchor, settings)?;
-    } else if E::MENDS {
-        let copy = Copy::of(&entry, path.join("opening")).map_err(|e| error::from_io(path, OPENING, e))?;
-        read::<E>(path, &copy.entry(&entry), &anchor.found, settings)?;
     }
-    let (mut engine, manifest, scan) = read::<E>(path, &entry, &anchor.found, settings)?;
+    let failed = |fault| error::from_fault(path, OPENING, fault);
+    let (manifest, scan) = {
+        let trial = Trial::<E>::of(&entry, path.join("opening"), settings).map_err(failed)?;
+        read(path, &*trial, &anchor.found)?
+    };
+    let mut engine = error::guarded(|| E::open(&entry, settings)).map_err(failed)?;
+    if whole_manifest(path, &engine)? != manifest {
+        return Err(error::corrupt(path, "it changed while it was opened"));
+    }
     let shrunk = error::guarded(|| engine.shrink());
     shrunk.map_err(|fault| error::from_fault(path, "cannot give back the store's free space", fault))?;
     let known = Anchor { log: manifest.log.clone(), commits: manifest.commits, last: manifest.last };
@@ -48,20 +53,14 @@ pub(super) fn open<E: Engine>(path: &Path, settings: &FileSettings) -> Result<Fi
     start(folder, anchor, engine, manifest, scan, settings)
 }
 
-/// Opens it and reads all of it, and refuses what does not add up.
-fn read<E: Engine>(
-    path: &Path,
-    entry: &Path,
-    anchor: &Found,
-    settings: &FileSettings,
-) -> Result<(E, Manifest, Scan)> {
-    let failed = |fault| error::from_fault(path, OPENING, fault);
-    let engine = error::guarded(|| E::open(entry, settings)).map_err(failed)?;
-    let manifest = whole_manifest(path, &engine)?;
+/// Reads all of it, and refuses what does not add up.
+fn read<E: Engine>(path: &Path, engine: &E, anchor: &Found) -> Result<(Manifest, Scan)> {
+    let manifest = whole_manifest(path, engine)?;
     compare(path, anchor, &manifest)?;
-    let scan = scan::everything(&engine, &manifest).map_err(failed)?;
+    let scan =
+        scan::everything(engine, &manifest).map_err(|fault| error::from_fault(path, OPENING, fault))?;
     refuse(path, &scan)?;
-    Ok((engine, manifest, scan))
+    Ok((manifest, scan))
 }
 
 /// Makes an empty store, under another name until it is whole.

@@ -4,11 +4,11 @@ use hodei_worker_core::Result;
 
 use super::{
     anchor::Found,
-    copy::Copy,
     error,
     folder::Folder,
     open,
     scan::{self, Findings},
+    scratch::Trial,
 };
 use crate::{
     FileSettings, Verification,
@@ -18,7 +18,7 @@ use crate::{
 
 const DOING: &str = "cannot verify the store";
 
-/// Reads a copy, and says all that does not add up.
+/// Changes nothing, and says all that does not add up.
 pub(crate) fn verify<E: Engine>(path: &Path) -> Result<Verification> {
     let settings = FileSettings::default().create(false);
     let folder = Folder::take(path, &settings)?;
@@ -37,8 +37,7 @@ pub(crate) fn verify<E: Engine>(path: &Path) -> Result<Verification> {
         report.findings.push(format!("`{}` is missing in it", E::ENTRY));
         return Ok(report);
     }
-    let copy = Copy::of(&entry, Copy::temporary()).map_err(|e| error::from_io(path, DOING, e))?;
-    let engine = match error::guarded(|| E::open(&copy.entry(&entry), &settings)) {
+    let engine = match Trial::<E>::of(&entry, Trial::<E>::temporary(), &settings) {
         Ok(engine) => engine,
         Err(Fault::Damaged(what)) => {
             report.findings.push(format!("its engine cannot read it: {what}"));
@@ -46,8 +45,8 @@ pub(crate) fn verify<E: Engine>(path: &Path) -> Result<Verification> {
         }
         Err(fault) => return Err(error::from_fault(path, DOING, fault)),
     };
-    match scan::manifest(&engine) {
-        Ok(Some(Ok(manifest))) => look(path, &engine, &manifest, &anchor, &mut report)?,
+    match scan::manifest(&*engine) {
+        Ok(Some(Ok(manifest))) => look(path, &*engine, &manifest, &anchor, &mut report)?,
         Ok(Some(Err(Unreadable::Newer(version)))) => return Err(error::newer(path, version)),
         Ok(Some(Err(Unreadable::Damaged))) => {
             report.findings.push("its manifest is not what was written there".to_owned());

@@ -68,17 +68,17 @@ impl Connector {
     }
 
     fn refused(&self, error: DatabaseError) -> hodei_worker_core::Error {
-        error::connection(error, self.config.get_password().is_some(), &self.place)
+        error::connection(error, &self.place)
     }
 
-    /// What holds for each connection. The plans are for tables that grow: they may be empty when they are made.
+    /// What holds for each connection. Plans are made once, for tables that grow: they may be empty then.
     fn manners(&self) -> String {
         let limit = self.limit.as_millis();
         format!(
             "SET statement_timeout = {limit}; SET lock_timeout = {limit}; \
              SET idle_in_transaction_session_timeout = {limit}; SET synchronous_commit = on; \
              SET default_transaction_isolation = 'read committed'; SET jit = off; SET enable_seqscan = off; \
-             SET enable_hashjoin = off; SET enable_mergejoin = off; SET bytea_output = 'hex'"
+             SET enable_hashjoin = off; SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan"
         )
     }
 }

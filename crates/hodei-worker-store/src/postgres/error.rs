@@ -67,7 +67,7 @@ pub(super) fn silent(after: Duration, effect: Effect, place: &Place) -> Error {
 }
 
 /// A connection has not come about.
-pub(super) fn connection(error: DatabaseError, has_password: bool, place: &Place) -> Error {
+pub(super) fn connection(error: DatabaseError, place: &Place) -> Error {
     if let Some(said) = error.as_db_error() {
         return database(said, Effect::None, place);
     }
@@ -89,13 +89,14 @@ pub(super) fn connection(error: DatabaseError, has_password: bool, place: &Place
             .with_help("`sslrootcert` in the url has to name who vouches for it")
             .with_source(error);
     }
-    if !broken && !has_password {
+    if !broken {
+        // The server answers, and the client finds no way in.
         return Error::new(
             ErrorKind::Unauthenticated,
-            "the database wants to know more of us than the url says",
+            "the database and the url do not agree on how to log in",
         )
         .with_context("database", place)
-        .with_help("is a password missing in it, or does `sslmode` ask for what the server does not have?")
+        .with_help("is a password missing, or does `sslmode` ask for what the server does not have?")
         .with_source(error);
     }
     unreachable(place).with_retry(Retry::Safe { after: None }).with_source(error)

@@ -24,7 +24,8 @@ const LONGEST: Duration = Duration::from_secs(3600);
 pub struct PostgresSettings {
     /// `postgres://user:password@host:port/database?option=value`, or `key=value` words, as libpq has them. Of its TLS
     /// options `sslmode` (`disable`, `prefer`, `require`, `verify-ca`, `verify-full`) and `sslrootcert` (a file in PEM
-    /// form; with it, `require` verifies the certificate, too) are understood.
+    /// form; with it, `require` verifies the certificate, too) are understood. A pooler on the way has to keep a
+    /// connection for a session. Of a cluster name all servers, with `target_session_attrs=read-write`.
     pub url: SecretString,
     /// The schema that holds everything of this installation: 1 to 63 lower-case letters, digits and `_`. Default:
     /// `hodei_worker`.

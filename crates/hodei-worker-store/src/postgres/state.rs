@@ -21,10 +21,8 @@ impl Sql {
         let columns = "SELECT key, version, value, seal FROM {schema}.state";
         Self {
             get: names.fill(&format!("{columns} WHERE key = $1")),
-            list: names.fill(&format!(
-                "{columns} WHERE key >= $1 AND ($2::text IS NULL OR key > $2) AND ($3::text IS NULL OR key < $3)
-                ORDER BY key LIMIT $4"
-            )),
+            list: names
+                .fill(&format!("{columns} WHERE key >= $1 AND key > $2 AND key < $3 ORDER BY key LIMIT $4")),
         }
     }
 }
@@ -35,18 +33,23 @@ pub(super) fn entry(row: &Row) -> Result<StateEntry> {
     Ok(StateEntry::new(key, StateValue::new(count(version), Bytes::copy_from_slice(value))))
 }
 
-/// The first text, by its bytes, that comes after all that begin with `prefix`. `None` where nothing does.
-pub(super) fn end_of(prefix: &str) -> Option<String> {
+/// A text that comes after every key.
+fn end() -> String {
+    String::from(char::MAX).repeat(500 / char::MAX.len_utf8() + 1)
+}
+
+/// The first text, by its bytes, that comes after all keys that begin with `prefix`.
+pub(super) fn end_of(prefix: &str) -> String {
     let mut characters: Vec<char> = prefix.chars().collect();
     while let Some(last) = characters.pop() {
         // In UTF-8 the order of the bytes is that of the characters.
         let next = (u32::from(last) + 1..=u32::from(char::MAX)).find_map(char::from_u32);
         if let Some(next) = next {
             characters.push(next);
-            return Some(characters.into_iter().collect());
+            return characters.into_iter().collect();
         }
     }
-    None
+    end()
 }
 
 #[cfg(test)]
@@ -55,11 +58,13 @@ mod tests {
 
     #[test]
     fn l6_the_end_of_a_prefix_is_after_all_that_begin_with_it() {
-        assert_eq!(end_of("a/").as_deref(), Some("a0"));
-        assert_eq!(end_of(""), None);
-        assert_eq!(end_of("\u{10ffff}"), None);
-        assert_eq!(end_of("b\u{10ffff}").as_deref(), Some("c"));
-        assert_eq!(end_of("\u{d7ff}").as_deref(), Some("\u{e000}"));
-        assert!("a/\u{10ffff}" < end_of("a/").unwrap().as_str());
+        assert_eq!(end_of("a/"), "a0");
+        assert_eq!(end_of("b\u{10ffff}"), "c");
+        assert_eq!(end_of("\u{d7ff}"), "\u{e000}");
+        assert!("a/\u{10ffff}" < end_of("a/").as_str());
+        let last = String::from(char::MAX).repeat(125);
+        for prefix in ["", &last[..4], &last] {
+            assert!(last < end_of(prefix) && last.len() == 500);
+        }
     }
 }

@@ -196,7 +196,7 @@ impl StateStore for PostgresStore {
             return Ok(Vec::new());
         }
         // No name has a zero byte, so nothing lies between what stands before it and it.
-        let after = after.map(|after| after.split('\0').next().unwrap_or_default());
+        let after = after.and_then(|after| after.split('\0').next()).unwrap_or_default();
         let end = state::end_of(prefix);
         let rows =
             self.0.reader.read(&self.0.state.list, &[&prefix, &after, &end, &number(limit as u64)]).await?;

@@ -64,7 +64,7 @@ pub(crate) async fn p3_a_process_has_no_check_of_its_own() {
     let bed = bed().await;
     let check = HealthCheckConfig::new(Probe::Native);
     let config = WorkerConfig::builder("a").command(["true"]).health_check(check).build().unwrap();
-    let error = health::plan(&config, &*bed.provider.get_capabilities().await.unwrap()).unwrap_err();
+    let error = health::plan(&config, &bed.provider.get_capabilities().await.unwrap()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("there is no platform behind a process"), "{error}");
 }

@@ -105,8 +105,7 @@ async fn l5_a_worker_says_itself_that_it_is_busy(bed: Arc<Bed>) {
     let manager = bed.manager().await;
     let script = "trap 'exit 0' TERM; echo ::hodei busy; while test ! -e /tmp/done-$WHO; do sleep 0.05; done; \
                   echo ::hodei idle; sleep 1000 & wait $!";
-    let config =
-        bed.script("a", script).env("WHO", bed.installation.to_string()).reports(true).build().unwrap();
+    let config = bed.script("a", script).env("WHO", bed.installation.to_string()).reports().build().unwrap();
     let id = &config.worker_id;
     manager.create_worker(&config).await.unwrap();
     let running = manager.wait_for(id, |worker| worker.state == Some(WorkerState::Running)).await.unwrap();
@@ -121,7 +120,7 @@ async fn l5_a_worker_says_itself_that_it_is_busy(bed: Arc<Bed>) {
     let provider = bed.provider().await;
     let done = format!("/tmp/done-{}", bed.installation);
     let options = hodei_worker::provider::ExecOptions::new(["touch", &done]);
-    provider.exec_in_worker(&running.reference(), &options).await.unwrap().wait().await.unwrap();
+    provider.exec_in_worker(&running.reference(), &options).await.unwrap().exit().await.unwrap();
     let stopped = manager.wait_for_end(id).await.unwrap();
     assert_eq!(stopped.state, Some(WorkerState::Stopped));
     let _ = std::fs::remove_file(done);

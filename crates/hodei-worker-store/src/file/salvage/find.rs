@@ -1,7 +1,7 @@
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     ops::{Bound, ControlFlow},
-    path::Path,
+    path::PathBuf,
 };
 
 use hodei_worker_core::Result;
@@ -11,6 +11,7 @@ use super::super::{
     error::{self, guarded},
     folder::Folder,
     scan,
+    scratch::Trial,
 };
 use crate::{
     FileSettings,
@@ -36,13 +37,13 @@ pub(super) struct Finds {
 }
 
 impl Finds {
-    pub(super) fn of<E: Engine>(old: &Folder, copy: &Path, settings: &FileSettings) -> Result<Self> {
+    pub(super) fn of<E: Engine>(old: &Folder, scratch: PathBuf, settings: &FileSettings) -> Result<Self> {
         let anchor = match old.anchor()?.found {
             Found::Anchor(anchor) => Some(anchor),
             Found::Newer(version) => return Err(error::newer(&old.path, version)),
             Found::Nothing | Found::Unreadable => None,
         };
-        // Remnants first: the engine mends its file when it opens it.
+        let entry = &*old.path.join(E::ENTRY);
         let mut newest: Option<Manifest> = None;
         let mut note = |found: Manifest| {
             if newest.as_ref().is_none_or(|known| known.commits < found.commits) {
@@ -50,7 +51,7 @@ impl Finds {
             }
         };
         let _ = guarded(|| {
-            E::remnants(copy, &mut |key, row| {
+            E::remnants(entry, &mut |key, row| {
                 if key == MANIFEST
                     && let Ok(found) = Manifest::read(row)
                 {
@@ -63,7 +64,7 @@ impl Finds {
             newest.as_ref().map(|found| &found.log).or(anchor.as_ref().map(|anchor| &anchor.log)).cloned();
         if let Some(seal) = log.as_ref().map(Seal::of) {
             let _ = guarded(|| {
-                E::remnants(copy, &mut |key, row| {
+                E::remnants(entry, &mut |key, row| {
                     let table = [Table::Log, Table::State, Table::Snapshots, Table::Over]
                         .into_iter()
                         .find(|table| seal.open(*table, key, row).is_ok());
@@ -73,8 +74,9 @@ impl Finds {
                 })
             });
         }
-        let engine = guarded(|| E::open(copy, settings));
-        let kept = engine.as_ref().ok().and_then(|engine| scan::manifest(engine).ok()?.and_then(Result::ok));
+        let engine = Trial::<E>::of(entry, scratch, settings);
+        let kept =
+            engine.as_ref().ok().and_then(|engine| scan::manifest(&**engine).ok()?.and_then(Result::ok));
         let newest = match (newest, kept.clone()) {
             (Some(found), Some(kept)) if kept.commits >= found.commits => Some(kept),
             (found, kept) => found.or(kept),
@@ -88,7 +90,7 @@ impl Finds {
         };
         let mut finds = Self::empty(newest.unwrap_or_else(|| Manifest::new(log)), anchor.as_ref());
         if let Ok(engine) = &engine {
-            finds.engine(engine);
+            finds.engine(&**engine);
         }
         // An engine that opened, and has all that was acknowledged, knows best: remnants may be what was removed.
         let knows_all = kept.is_some_and(|kept| kept.commits >= finds.manifest.commits);

@@ -9,7 +9,6 @@ use hodei_worker_core::{Error, ErrorKind, Result};
 
 use self::find::Finds;
 use super::{
-    copy::Copy,
     error::{self, guarded},
     folder::Folder,
     open, scan,
@@ -28,10 +27,7 @@ pub(crate) fn repair<E: Engine>(path: &Path, into: &Path) -> Result<Salvage> {
         let error = Error::new(ErrorKind::Config, "there is a store already where the repaired one is to be");
         return Err(error.with_context("store", into.display()).with_help("name a new folder"));
     }
-    let damaged = path.join(E::ENTRY);
-    let copy = Copy::of(&damaged, into.join("original")).map_err(|e| error::from_io(into, DOING, e))?;
-    let finds = Finds::of::<E>(&old, &copy.entry(&damaged), &settings)?;
-    drop(copy);
+    let finds = Finds::of::<E>(&old, into.join("original"), &settings)?;
     for move_all in [false, true] {
         let rebuilt = rebuild::rebuild(&finds, move_all);
         open::write_new::<E>(&new, &entry, &rebuilt.manifest, rebuilt.writes, &settings)?;

@@ -165,7 +165,6 @@ DECLARE
     refused integer[] := '{}';
     made bigint;
     wanted bigint;
-    one record;
 BEGIN
     IF cardinality(e_event) > 0 THEN
         base := {schema}.draw(cardinality(e_event));
@@ -175,128 +174,151 @@ BEGIN
     -- Everything that is looked at is held, always in this order. A lease may be renewed meanwhile, not taken over.
     PERFORM 1 FROM {schema}.leases l WHERE l.id = ANY (b_lease) ORDER BY l.id FOR KEY SHARE;
     PERFORM 1 FROM {schema}.heads h WHERE h.worker = ANY (s_worker || n_worker) ORDER BY h.worker FOR UPDATE;
-    PERFORM 1 FROM {schema}.state s WHERE s.key = ANY (v_key) ORDER BY s.key FOR UPDATE;
+    IF cardinality(v_key) > 0 THEN
+        PERFORM 1 FROM {schema}.state s WHERE s.key = ANY (v_key) ORDER BY s.key FOR UPDATE;
+    END IF;
 
+    -- A batch is told the first thing that is wrong with it: whether it may write comes first.
     batch := 0; problem := 'none'; name := ''; present := base;
     RETURN NEXT;
-    FOR one IN
-        SELECT DISTINCT ON (p.batch) p.* FROM (
-            SELECT b.batch::integer AS batch, 'ended' AS problem, '' AS name, 0::bigint AS present, 0 AS rank
-            FROM unnest(b_lease) WITH ORDINALITY AS b (lease, batch)
-            LEFT JOIN {schema}.leases l ON l.id = b.lease AND NOT l.is_over AND l.ends_at > clock_timestamp()
-            WHERE b.lease <> 0 AND l.id IS NULL
-        UNION ALL
-            SELECT s.batch, 'owned', s.worker, h.lease, 1
-            FROM unnest(s_batch, s_worker) AS s (batch, worker)
-            JOIN {schema}.heads h ON h.worker = s.worker
-            WHERE h.lease <> b_lease[s.batch]
-        UNION ALL
-            SELECT n.batch, 'owned', n.worker, coalesce(h.lease, 0), 2
-            FROM unnest(n_batch, n_worker) AS n (batch, worker)
-            LEFT JOIN {schema}.heads h ON h.worker = n.worker
-            WHERE h.lease <> b_lease[n.batch] OR h.worker IS NULL AND n.worker <> ALL (s_worker)
-        UNION ALL
-            SELECT s.batch, 'version', s.worker, coalesce(h.version, 0), 3
-            FROM unnest(s_batch, s_worker, s_expected) AS s (batch, worker, expected)
-            LEFT JOIN {schema}.heads h ON h.worker = s.worker
-            WHERE coalesce(h.version, 0) <> s.expected
-        UNION ALL
-            SELECT v.batch, 'value', v.key, coalesce(o.version, 0), 4
-            FROM unnest(v_batch, v_key, v_expected) AS v (batch, key, expected)
-            LEFT JOIN {schema}.state o ON o.key = v.key
-            WHERE v.expected >= 0 AND coalesce(o.version, 0) <> v.expected
-        UNION ALL
-            SELECT n.batch,
-                CASE WHEN n.forgets THEN 'forget' WHEN n.version > n.reached THEN 'unreached' ELSE 'older' END,
+    FOR batch, problem, name, present IN
+        SELECT b.batch::integer, 'ended', '', 0::bigint
+        FROM unnest(b_lease) WITH ORDINALITY AS b (lease, batch)
+        LEFT JOIN {schema}.leases l ON l.id = b.lease AND NOT l.is_over AND l.ends_at > clock_timestamp()
+        WHERE b.lease <> 0 AND l.id IS NULL
+    LOOP
+        refused := refused || batch;
+        RETURN NEXT;
+    END LOOP;
+    FOR batch, problem, name, present IN
+        SELECT DISTINCT ON (s.batch) s.batch,
+            CASE WHEN h.lease <> b_lease[s.batch] THEN 'owned' ELSE 'version' END, s.worker,
+            CASE WHEN h.lease <> b_lease[s.batch] THEN h.lease ELSE coalesce(h.version, 0) END
+        FROM unnest(s_batch, s_worker, s_expected) AS s (batch, worker, expected)
+        LEFT JOIN {schema}.heads h ON h.worker = s.worker
+        WHERE s.batch <> ALL (refused)
+            AND (h.lease <> b_lease[s.batch] OR coalesce(h.version, 0) <> s.expected)
+        ORDER BY s.batch, coalesce(h.lease, 0) = b_lease[s.batch] OR h.worker IS NULL, s.worker
+    LOOP
+        refused := refused || batch;
+        RETURN NEXT;
+    END LOOP;
+    IF cardinality(n_worker) > 0 THEN
+        FOR batch, problem, name, present IN
+            SELECT DISTINCT ON (n.batch) n.batch,
+                CASE WHEN n.foreign_owner IS NOT NULL THEN 'owned' WHEN n.forgets THEN 'forget'
+                    WHEN n.version > n.reached THEN 'unreached' ELSE 'older' END,
                 n.worker,
-                CASE WHEN n.forgets OR n.version > n.reached THEN n.reached ELSE n.kept END,
-                5
+                CASE WHEN n.foreign_owner IS NOT NULL THEN n.foreign_owner
+                    WHEN n.forgets OR n.version > n.reached THEN n.reached ELSE n.kept END
             FROM (
                 SELECT n.batch, n.worker, n.version, n.state IS NULL AS forgets, coalesce(o.version, 0) AS kept,
-                    coalesce(h.version, 0) + coalesce(s.count, 0) AS reached
+                    coalesce(h.version, 0) + coalesce(s.count, 0) AS reached,
+                    CASE WHEN h.lease <> b_lease[n.batch] THEN h.lease
+                        WHEN h.worker IS NULL AND s.worker IS NULL THEN 0 END AS foreign_owner
                 FROM unnest(n_batch, n_worker, n_version, n_state) AS n (batch, worker, version, state)
                 LEFT JOIN {schema}.heads h ON h.worker = n.worker
                 LEFT JOIN unnest(s_worker, s_count) AS s (worker, count) ON s.worker = n.worker
                 LEFT JOIN {schema}.snapshots o ON o.worker = n.worker
+                WHERE n.batch <> ALL (refused)
             ) n
-            WHERE CASE WHEN n.forgets THEN n.version <> n.reached
-                ELSE n.version > n.reached OR n.version < n.kept END
-        ) p ORDER BY p.batch, p.rank, p.name
-    LOOP
-        batch := one.batch; problem := one.problem; name := one.name; present := one.present;
-        refused := refused || one.batch;
-        RETURN NEXT;
-    END LOOP;
+            WHERE n.foreign_owner IS NOT NULL
+                OR CASE WHEN n.forgets THEN n.version <> n.reached
+                    ELSE n.version > n.reached OR n.version < n.kept END
+            ORDER BY n.batch, n.foreign_owner IS NULL, n.worker
+        LOOP
+            refused := refused || batch;
+            RETURN NEXT;
+        END LOOP;
+    END IF;
+    IF cardinality(v_key) > 0 THEN
+        FOR batch, problem, name, present IN
+            SELECT DISTINCT ON (v.batch) v.batch, 'value', v.key, coalesce(o.version, 0)
+            FROM unnest(v_batch, v_key, v_expected) AS v (batch, key, expected)
+            LEFT JOIN {schema}.state o ON o.key = v.key
+            WHERE v.batch <> ALL (refused) AND v.expected >= 0 AND coalesce(o.version, 0) <> v.expected
+            ORDER BY v.batch, v.key
+        LOOP
+            refused := refused || batch;
+            RETURN NEXT;
+        END LOOP;
+    END IF;
 
-    UPDATE {schema}.heads h SET version = s.expected + s.count, last = base + s.first + s.count - 2
-    FROM unnest(s_batch, s_worker, s_expected, s_first, s_count) AS s (batch, worker, expected, first, count)
-    WHERE s.expected > 0 AND s.batch <> ALL (refused)
-        AND h.worker = s.worker AND h.version = s.expected AND h.lease = b_lease[s.batch];
-    GET DIAGNOSTICS wanted = ROW_COUNT;
-    INSERT INTO {schema}.heads (worker, version, first, last, lease)
-        SELECT s.worker, s.count, base + s.first - 1, base + s.first + s.count - 2, b_lease[s.batch]
+    IF cardinality(s_worker) > 0 THEN
+        UPDATE {schema}.heads h SET version = s.expected + s.count, last = base + s.first + s.count - 2
         FROM unnest(s_batch, s_worker, s_expected, s_first, s_count) AS s (batch, worker, expected, first, count)
-        WHERE s.expected = 0 AND s.batch <> ALL (refused)
-        ORDER BY s.worker
-        ON CONFLICT DO NOTHING;
-    GET DIAGNOSTICS made = ROW_COUNT;
-    made := made + wanted;
-    SELECT count(*) INTO wanted FROM unnest(s_batch) AS s (batch) WHERE s.batch <> ALL (refused);
-    IF made <> wanted THEN
-        RAISE EXCEPTION 'a stream has changed in between' USING ERRCODE = '40001';
+        WHERE s.expected > 0 AND s.batch <> ALL (refused)
+            AND h.worker = s.worker AND h.version = s.expected AND h.lease = b_lease[s.batch];
+        GET DIAGNOSTICS wanted = ROW_COUNT;
+        INSERT INTO {schema}.heads (worker, version, first, last, lease)
+            SELECT s.worker, s.count, base + s.first - 1, base + s.first + s.count - 2, b_lease[s.batch]
+            FROM unnest(s_batch, s_worker, s_expected, s_first, s_count) AS s (batch, worker, expected, first, count)
+            WHERE s.expected = 0 AND s.batch <> ALL (refused)
+            ORDER BY s.worker
+            ON CONFLICT DO NOTHING;
+        GET DIAGNOSTICS made = ROW_COUNT;
+        made := made + wanted;
+        SELECT count(*) INTO wanted FROM unnest(s_batch) AS s (batch) WHERE s.batch <> ALL (refused);
+        IF made <> wanted THEN
+            RAISE EXCEPTION 'a stream has changed in between' USING ERRCODE = '40001';
+        END IF;
+
+        INSERT INTO {schema}.events (position, worker, version, written_by, event, seal)
+            SELECT base + e.number - 1, e.worker, e.version, me, e.event,
+                {schema}.seal('event/' || e.worker, base + e.number - 1, e.version, e.event)
+            FROM unnest(e_batch, e_worker, e_version, e_event)
+                WITH ORDINALITY AS e (batch, worker, version, event, number)
+            WHERE e.batch <> ALL (refused);
     END IF;
 
-    INSERT INTO {schema}.events (position, worker, version, written_by, event, seal)
-        SELECT base + e.number - 1, e.worker, e.version, me, e.event,
-            {schema}.seal('event/' || e.worker, base + e.number - 1, e.version, e.event)
-        FROM unnest(e_batch, e_worker, e_version, e_event)
-            WITH ORDINALITY AS e (batch, worker, version, event, number)
-        WHERE e.batch <> ALL (refused);
-
-    DELETE FROM {schema}.state o
-    USING unnest(v_batch, v_key, v_value) AS v (batch, key, value)
-    WHERE v.value IS NULL AND v.batch <> ALL (refused) AND o.key = v.key;
-    UPDATE {schema}.state o SET version = o.version + 1, value = v.value,
-        seal = {schema}.seal('value/' || v.key, 0, o.version + 1, v.value)
-    FROM unnest(v_batch, v_key, v_expected, v_value) AS v (batch, key, expected, value)
-    WHERE v.value IS NOT NULL AND v.batch <> ALL (refused)
-        AND o.key = v.key AND (v.expected < 0 OR o.version = v.expected);
-    GET DIAGNOSTICS wanted = ROW_COUNT;
-    INSERT INTO {schema}.state (key, version, value, seal)
-        SELECT v.key, 1, v.value, {schema}.seal('value/' || v.key, 0, 1, v.value)
+    IF cardinality(v_key) > 0 THEN
+        DELETE FROM {schema}.state o
+        USING unnest(v_batch, v_key, v_value) AS v (batch, key, value)
+        WHERE v.value IS NULL AND v.batch <> ALL (refused) AND o.key = v.key;
+        UPDATE {schema}.state o SET version = o.version + 1, value = v.value,
+            seal = {schema}.seal('value/' || v.key, 0, o.version + 1, v.value)
         FROM unnest(v_batch, v_key, v_expected, v_value) AS v (batch, key, expected, value)
-        WHERE v.value IS NOT NULL AND v.batch <> ALL (refused) AND v.expected <= 0
-            AND NOT EXISTS (SELECT FROM {schema}.state o WHERE o.key = v.key)
-        ORDER BY v.key
-        ON CONFLICT DO NOTHING;
-    GET DIAGNOSTICS made = ROW_COUNT;
-    made := made + wanted;
-    SELECT count(*) INTO wanted FROM unnest(v_batch, v_value) AS v (batch, value)
-    WHERE v.value IS NOT NULL AND v.batch <> ALL (refused);
-    IF made <> wanted THEN
-        RAISE EXCEPTION 'a value has changed in between' USING ERRCODE = '40001';
+        WHERE v.value IS NOT NULL AND v.batch <> ALL (refused)
+            AND o.key = v.key AND (v.expected < 0 OR o.version = v.expected);
+        GET DIAGNOSTICS wanted = ROW_COUNT;
+        INSERT INTO {schema}.state (key, version, value, seal)
+            SELECT v.key, 1, v.value, {schema}.seal('value/' || v.key, 0, 1, v.value)
+            FROM unnest(v_batch, v_key, v_expected, v_value) AS v (batch, key, expected, value)
+            WHERE v.value IS NOT NULL AND v.batch <> ALL (refused) AND v.expected <= 0
+                AND NOT EXISTS (SELECT FROM {schema}.state o WHERE o.key = v.key)
+            ORDER BY v.key
+            ON CONFLICT DO NOTHING;
+        GET DIAGNOSTICS made = ROW_COUNT;
+        made := made + wanted;
+        SELECT count(*) INTO wanted FROM unnest(v_batch, v_value) AS v (batch, value)
+        WHERE v.value IS NOT NULL AND v.batch <> ALL (refused);
+        IF made <> wanted THEN
+            RAISE EXCEPTION 'a value has changed in between' USING ERRCODE = '40001';
+        END IF;
     END IF;
 
-    INSERT INTO {schema}.snapshots AS o (worker, version, position, state, seal)
-        SELECT n.worker, n.version, n.position, n.state,
-            {schema}.seal('snapshot/' || n.worker, n.position, n.version, n.state)
-        FROM (
-            SELECT n.*, coalesce(
-                (SELECT o.position FROM {schema}.snapshots o WHERE o.worker = n.worker AND o.version = n.version),
-                (SELECT e.position FROM {schema}.events e JOIN {schema}.heads h ON h.worker = e.worker
-                    WHERE e.worker = n.worker AND e.version = n.version AND e.position >= h.first),
-                0
-            ) AS position
-            FROM unnest(n_batch, n_worker, n_version, n_state) AS n (batch, worker, version, state)
-            WHERE n.state IS NOT NULL AND n.batch <> ALL (refused)
-        ) n
-        ORDER BY n.worker
-        ON CONFLICT (worker) DO UPDATE SET version = excluded.version, position = excluded.position,
-            state = excluded.state, seal = excluded.seal;
-    DELETE FROM {schema}.snapshots o USING unnest(n_batch, n_worker, n_state) AS n (batch, worker, state)
-    WHERE n.state IS NULL AND n.batch <> ALL (refused) AND o.worker = n.worker;
-    DELETE FROM {schema}.heads o USING unnest(n_batch, n_worker, n_state) AS n (batch, worker, state)
-    WHERE n.state IS NULL AND n.batch <> ALL (refused) AND o.worker = n.worker;
+    IF cardinality(n_worker) > 0 THEN
+        INSERT INTO {schema}.snapshots AS o (worker, version, position, state, seal)
+            SELECT n.worker, n.version, n.position, n.state,
+                {schema}.seal('snapshot/' || n.worker, n.position, n.version, n.state)
+            FROM (
+                SELECT n.*, coalesce(
+                    (SELECT o.position FROM {schema}.snapshots o WHERE o.worker = n.worker AND o.version = n.version),
+                    (SELECT e.position FROM {schema}.events e JOIN {schema}.heads h ON h.worker = e.worker
+                        WHERE e.worker = n.worker AND e.version = n.version AND e.position >= h.first),
+                    0
+                ) AS position
+                FROM unnest(n_batch, n_worker, n_version, n_state) AS n (batch, worker, version, state)
+                WHERE n.state IS NOT NULL AND n.batch <> ALL (refused)
+            ) n
+            ORDER BY n.worker
+            ON CONFLICT (worker) DO UPDATE SET version = excluded.version, position = excluded.position,
+                state = excluded.state, seal = excluded.seal;
+        DELETE FROM {schema}.snapshots o USING unnest(n_batch, n_worker, n_state) AS n (batch, worker, state)
+        WHERE n.state IS NULL AND n.batch <> ALL (refused) AND o.worker = n.worker;
+        DELETE FROM {schema}.heads o USING unnest(n_batch, n_worker, n_state) AS n (batch, worker, state)
+        WHERE n.state IS NULL AND n.batch <> ALL (refused) AND o.worker = n.worker;
+    END IF;
 END
 $$;
 

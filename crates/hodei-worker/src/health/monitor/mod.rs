@@ -98,7 +98,7 @@ impl HealthMonitor {
     }
 
     /// Watches a run from now on, and no other of that worker any more. Of one that is watched already, all that was
-    /// found is told again.
+    /// found is told again. It is tried while the last status that was [observed](Self::observed) says that it runs.
     pub fn watch(&self, subject: Subject) {
         self.change(|state, now| state.watch(subject, now));
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerConfig, WorkerId, WorkerProvider, WorkerRef, WorkerStatus,
-    lifecycle::{Call, Input, Outcome},
+    lifecycle::{Call, Input, Outcome, OutcomeOf, Pending},
     model::IntentMark,
     provider::{CreateOptions, DeleteOptions, Operation, StartOptions, StopOptions},
     quantity::ByteSize,
@@ -17,6 +17,9 @@ use tokio::{
 
 use super::{Keeper, decide::Cause};
 use crate::{health, manager::config_key};
+
+/// How often the pause between two looks at a worker doubles.
+const LOOKS: u32 = 4;
 
 /// A call that is over, with its number.
 pub(super) type Performed = (WorkerId, u64, Outcome);
@@ -106,14 +109,21 @@ impl Keeper {
         if slot.is_busy().and_then(|busy| busy.call.as_ref()).is_none_or(|(present, _)| *present != number) {
             return;
         }
+        let starts =
+            slot.worker().is_some_and(|worker| matches!(worker.pending, Some(Pending::Start { .. })));
+        let unseen = match outcome.of {
+            OutcomeOf::Done(Operation::Start) => outcome.status.is_none(),
+            OutcomeOf::Done(Operation::Status) => starts,
+            OutcomeOf::Failed(Operation::Status, _) => true,
+            _ => false,
+        };
         let busy = slot.busy();
         busy.call = None;
-        let started = matches!(
-            outcome.of,
-            hodei_worker_core::lifecycle::OutcomeOf::Done(Operation::Start | Operation::Create)
-        );
-        busy.look_at =
-            (started && outcome.status.is_none()).then(|| Instant::now() + self.settings.look_after.get());
+        let pause = self.settings.look_after.get() * 2_u32.pow(busy.looks.min(LOOKS));
+        busy.look_at = unseen.then(|| Instant::now() + pause);
+        if !unseen {
+            busy.looks = 0;
+        }
         self.handle(&id, Cause::of(Input::Outcome(outcome)));
         self.arm(&id);
     }

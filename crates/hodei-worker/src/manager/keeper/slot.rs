@@ -28,8 +28,10 @@ pub(super) struct Busy {
     /// The call that is being made, and its number.
     pub(super) call: Option<(u64, AbortHandle)>,
     pub(super) timer: Option<Key>,
-    /// When its run is looked for, if it has not shown by then.
+    /// When it is looked at, if nothing was told of it by then.
     pub(super) look_at: Option<Instant>,
+    /// How often it has been looked at without anything to be seen.
+    pub(super) looks: u32,
     /// When what could not be written is tried again.
     pub(super) write_at: Option<Instant>,
     /// Ties together what is being done.

@@ -65,6 +65,23 @@ impl Keeper {
         Some(Instant::now() + wait.min(LONGEST))
     }
 
+    /// Looks at a worker of which nothing was told: its run does not show, or it could not be looked at before.
+    fn look(&mut self, id: &WorkerId) {
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        let Some(worker) = slot.worker() else { return };
+        let start = match &worker.pending {
+            Some(Pending::Start { after }) => Some(Call::Start { after: after.clone() }),
+            // What is pending otherwise has a call that answers for it.
+            Some(_) => return,
+            None => None,
+        };
+        let busy = slot.busy();
+        busy.looks += 1;
+        // A start may be made again: if the run has begun, nothing happens.
+        let call = start.filter(|_| busy.looks.is_multiple_of(2)).unwrap_or(Call::Observe);
+        self.act(id, call);
+    }
+
     /// A worker's timer has run out.
     pub(super) fn tick(&mut self, id: WorkerId) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
@@ -78,11 +95,7 @@ impl Keeper {
         }
         if busy.look_at.is_some_and(|at| at <= now) {
             busy.look_at = None;
-            let waits =
-                slot.worker().is_some_and(|worker| matches!(worker.pending, Some(Pending::Start { .. })));
-            if waits {
-                self.act(&id, Call::Observe);
-            }
+            self.look(&id);
         }
         self.handle(&id, Cause::of(Input::Due));
         self.arm(&id);

@@ -7,9 +7,11 @@ use hodei_worker_core::{Error, ErrorKind, Result, WorkerId, lifecycle::Worker};
 use super::{Keeper, slot::Slot};
 use crate::manager::message::{Reply, Until};
 
+type Waiter = (Until, Reply<Result<Worker>>);
+
 #[derive(Default)]
 pub(super) struct Waiting {
-    workers: HashMap<WorkerId, Vec<(Until, Reply<Result<Worker>>)>>,
+    workers: HashMap<WorkerId, Vec<Waiter>>,
     pub(super) quiet: Vec<Reply<()>>,
     pub(super) synced: Vec<Reply<()>>,
 }
