@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use hodei_worker::{
-    ConnectContext, ProviderSettings as _, WorkerProvider, docker::DockerSettings,
-    model::WorkerConfigBuilder, process::Survival,
+    ConnectContext, ProviderSettings as _, WorkerProvider,
+    docker::DockerSettings,
+    model::WorkerConfigBuilder,
+    policy::{PolicySettings, Stack},
+    process::Survival,
 };
 
 use crate::{
@@ -55,6 +58,15 @@ impl Place {
             Self::Process => Arc::new(processes::settings(Survival::Required).connect(context).await?),
             Self::Attached => Arc::new(processes::settings(Survival::Attached).connect(context).await?),
         })
+    }
+
+    /// Connects as this installation, with the standard policies.
+    ///
+    /// # Errors
+    /// Where the provider cannot be reached.
+    pub async fn connect_with_policies(self, installation: &str) -> Outcome<Arc<dyn WorkerProvider>> {
+        let provider = self.connect(installation).await?;
+        Ok(Stack::standard(provider, &PolicySettings::default()))
     }
 
     /// With an image where there must be one, and the installation's mark.

@@ -94,6 +94,38 @@ fn p1_the_code_of_the_readme_runs() {
 }
 
 #[test]
+#[cfg(feature = "metrics")]
+fn l7_the_metrics_are_scraped_over_http() {
+    use std::{io::Write as _, net::TcpStream};
+    let mut child = example("metrics").arg("0").stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("http://").and_then(|line| line.strip_suffix("/metrics")).unwrap();
+    let mut connection = TcpStream::connect(address).unwrap();
+    write!(connection, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    connection.read_to_string(&mut text).unwrap();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let table = rest(lines);
+    assert!(child.wait().unwrap().success(), "{table}");
+    for wanted in [
+        "HTTP/1.1 200 OK",
+        "text/plain; version=0.0.4",
+        r#"hodei_worker_workers{provider="local",state="running"} 2"#,
+        r#"hodei_worker_workers{provider="local",state="stopped"} 1"#,
+        r#"hodei_worker_transitions_total{provider="local",from="none",to="creating"} 3"#,
+        r#"operation="create",outcome="ok"} 3"#,
+        r#"hodei_worker_memory_bytes{provider="local",worker="busy",worker_type="example"}"#,
+        r#"hodei_worker_samples_total{provider="local",outcome="ok"} 2"#,
+    ] {
+        assert!(text.contains(wanted), "`{wanted}` is missing in\n{text}");
+    }
+    assert!(!text.contains(r#"worker="brief""#), "what has ended uses nothing:\n{text}");
+    assert!(table.contains("example") && table.contains("costliest"), "{table}");
+}
+
+#[test]
 #[cfg(feature = "testkit")]
 fn p10_a_provider_on_a_page_passes_the_suite() {
     let mut command = example("custom_provider");

@@ -67,7 +67,7 @@ pub(crate) fn run(words: &[String]) -> Result<ExitCode> {
 }
 
 impl Needs {
-    fn is_of(&self, package: &str, binary: &str) -> bool {
+    pub(crate) fn is_of(&self, package: &str, binary: &str) -> bool {
         self.package == package && self.binary.is_none_or(|own| own == binary)
     }
 }

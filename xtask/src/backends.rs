@@ -8,7 +8,7 @@ use crate::{parts, sweep};
 
 pub(crate) fn run(site: &Site, what: Backends) -> Result<()> {
     match what {
-        Backends::Up => up(site),
+        Backends::Up(names) => up(site, &names),
         Backends::Down => {
             let _lock = Lock::take(site, "backends down")?;
             parts::down(site)
@@ -20,11 +20,13 @@ pub(crate) fn run(site: &Site, what: Backends) -> Result<()> {
     }
 }
 
-fn up(site: &Site) -> Result<()> {
+fn up(site: &Site, names: &[String]) -> Result<()> {
+    let named = |name: &String| parts::find(name).ok_or_else(|| Failure(format!("no part `{name}`")));
+    let chosen = names.iter().map(named).collect::<Result<Vec<_>>>()?;
     let _lock = Lock::take(site, "backends up")?;
     sweep::leftovers(site)?;
     site.prepare()?;
-    let mut running = parts::up(site, parts::all());
+    let mut running = parts::up(site, if chosen.is_empty() { parts::all() } else { &chosen });
     running.keep()?;
     let mut absent = Vec::new();
     for presence in &running.presences {

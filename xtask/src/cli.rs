@@ -5,7 +5,7 @@ use crate::failure::{Failure, Result};
 /// How the tasks are called.
 pub(crate) const USAGE: &str = "\
 cargo xtask test [--only NAME,…] [--require-all] [--keep] [-- TEST-ARGUMENTS]
-cargo xtask backends up|down|status
+cargo xtask backends up [PART…]|down|status
 cargo xtask ci [RULE…]
 cargo xtask coverage
 cargo xtask bench [ARGUMENTS]
@@ -50,9 +50,10 @@ pub(crate) struct TestOptions {
     pub(crate) arguments: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Backends {
-    Up,
+    /// The parts of these names; of none, all.
+    Up(Vec<String>),
     Down,
     Status,
 }
@@ -64,14 +65,13 @@ pub(crate) fn parse<I: IntoIterator<Item = String>>(arguments: I) -> Result<Task
         None | Some("help" | "-h" | "--help") => Ok(Task::Help),
         Some("test") => test(words),
         Some("backends") => {
-            let verb = words.next();
-            nothing_more("backends", words)?;
-            match verb.as_deref() {
-                Some("up") => Ok(Task::Backends(Backends::Up)),
-                Some("down") => Ok(Task::Backends(Backends::Down)),
-                Some("status") => Ok(Task::Backends(Backends::Status)),
-                _ => Err(Failure::new("backends: one of up, down, status")),
-            }
+            let what = match words.next().as_deref() {
+                Some("up") => Backends::Up(words.by_ref().collect()),
+                Some("down") => Backends::Down,
+                Some("status") => Backends::Status,
+                _ => return Err(Failure::new("backends: one of up, down, status")),
+            };
+            nothing_more("backends", words).map(|()| Task::Backends(what))
         }
         Some("ci") => Ok(Task::Ci { rules: words.collect() }),
         Some("coverage") => nothing_more("coverage", words).map(|()| Task::Coverage),
@@ -166,6 +166,10 @@ mod tests {
     fn the_other_tasks_are_read() {
         assert_eq!(read("").unwrap(), Task::Help);
         assert_eq!(read("backends down").unwrap(), Task::Backends(Backends::Down));
+        let up =
+            |names: &[&str]| Task::Backends(Backends::Up(names.iter().map(ToString::to_string).collect()));
+        assert_eq!(read("backends up").unwrap(), up(&[]));
+        assert_eq!(read("backends up postgres uml").unwrap(), up(&["postgres", "uml"]));
         assert_eq!(read("ci size fmt").unwrap(), Task::Ci { rules: vec!["size".into(), "fmt".into()] });
         assert_eq!(
             read("chaos --rounds 7 --only docker").unwrap(),
@@ -189,7 +193,7 @@ mod tests {
             "test --only",
             "test --only a,,b",
             "backends",
-            "backends up now",
+            "backends down now",
             "chaos --rounds x",
         ] {
             assert!(read(line).is_err(), "{line} was accepted");

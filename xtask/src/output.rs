@@ -19,7 +19,8 @@ impl Binaries {
         let Some(file) = message["executable"].as_str() else { return };
         let package = package_name(message["package_id"].as_str().unwrap_or_default());
         let kind = message["target"]["kind"][0].as_str().unwrap_or_default();
-        let part = if kind == "test" { parts::home_of(package) } else { None };
+        let name = message["target"]["name"].as_str().unwrap_or_default();
+        let part = if kind == "test" { parts::home_of_test(package, name) } else { None };
         self.0.insert(file_name(file).to_owned(), part.unwrap_or(UNIT).to_owned());
     }
 }

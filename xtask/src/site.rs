@@ -3,6 +3,7 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use crate::failure::{Context, Failure, Result};
 use crate::scratch;
@@ -74,10 +75,15 @@ impl Site {
     /// A copy of this program that tests can run, since cargo may be building the original anew meanwhile. Not in the
     /// state folder: `/run` may refuse to execute.
     pub(crate) fn copy_of_ourselves(&self) -> Result<PathBuf> {
+        // Parts come up in parallel, and each wants one.
+        static ONE: Mutex<()> = Mutex::new(());
+        let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let program = self.bin().join("xtask");
-        let _ = fs::remove_file(&program);
+        let part = self.bin().join("xtask.part");
         // Not by its name: a shared target folder that changes hands has lost the file.
-        fs::copy("/proc/self/exe", &program).context("copying xtask for the tests")?;
+        fs::copy("/proc/self/exe", &part)
+            .and_then(|_| fs::rename(&part, &program))
+            .context("copying xtask for the tests")?;
         Ok(program)
     }
 

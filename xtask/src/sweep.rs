@@ -145,11 +145,11 @@ fn in_cgroup(process: &Process, group: &str) -> bool {
     })
 }
 
-/// Engine and registry name our folder on their command line, as do the engine's containerd and shims. They are ours
+/// Engine, registry and database name our folder on their command line, as do the engine's containerd and shims. They are ours
 /// also where the run was cut off before it had written down their pids.
 fn is_part_of(process: &Process, state: &Path) -> bool {
     (process.name.starts_with("containerd")
-        || ["runc", "dockerd", "docker-registry"].contains(&process.name.as_str()))
+        || ["runc", "dockerd", "docker-registry", "postgres"].contains(&process.name.as_str()))
         && process.arguments.iter().any(|argument| Path::new(argument).starts_with(state))
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::WorkerConfig,
+    model::{ProbeKind, WorkerConfig},
     quantity::{ByteSize, Cpu},
 };
 
@@ -112,6 +112,25 @@ impl Support {
     }
 }
 
+/// The health checks of a worker's configuration that a platform runs itself. One that it runs takes one success for
+/// healthy and measures no time.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct NativeChecks {
+    /// Their kinds.
+    pub kinds: Vec<ProbeKind>,
+    /// How many of one worker; `None`: any number.
+    pub at_most: Option<usize>,
+}
+
+impl NativeChecks {
+    /// Checks of these kinds, so many of one worker.
+    pub fn of(kinds: impl IntoIterator<Item = ProbeKind>, at_most: Option<usize>) -> Self {
+        Self { kinds: kinds.into_iter().collect(), at_most }
+    }
+}
+
 /// What a provider can do, as it was detected.
 ///
 /// # Examples
@@ -134,6 +153,9 @@ pub struct ProviderCapabilities {
     pub total_cpu: Option<Cpu>,
     /// Memory that the provider has in all, where it is known.
     pub total_memory: Option<ByteSize>,
+    /// Which health checks the platform runs itself, beside what it knows anyway ([`Probe::Native`](crate::model::Probe)).
+    #[serde(default)]
+    pub native_checks: NativeChecks,
     support: BTreeMap<Capability, Support>,
 }
 
@@ -164,6 +186,12 @@ impl ProviderCapabilities {
             Ok(()) => self.with(capability),
             Err(why) => self.without(capability, why),
         }
+    }
+    /// Declares which health checks the platform runs itself.
+    #[must_use]
+    pub fn with_native_checks(mut self, checks: NativeChecks) -> Self {
+        self.native_checks = checks;
+        self
     }
     /// Sets how a capability is supported.
     #[must_use]
@@ -226,6 +254,7 @@ pub fn needed_by(config: &WorkerConfig) -> Vec<Capability> {
         (mounts(|source| matches!(source, MountSource::Bind { .. })), Capability::HostPaths),
         (mounts(|source| matches!(source, MountSource::Tmpfs { .. })), Capability::Tmpfs),
         (!config.health_checks.is_empty(), Capability::HealthChecks),
+        (config.reports, Capability::Logs),
         (config.ports.iter().any(|port| !port.is_the_hosts()), Capability::Networking),
         (config.secrets.iter().any(|secret| file(&secret.target)), Capability::SecretFiles),
     ];

@@ -17,6 +17,7 @@
 //! | [`select`] | which provider gets a worker, and why |
 //! | [`credential`] | the port for secrets, with a store in memory |
 //! | [`store`] | the ports of what survives the host: log, state, leases |
+//! | [`lifecycle`] | the life of a worker as a pure state machine over its events |
 //! | [`watch`] | one source of changes, any number of watchers |
 //! | [`settings`], [`quantity`], [`clock`] | reading what users write; time |
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -27,6 +28,7 @@ pub mod credential;
 mod deadline;
 pub mod error;
 pub mod factory;
+pub mod lifecycle;
 pub mod model;
 pub mod policy;
 pub mod provider;
@@ -39,13 +41,14 @@ pub mod store;
 pub mod testkit;
 pub mod watch;
 
-pub use capability::{Capability, ProviderCapabilities, Support};
+pub use capability::{Capability, NativeChecks, ProviderCapabilities, Support};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use credential::CredentialProvider;
 pub use error::{Error, ErrorKind, ErrorReport, Result, Retry};
 pub use factory::{
     ConnectContext, ProviderConfig, ProviderFactory, ProviderHandle, ProviderSettings, ProviderState,
 };
+pub use lifecycle::{WorkerState, WorkerStateEvent};
 pub use model::{WorkerConfig, WorkerHandle, WorkerId, WorkerRef};
 pub use provider::{Operation, ProviderInfo, WorkerProvider, WorkerProviderExt};
 pub use status::{WorkerObservation, WorkerPhase, WorkerStatus};

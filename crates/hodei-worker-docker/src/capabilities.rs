@@ -2,7 +2,8 @@
 
 use bollard::models::{SystemInfo, SystemInfoCgroupDriverEnum, SystemInfoCgroupVersionEnum, SystemVersion};
 use hodei_worker_core::{
-    Capability, ProviderCapabilities, Result,
+    Capability, NativeChecks, ProviderCapabilities, Result,
+    model::ProbeKind,
     quantity::{ByteSize, Cpu},
 };
 
@@ -76,6 +77,7 @@ fn describe(
     let mut all = ProviderCapabilities::new(text)
         .without(Capability::AutoScaling, "an engine does not scale its containers")
         .with(Capability::HealthChecks)
+        .with_native_checks(NativeChecks::of([ProbeKind::Command], Some(1)))
         .with(Capability::Volumes)
         .with(Capability::HostPaths)
         .with(Capability::Tmpfs)

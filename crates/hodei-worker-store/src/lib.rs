@@ -35,6 +35,8 @@ mod engine;
 mod file;
 #[cfg(any(feature = "redb", feature = "sled"))]
 mod format;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(any(feature = "redb", feature = "sled"))]
 mod reports;
 #[cfg(any(feature = "redb", feature = "sled"))]
@@ -42,6 +44,8 @@ mod settings;
 #[cfg(any(feature = "redb", feature = "sled"))]
 mod stores;
 
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresSettings, PostgresStore};
 #[cfg(any(feature = "redb", feature = "sled"))]
 pub use reports::{Salvage, Verification};
 #[cfg(any(feature = "redb", feature = "sled"))]

@@ -18,13 +18,15 @@ use crate::process::{self, Record};
 use crate::site::Site;
 use crate::tools::apt::{self, which};
 use crate::tools::http::{Endpoint, Request};
-use crate::tools::{certificates, image, port, registry};
+use crate::tools::{certificates, control, image, port, registry};
 use crate::{run, stop, sweep};
 
 /// An engine that the user has already, to be used in the place of ours.
 const HOST: &str = "HODEI_TEST_DOCKER_HOST";
 const ENGINE: &str = "dockerd";
 const REGISTRY: &str = "docker-registry";
+/// The program by which a test stops and starts the engine.
+const SCRIPT: &str = "docker-engine";
 
 /// Program and Debian package.
 const PROGRAMS: [(&str, &str); 5] = [
@@ -57,6 +59,7 @@ impl Part for Docker {
             &[
                 Needs { package: "hodei-worker-docker", binary: None, test: None },
                 Needs { package: "hodei-worker", binary: Some("matrix"), test: None },
+                Needs { package: "hodei-worker", binary: Some("health_docker"), test: None },
                 Needs {
                     package: "hodei-worker-examples",
                     binary: Some("examples"),
@@ -89,7 +92,7 @@ impl Part for Docker {
             fs::write(site.state.join("docker.arguments"), arguments(site, &program)?.join("\n"))?;
             make_bridge(&sweep::bridge(&site.hash))?;
             start_engine(site)?;
-            control_script(site)?;
+            control::write(site, SCRIPT, self.name())?;
         }
         registry::start(site, REGISTRY).map(drop)
     }
@@ -118,7 +121,7 @@ impl Part for Docker {
                 environment.push(("HODEI_TEST_DOCKER_PIDFILE", path("docker.pid")));
                 environment.push(("HODEI_TEST_DOCKER_TLS", format!("tcp://127.0.0.1:{port}")));
                 environment.push(("HODEI_TEST_DOCKER_CERTS", path("certificates")));
-                environment.push(("HODEI_TEST_ENGINE", script(site).display().to_string()));
+                environment.push(("HODEI_TEST_ENGINE", control::path(site, SCRIPT).display().to_string()));
             }
         }
         if let Some(address) = registry::address(site, REGISTRY) {
@@ -333,24 +336,6 @@ fn empty(engine: &Endpoint) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn script(site: &Site) -> PathBuf {
-    site.bin().join("docker-engine")
-}
-
-/// The program by which a test stops and starts the engine.
-fn control_script(site: &Site) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let program = site.copy_of_ourselves()?;
-    let text = format!(
-        "#!/bin/sh\n# docker-engine start|stop|kill\nCARGO_MANIFEST_DIR='{}' exec '{}' part docker \"$@\"\n",
-        site.root.join("xtask").display(),
-        program.display()
-    );
-    fs::write(script(site), text)?;
-    fs::set_permissions(script(site), fs::Permissions::from_mode(0o755))
-        .context("the engine's control script")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The real parts that tests run against: a file each.
 
 mod docker;
+mod postgres;
 mod uml;
 
 use std::sync::Mutex;
@@ -55,7 +56,7 @@ pub(crate) trait Part: Sync {
 
 /// Every part there is.
 pub(crate) fn all() -> &'static [&'static dyn Part] {
-    &[&docker::Docker, &uml::Uml]
+    &[&docker::Docker, &postgres::Postgres, &uml::Uml]
 }
 
 pub(crate) fn find(name: &str) -> Option<&'static dyn Part> {
@@ -76,6 +77,13 @@ pub(crate) fn home_of(package: &str) -> Option<&'static str> {
         return Some("process");
     }
     all().iter().find(|part| part.packages().first() == Some(&package)).map(|part| part.name())
+}
+
+/// The part that one of a package's integration tests runs on: others of its tests may do without.
+pub(crate) fn home_of_test(package: &str, binary: &str) -> Option<&'static str> {
+    let home = home_of(package)?;
+    let needs = |part: &dyn Part| part.needs().iter().any(|need| need.is_of(package, binary));
+    find(home).is_none_or(needs).then_some(home)
 }
 
 /// How bringing up a part ended.
@@ -189,4 +197,17 @@ pub(crate) fn down(site: &Site) -> Result<()> {
 /// The recorded processes of this checkout that live.
 pub(crate) fn alive(site: &Site) -> Vec<process::Record> {
     process::Record::all(&site.state).into_iter().filter(|record| record.identity.alive()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_runs_on_its_packages_part_where_it_needs_it() {
+        assert_eq!(home_of_test("hodei-worker-docker", "watch"), Some("docker"));
+        assert_eq!(home_of_test("hodei-worker-process", "use"), Some("process"));
+        assert_eq!(home_of_test("hodei-worker-store", "postgres"), Some("postgres"));
+        assert_eq!(home_of_test("hodei-worker-store", "files"), None);
+    }
 }

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     error::Result,
+    lifecycle::RecoverySettings,
     quantity::{ByteSize, Cpu, HumanDuration},
     settings::Problems,
 };
@@ -107,9 +108,20 @@ impl WorkerConfigBuilder {
         self.spec.health_checks.push(check);
         self
     }
+    /// It says on its standard output when it is busy or idle, and that it lives: `::hodei busy`, `::hodei idle` and
+    /// `::hodei heartbeat`, each on a line of its own.
+    pub fn reports(mut self) -> Self {
+        self.spec.reports = true;
+        self
+    }
     /// What the manager does when it ends.
     pub fn restart_policy(mut self, policy: RestartPolicy) -> Self {
         self.spec.restart_policy = Some(policy);
+        self
+    }
+    /// How the manager brings it back when it failed.
+    pub fn recovery(mut self, settings: RecoverySettings) -> Self {
+        self.spec.recovery = Some(settings);
         self
     }
     /// How many of its group there are.

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
+    lifecycle::RecoverySettings,
     quantity::HumanDuration,
     settings::{Problems, read_into},
 };
@@ -52,9 +53,15 @@ pub struct WorkerSpec {
     /// How its health is found out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health_checks: Vec<HealthCheckConfig>,
+    /// Whether it says on its standard output when it is busy or idle, and that it lives. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reports: bool,
     /// What the manager does when it ends. Default: the template's, or else nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart_policy: Option<RestartPolicy>,
+    /// How the manager brings it back when it failed. Default: the manager's settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<RecoverySettings>,
     /// How many of its group there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaling: Option<ScalingConfiguration>,
@@ -84,7 +91,9 @@ impl WorkerSpec {
             mounts: Vec::new(),
             ports: Vec::new(),
             health_checks: Vec::new(),
+            reports: false,
             restart_policy: None,
+            recovery: None,
             scaling: None,
             stop_grace: None,
             metadata: WorkerMetadata::default(),
@@ -170,6 +179,17 @@ impl WorkerConfig {
     /// The fields, to change some and check them again.
     pub fn to_spec(&self) -> WorkerSpec {
         WorkerSpec::clone(&self.0)
+    }
+
+    /// The same with other health checks.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when one is wrong in itself.
+    pub fn with_health_checks(&self, checks: Vec<HealthCheckConfig>) -> Result<Self> {
+        let mut spec = self.to_spec();
+        spec.health_checks = checks;
+        check_form(&spec).into_result()?;
+        Ok(Self(Arc::new(spec)))
     }
 
     /// The typed options for one provider, if some are set.

@@ -92,6 +92,11 @@ fn health_checks(config: &WorkerConfig, problems: &mut Problems) {
             format!("{path}.success_threshold"),
             "an engine takes one success for healthy",
         );
+        for (field, set) in
+            [("slow_after", check.slow_after.is_some()), ("flapping", check.flapping.is_some())]
+        {
+            problems.require(!set, format!("{path}.{field}"), "an engine does not look at that");
+        }
     }
 }
 
@@ -113,6 +118,7 @@ mod tests {
     fn d2_everything_wrong_is_told_at_once() {
         let mut check = HealthCheckConfig::new(Probe::Command(vec!["true".to_owned()]));
         check.success_threshold = 2;
+        check.slow_after = Some("500ms".parse().unwrap());
         let config = WorkerConfig::builder("a")
             .command(["true"])
             .secret(SecretReference::variable("a/b", "PASSWORD"))
@@ -128,6 +134,7 @@ mod tests {
                 "image",
                 "secrets[0].target",
                 "health_checks[0].success_threshold",
+                "health_checks[0].slow_after",
                 "mounts[0].source.volume.name"
             ]
         );

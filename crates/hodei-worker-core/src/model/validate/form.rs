@@ -1,7 +1,8 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
+use super::health;
 use crate::{
-    model::{HealthCheckConfig, MountSource, Probe, SecretTarget, WorkerSpec, labels},
+    model::{MountSource, SecretTarget, WorkerSpec, labels},
     settings::Problems,
 };
 
@@ -14,7 +15,12 @@ pub(in crate::model) fn check_form(spec: &WorkerSpec) -> Problems {
     mounts(spec, &mut problems);
     ports(spec, &mut problems);
     for (n, check) in spec.health_checks.iter().enumerate() {
-        health_check(check, &format!("health_checks[{n}]"), &mut problems);
+        health::check(check, &format!("health_checks[{n}]"), &mut problems);
+    }
+    if let Some(recovery) = &spec.recovery {
+        let mut wrong = Problems::new();
+        recovery.validate(&mut wrong);
+        problems.nest("recovery", wrong);
     }
     if let Some(scaling) = &spec.scaling {
         problems.require(
@@ -213,32 +219,6 @@ fn overlap(one: Option<IpAddr>, other: Option<IpAddr>) -> bool {
     let (Some(one), Some(other)) = (one, other) else { return true };
     let (one, other) = (one.to_canonical(), other.to_canonical());
     one == other || (one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified()))
-}
-
-fn health_check(check: &HealthCheckConfig, path: &str, problems: &mut Problems) {
-    problems.require(!check.interval.is_zero(), format!("{path}.interval"), "must be longer than 0");
-    problems.require(!check.timeout.is_zero(), format!("{path}.timeout"), "must be longer than 0");
-    problems.require(
-        check.timeout <= check.interval,
-        format!("{path}.timeout"),
-        format!("{} is longer than the interval of {}", check.timeout, check.interval),
-    );
-    problems.require(check.success_threshold > 0, format!("{path}.success_threshold"), "must be at least 1");
-    problems.require(check.failure_threshold > 0, format!("{path}.failure_threshold"), "must be at least 1");
-    match &check.probe {
-        Probe::Command(words) => {
-            let good = words.first().is_some_and(|program| !program.is_empty());
-            problems.require(good, format!("{path}.probe.command"), "a program is required");
-        }
-        Probe::Http { port, path: page } => {
-            problems.require(*port != 0, format!("{path}.probe.http.port"), "must lie between 1 and 65535");
-            problems.require(page.starts_with('/'), format!("{path}.probe.http.path"), "must begin with `/`");
-        }
-        Probe::Tcp { port } => {
-            problems.require(*port != 0, format!("{path}.probe.tcp.port"), "must lie between 1 and 65535")
-        }
-        Probe::Native => {}
-    }
 }
 
 fn metadata(spec: &WorkerSpec, problems: &mut Problems) {

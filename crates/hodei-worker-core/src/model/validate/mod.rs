@@ -1,4 +1,5 @@
 mod form;
+mod health;
 #[cfg(test)]
 mod tests;
 

@@ -207,3 +207,62 @@ fn p5_an_image_that_was_refused_is_not_missing() {
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(problems[0].starts_with("image: "), "{problems:?}");
 }
+
+fn of_check(check: Value) -> Vec<String> {
+    let value = json!({"worker_id": "a", "command": ["true"], "health_checks": [check]});
+    WorkerConfig::from_value(&value).map(|_| Vec::new()).unwrap_or_else(told)
+}
+
+#[test]
+fn l2_health_checks_that_cannot_be_meant_are_refused() {
+    for (check, path) in [
+        (json!({"probe": {"http": {"port": 0}}}), "probe.http.port"),
+        (json!({"probe": {"http": {"port": 1, "path": "x"}}}), "probe.http.path"),
+        (json!({"probe": {"http": {"port": 1, "path": "/a b"}}}), "probe.http.path"),
+        (json!({"probe": {"http": {"port": 1, "path": "/a\r\nX: 1"}}}), "probe.http.path"),
+        (json!({"probe": {"http": {"port": 1, "host": "a/b"}}}), "probe.http.host"),
+        (json!({"probe": {"http": {"port": 1, "headers": {"a b": "x"}}}}), "probe.http.headers"),
+        (json!({"probe": {"http": {"port": 1, "headers": {"a": "x\ny"}}}}), "probe.http.headers.a"),
+        (json!({"probe": {"http": {"port": 1, "headers": {"Host": "x"}}}}), "probe.http.headers.Host"),
+        (json!({"probe": {"http": {"port": 1, "expect": ["2xx"]}}}), "probe.http.expect[0]"),
+        (json!({"probe": {"http": {"port": 1, "expect": ["300-200"]}}}), "probe.http.expect[0]"),
+        (json!({"probe": {"tcp": {"port": 0}}}), "probe.tcp.port"),
+        (json!({"probe": {"command": [""]}}), "probe.command"),
+        (json!({"probe": {"heartbeat": {"within": "0"}}}), "probe.heartbeat.within"),
+        (json!({"probe": "native", "slow_after": "0"}), "slow_after"),
+        (json!({"probe": "native", "timeout": "1s", "slow_after": "1s"}), "slow_after"),
+        (json!({"probe": "native", "slow_threshold": 0}), "slow_threshold"),
+        (
+            json!({"probe": "native", "flapping": {"changes": 1, "within": "1m", "calm": "1m"}}),
+            "flapping.changes",
+        ),
+        (
+            json!({"probe": "native", "flapping": {"changes": 4, "within": "1m", "calm": "0"}}),
+            "flapping.calm",
+        ),
+    ] {
+        let told = of_check(check.clone());
+        let start = format!("health_checks[0].{path}: ");
+        assert!(told.len() == 1 && told[0].starts_with(&start), "{check}: {told:#?}");
+    }
+    let good = json!({
+        "probe": {"http": {
+            "port": 8443, "path": "/live?x=%20", "scheme": "https", "host": "a.example:1", "headers": {"X-A": "b c"},
+            "expect": [200, "204-206"],
+        }},
+        "slow_after": "300ms", "slow_threshold": 2, "flapping": {"changes": 0, "within": "1m", "calm": "1m"},
+    });
+    assert_eq!(of_check(good), [""; 0]);
+    assert_eq!(of_check(json!({"probe": {"heartbeat": {"within": "30s"}}})), [""; 0]);
+}
+
+#[test]
+fn l2_a_check_without_the_newer_fields_is_stored_as_it_was() {
+    let stored = json!({
+        "probe": {"http": {"port": 80, "path": "/"}}, "interval": "10s", "timeout": "1s", "start_period": "0s",
+        "success_threshold": 1, "failure_threshold": 3,
+    });
+    let check: crate::model::HealthCheckConfig = serde_json::from_value(stored.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&check).unwrap(), stored);
+    assert_eq!(serde_json::to_value(spec()).unwrap().get("reports"), None);
+}

@@ -1,0 +1,105 @@
+//! One try of each kind of check that this host makes itself.
+
+mod command;
+#[cfg(feature = "http-probes")]
+mod http;
+mod tcp;
+#[cfg(feature = "https-probes")]
+mod tls;
+
+use std::{sync::Arc, time::Duration};
+
+use hodei_worker_core::{
+    ErrorKind, Result, WorkerProvider, WorkerRef, WorkerStatus,
+    model::{HttpProbe, Probe, Scheme},
+    status::Address,
+};
+use tokio::time::Instant;
+
+use super::{HealthSettings, finding::Finding};
+
+/// What tries share.
+#[derive(Debug, Clone)]
+pub(super) struct Prober {
+    #[cfg(feature = "https-probes")]
+    tls: tls::Tls,
+}
+
+/// What one try is about.
+#[derive(Debug)]
+pub(super) struct Try {
+    pub(super) probe: Probe,
+    pub(super) timeout: Duration,
+    pub(super) worker: WorkerRef,
+    pub(super) provider: Arc<dyn WorkerProvider>,
+    pub(super) status: Arc<WorkerStatus>,
+}
+
+/// Whether this build can make such a request, or why not.
+pub(super) fn offers_http(probe: &HttpProbe) -> std::result::Result<(), &'static str> {
+    match probe.scheme {
+        _ if !cfg!(feature = "http-probes") => {
+            Err("this build has no HTTP: its feature `http-probes` is off")
+        }
+        Scheme::Https if !cfg!(feature = "https-probes") => {
+            Err("this build has no HTTPS: its feature `https-probes` is off")
+        }
+        Scheme::Http | Scheme::Https => Ok(()),
+        _ => Err("this version does not know its scheme"),
+    }
+}
+
+impl Prober {
+    pub(super) fn new(settings: &HealthSettings) -> Result<Self> {
+        let _ = settings;
+        Ok(Self {
+            #[cfg(feature = "https-probes")]
+            tls: tls::Tls::new(settings.tls_roots.as_deref())?,
+        })
+    }
+
+    /// Finds out whether the worker is well, in the check's time.
+    pub(super) async fn find_out(&self, attempt: &Try) -> Finding {
+        let deadline = Instant::now() + attempt.timeout;
+        match &attempt.probe {
+            Probe::Command(words) => command::find_out(attempt, words, deadline).await,
+            Probe::Tcp { port } => match attempt.address(*port, deadline).await {
+                Ok(address) => tcp::find_out(&address, deadline).await,
+                Err(finding) => finding,
+            },
+            #[cfg(feature = "http-probes")]
+            Probe::Http(http) => match attempt.address(http.port, deadline).await {
+                Ok(address) => self.get(http, &address, deadline).await,
+                Err(finding) => finding,
+            },
+            other => Finding::unknown(format!("this build cannot make a {} check", other.kind())),
+        }
+    }
+}
+
+impl Try {
+    /// Where the worker's port is reachable. Its status may be from before it was known.
+    async fn address(&self, port: u16, deadline: Instant) -> std::result::Result<Address, Finding> {
+        if let Some(address) = self.status.address(port) {
+            return Ok(address.clone());
+        }
+        match tokio::time::timeout_at(deadline, self.provider.get_worker_status(&self.worker)).await {
+            Ok(Ok(status)) => status
+                .address(port)
+                .cloned()
+                .ok_or_else(|| Finding::failure(format!("its provider tells no address of its port {port}"))),
+            Ok(Err(error)) => Err(Finding::unknown(error.to_string())),
+            Err(_) => Err(Finding::unknown("its provider did not answer in time")),
+        }
+    }
+}
+
+/// Whether an error of a provider's call is about the worker: what it should run does not exist there.
+fn is_the_workers(kind: ErrorKind) -> bool {
+    kind == ErrorKind::Config
+}
+
+/// How long something took that began then and that worked.
+fn success(began: Instant) -> Finding {
+    Finding::Success { took: began.elapsed() }
+}

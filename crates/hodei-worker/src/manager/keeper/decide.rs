@@ -1,0 +1,151 @@
+//! What happened, and what is decided about it.
+
+use std::collections::BTreeMap;
+
+use hodei_worker_core::{
+    Error, ErrorKind, Result, WorkerConfig, WorkerId,
+    lifecycle::{self, Command, Context, CorrelationId, Decision, Input, Worker},
+    model::ProviderName,
+};
+
+use super::{Keeper, slot::Slot};
+use crate::manager::message::{Ordered, Reply};
+
+/// Something that happened to a worker.
+pub(super) struct Cause {
+    pub(super) input: Input,
+    pub(super) reply: Option<Reply<Result<Worker>>>,
+    pub(super) config: Option<WorkerConfig>,
+    correlation: Option<CorrelationId>,
+    metadata: BTreeMap<String, String>,
+}
+
+impl Cause {
+    pub(super) fn of(input: Input) -> Self {
+        Self { input, reply: None, config: None, correlation: None, metadata: BTreeMap::new() }
+    }
+
+    pub(super) fn answer(&mut self, result: Result<Worker>) {
+        if let Some(reply) = self.reply.take() {
+            let _ = reply.send(result);
+        }
+    }
+}
+
+impl Keeper {
+    pub(super) fn ordered(&mut self, ordered: Ordered) {
+        let Ordered { id, mut command, config, correlation, metadata, reply } = ordered;
+        if self.is_closing() {
+            let error = Error::new(ErrorKind::Cancelled, "the manager is being shut down");
+            let _ = reply.send(Err(error));
+            return;
+        }
+        if self.slots.contains_key(&id) {
+            self.care.before(&id, &mut command);
+        }
+        let input = Input::Command(command);
+        let correlation = Some(correlation);
+        self.handle(&id, Cause { input, reply: Some(reply), config, correlation, metadata });
+    }
+
+    /// Takes in what happened, now or when what is being written is durable.
+    pub(super) fn handle(&mut self, id: &WorkerId, cause: Cause) {
+        match self.slots.get_mut(id) {
+            Some(slot) if slot.is_writing() => {
+                let queue = &mut slot.busy().queue;
+                // Of several statuses that wait, the last says it all, unless a run ended or began in between.
+                if let (Some(last), Input::Observed(new)) = (queue.back_mut(), &cause.input)
+                    && let Input::Observed(waiting) = &last.input
+                    && (waiting.phase, &waiting.run) == (new.phase, &new.run)
+                {
+                    *last = cause;
+                    return;
+                }
+                queue.push_back(cause);
+            }
+            None if !matches!(cause.input, Input::Command(_)) => {}
+            _ => self.decide(id, cause),
+        }
+    }
+
+    /// Decides about what waits.
+    pub(super) fn go_on(&mut self, id: &WorkerId) {
+        loop {
+            let Some(slot) = self.slots.get_mut(id) else { return };
+            if slot.is_writing() || slot.is_busy().is_none_or(|busy| busy.queue.is_empty()) {
+                break;
+            }
+            let Some(cause) = slot.busy().queue.pop_front() else { break };
+            self.decide(id, cause);
+        }
+        self.arm(id);
+    }
+
+    fn decide(&mut self, id: &WorkerId, mut cause: Cause) {
+        if let Input::Command(Command::Create { generation, .. }) = &mut cause.input
+            && let Some((last, _)) = self.removed.get(id)
+        {
+            *generation = last.next();
+        }
+        let decided = self.decision(id, &cause);
+        let slot = self.slots.entry(id.clone()).or_default();
+        match decided {
+            Err(error) => {
+                cause.answer(Err(error));
+                self.drop_empty(id);
+            }
+            Ok(decision) => {
+                if decision.abandons {
+                    slot.abandon();
+                }
+                if cause.correlation.is_some() {
+                    slot.busy().correlation.clone_from(&cause.correlation);
+                }
+                if decision.events.is_empty() {
+                    if let Some(worker) = slot.worker().cloned() {
+                        cause.answer(Ok(worker));
+                    }
+                    if let Some(call) = decision.call {
+                        self.act(id, call);
+                    }
+                    self.arm(id);
+                    self.drop_empty(id);
+                } else {
+                    self.write(id, decision, cause);
+                }
+            }
+        }
+    }
+
+    fn decision(&mut self, id: &WorkerId, cause: &Cause) -> Result<Decision> {
+        let slot = self.slots.get(id);
+        let worker = slot.and_then(Slot::worker);
+        let mut context = Context::new(self.clock.now(), &self.settings.recovery);
+        let alternatives: Vec<ProviderName>;
+        if let Some(worker) = worker {
+            if let Some(provider) = self.providers.get(&worker.provider) {
+                (context.restarts_in_place, context.keeps_stopped) =
+                    (provider.restarts_in_place(), provider.keeps_stopped());
+            }
+            alternatives = self.providers.keys().filter(|name| **name != worker.provider).cloned().collect();
+            context.alternatives = &alternatives;
+        }
+        context.chance = self.random.u64(..);
+        context.metadata.clone_from(&cause.metadata);
+        context.correlation = cause
+            .correlation
+            .clone()
+            .or_else(|| slot.and_then(Slot::is_busy).and_then(|busy| busy.correlation.clone()));
+        lifecycle::decide(id, worker, &cause.input, &context)
+    }
+
+    /// Forgets a place that never got a worker.
+    pub(super) fn drop_empty(&mut self, id: &WorkerId) {
+        if let Some(slot) = self.slots.get_mut(id) {
+            slot.rest();
+            if slot.worker().is_none() && slot.is_busy().is_none() {
+                self.slots.remove(id);
+            }
+        }
+    }
+}

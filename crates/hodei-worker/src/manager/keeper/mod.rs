@@ -1,0 +1,186 @@
+//! The one task that owns what is known of all workers. It decides, has the decision written down, and acts when that is
+//! durable; it never waits for a provider or for the store itself.
+
+mod calls;
+mod care;
+mod close;
+mod decide;
+mod providers;
+mod slot;
+mod strays;
+mod tidy;
+mod timers;
+mod waiting;
+mod writes;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use hodei_worker_core::{
+    Clock, Timestamp, WorkerId, WorkerProvider,
+    model::{Generation, LogId, ProviderName},
+    store::Store,
+};
+use tokio::{
+    sync::mpsc,
+    task::{self, JoinSet},
+};
+use tokio_util::time::DelayQueue;
+
+use self::{
+    calls::Performed, close::Closing, providers::Provider, slot::Slot, strays::Strays, tidy::Tidying,
+    waiting::Waiting, writes::Written,
+};
+pub(super) use self::{
+    calls::read_config,
+    care::{Care, Shared},
+};
+use super::{ManagerSettings, message::Message, opening::View};
+use crate::events::EventBus;
+
+pub(super) struct Keeper {
+    store: Arc<dyn Store>,
+    log: LogId,
+    clock: Arc<dyn Clock>,
+    settings: Arc<ManagerSettings>,
+    bus: EventBus,
+    inbox: mpsc::Receiver<Message>,
+    slots: HashMap<WorkerId, Slot>,
+    /// The last generation of workers that are no more, and when they ended.
+    removed: HashMap<WorkerId, (Generation, Timestamp)>,
+    providers: BTreeMap<ProviderName, Provider>,
+    /// The last position that is known.
+    position: u64,
+    writes: FuturesUnordered<BoxFuture<'static, Written>>,
+    calls: JoinSet<Performed>,
+    callers: HashMap<task::Id, (WorkerId, u64)>,
+    /// Counts the calls, to tell a late end from that of the present one.
+    called: u64,
+    timers: DelayQueue<WorkerId>,
+    waiting: Waiting,
+    strays: Strays,
+    tidying: Tidying,
+    care: Care,
+    closing: Option<Closing>,
+    random: fastrand::Rng,
+    /// They end with the keeper.
+    _watchers: JoinSet<()>,
+}
+
+/// What a keeper is made of.
+pub(super) struct Parts {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) settings: Arc<ManagerSettings>,
+    pub(super) bus: EventBus,
+    pub(super) inbox: mpsc::Receiver<Message>,
+    pub(super) providers: Vec<Arc<dyn WorkerProvider>>,
+    pub(super) view: View,
+    pub(super) watchers: JoinSet<()>,
+    pub(super) care: Care,
+}
+
+impl Keeper {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { store, clock, settings, bus, inbox, providers, view, watchers, care } = parts;
+        let providers = providers
+            .into_iter()
+            .map(|provider| (provider.info().name.clone(), Provider::new(provider)))
+            .collect();
+        let slots = view
+            .workers
+            .into_iter()
+            .filter_map(|(id, opened)| Some((id, Slot::of(opened.worker?, opened.saved))))
+            .collect();
+        Self {
+            log: store.info().log.clone(),
+            store,
+            clock,
+            tidying: Tidying::since(view.position),
+            settings,
+            bus,
+            inbox,
+            slots,
+            removed: view.removed,
+            providers,
+            position: view.position,
+            writes: FuturesUnordered::new(),
+            calls: JoinSet::new(),
+            callers: HashMap::new(),
+            called: 0,
+            timers: DelayQueue::new(),
+            waiting: Waiting::default(),
+            strays: Strays::default(),
+            care,
+            closing: None,
+            random: fastrand::Rng::new(),
+            _watchers: watchers,
+        }
+    }
+
+    /// Runs until it is closed, or nobody can speak to it any more.
+    pub(super) async fn run(mut self) {
+        let ids: Vec<_> = self.slots.keys().cloned().collect();
+        for id in ids {
+            self.arm(&id);
+            if let Some(worker) = self.slots.get(&id).and_then(Slot::worker) {
+                self.care.adopt(worker);
+            }
+            self.care_for(&id);
+        }
+        let mut sweep = tokio::time::interval(strays::INTERVAL);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while !self.is_closed() {
+            tokio::select! {
+                // What is under way ends first: it makes room.
+                biased;
+                Some(written) = self.writes.next(), if !self.writes.is_empty() => self.written(written),
+                Some(ended) = self.calls.join_next_with_id(), if !self.calls.is_empty() => self.call_ended(ended),
+                Some(expired) = self.timers.next(), if !self.timers.is_empty() => self.tick(expired.into_inner()),
+                Some(report) = self.care.findings.recv() => self.found(report),
+                Some(changed) = self.care.changes.next() => self.jobs_changed(changed),
+                message = self.inbox.recv() => match message {
+                    Some(message) => self.hear(message),
+                    None => break,
+                },
+                _ = sweep.tick(), if self.strays.any() => self.sweep(),
+            }
+            self.tell_quiet();
+        }
+        self.closed();
+    }
+
+    fn hear(&mut self, message: Message) {
+        match message {
+            Message::Command(ordered) => self.ordered(*ordered),
+            Message::Get(id, reply) => {
+                let _ = reply.send(self.slots.get(&id).and_then(|slot| slot.worker().cloned()));
+            }
+            Message::List(query, reply) => {
+                let workers = self.slots.values().filter_map(Slot::worker);
+                let mut found: Vec<_> = workers.filter(|worker| query.matches(worker)).cloned().collect();
+                found.sort_by(|a, b| a.id.cmp(&b.id));
+                let _ = reply.send(found);
+            }
+            Message::Found(reply) => {
+                let _ = reply.send(self.strays.list());
+            }
+            Message::Wait(id, until, reply) => self.wait(id, until, reply),
+            Message::Observed(provider, observation) => self.observed(&provider, observation),
+            Message::Capabilities(provider, capabilities) => self.capable(&provider, capabilities),
+            Message::Compact(reply) => self.tidy(Some(reply)),
+            Message::Close(reply) => self.close(reply),
+            Message::Synced(reply) => self.waiting.synced.push(reply),
+            Message::Quiet(reply) => self.waiting.quiet.push(reply),
+        }
+    }
+}
+
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keeper").field("workers", &self.slots.len()).finish_non_exhaustive()
+    }
+}

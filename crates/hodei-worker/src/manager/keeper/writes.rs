@@ -1,0 +1,243 @@
+//! Making decisions durable, and what follows.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::FutureExt as _;
+use hodei_worker_core::{
+    Error, ErrorKind, Result, Retry, WorkerId, WorkerStateEvent,
+    lifecycle::{self, Call, Change, Decision, Input, Worker},
+    store::{Appended, Batch, Compaction, Expected, Page},
+};
+use tokio::time::Instant;
+
+use super::{Keeper, decide::Cause};
+use crate::manager::config_key;
+
+/// The pause after a write that failed, before what happened is decided about anew.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How many events a worker can have got that we do not know of: one write at most.
+const UNKNOWN: usize = 64;
+
+/// What is being written for a worker.
+pub(super) struct Writing {
+    events: Vec<WorkerStateEvent>,
+    call: Option<Call>,
+    cause: Cause,
+}
+
+/// What was written, or read.
+pub(super) enum Written {
+    Events(WorkerId, Result<Appended>),
+    /// The worker's stream after an answer was lost.
+    Again(WorkerId, Result<Page>, Error),
+    /// Snapshots, with the versions that they cover.
+    Saved(Vec<(WorkerId, u64)>, Result<Appended>),
+    Compacted(Result<Compaction>),
+}
+
+impl Keeper {
+    /// Has a decision written down; it counts when it is durable.
+    pub(super) fn write(&mut self, id: &WorkerId, decision: Decision, mut cause: Cause) {
+        let expected = self.slots.get(id).and_then(|slot| slot.worker()).map_or(0, |worker| worker.version);
+        let batch = match batch(id, expected, &decision, &cause) {
+            Ok(batch) => batch,
+            Err(error) => {
+                cause.answer(Err(error));
+                self.drop_empty(id);
+                return;
+            }
+        };
+        let slot = self.slots.entry(id.clone()).or_default();
+        slot.busy().writing = Some(Writing { events: decision.events, call: decision.call, cause });
+        let (store, id) = (Arc::clone(&self.store), id.clone());
+        self.writes.push(
+            async move {
+                let result = store.append(batch).await;
+                Written::Events(id, result)
+            }
+            .boxed(),
+        );
+    }
+
+    pub(super) fn written(&mut self, written: Written) {
+        match written {
+            Written::Events(id, result) => {
+                let Some(writing) = self.slots.get_mut(&id).and_then(|slot| slot.busy().writing.take())
+                else {
+                    return;
+                };
+                match result {
+                    Ok(appended) => {
+                        self.durable(&id, writing, appended.first.first().copied().unwrap_or_default())
+                    }
+                    Err(error) => self.not_written(&id, writing, error),
+                }
+            }
+            Written::Again(id, page, error) => self.read_again(&id, page, error),
+            Written::Saved(saved, result) => self.saved(saved, result),
+            Written::Compacted(result) => self.compacted(result),
+        }
+    }
+
+    fn durable(&mut self, id: &WorkerId, writing: Writing, first: u64) {
+        let Writing { events, call, mut cause } = writing;
+        let Some(worker) = self.take_in(id, events, first) else { return };
+        let config = cause.config.take();
+        cause.answer(Ok(worker.clone()));
+        if worker.state.is_none() {
+            self.ended(id, &worker);
+            return;
+        }
+        match call {
+            Some(call) => self.act_with(id, call, config),
+            None => {
+                self.resume(id);
+            }
+        }
+        self.care_for(id);
+        self.go_on(id);
+    }
+
+    /// Folds durable events and tells of them.
+    fn take_in(&mut self, id: &WorkerId, events: Vec<WorkerStateEvent>, first: u64) -> Option<Worker> {
+        let slot = self.slots.get_mut(id)?;
+        let mut known = slot.take_worker();
+        let mut stored = Vec::with_capacity(events.len());
+        for (position, mut event) in (first..).zip(events) {
+            event.event_id = position;
+            self.position = self.position.max(position);
+            known = Worker::apply(known, &event);
+            if let Some(worker) = &known {
+                self.care.event(&event, worker);
+            }
+            stored.push(Arc::new(event));
+        }
+        let worker = known?;
+        slot.set_worker(Some(worker.clone()));
+        for event in &stored {
+            self.bus.publish(event);
+        }
+        self.care.changed(&worker);
+        self.tell_waiting(&worker);
+        self.tidy_if_due();
+        Some(worker)
+    }
+
+    /// A worker is no more.
+    fn ended(&mut self, id: &WorkerId, worker: &Worker) {
+        self.removed.insert(id.clone(), (worker.generation, self.clock.now()));
+        self.care_for(id);
+        let Some(mut slot) = self.slots.remove(id) else { return };
+        slot.abandon();
+        let busy = std::mem::take(slot.busy());
+        if let Some(timer) = busy.timer {
+            self.timers.try_remove(&timer);
+        }
+        for cause in busy.queue {
+            self.handle(id, cause);
+        }
+    }
+
+    fn not_written(&mut self, id: &WorkerId, writing: Writing, error: Error) {
+        tracing::warn!(worker = %id, %error, "a change of a worker could not be written down");
+        let unsure = matches!(error.retry(), Retry::IfIdempotent | Retry::Exhausted)
+            || matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Timeout);
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        if unsure {
+            let after = slot.worker().map_or(0, |worker| worker.version);
+            slot.busy().writing = Some(writing);
+            self.read_stream(id, after, error);
+        } else {
+            self.give_back(id, writing, error);
+        }
+    }
+
+    fn read_stream(&mut self, id: &WorkerId, after: u64, error: Error) {
+        let (store, id) = (Arc::clone(&self.store), id.clone());
+        self.writes.push(
+            async move {
+                let page = store.read_stream(&id, after, UNKNOWN).await;
+                Written::Again(id, page, error)
+            }
+            .boxed(),
+        );
+    }
+
+    /// It is known now whether it was written.
+    fn read_again(&mut self, id: &WorkerId, page: Result<Page>, error: Error) {
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        let Some(mut writing) = slot.busy().writing.take() else { return };
+        let events: Result<Vec<_>> =
+            page.and_then(|page| page.events.iter().map(WorkerStateEvent::from_stored).collect());
+        match events {
+            // The store is still lost: nothing is known until it is back.
+            Err(_) => {
+                let after = slot.worker().map_or(0, |worker| worker.version);
+                slot.busy().writing = Some(writing);
+                let (store, id) = (Arc::clone(&self.store), id.clone());
+                self.writes.push(
+                    async move {
+                        tokio::time::sleep(PAUSE).await;
+                        let page = store.read_stream(&id, after, UNKNOWN).await;
+                        Written::Again(id, page, error)
+                    }
+                    .boxed(),
+                );
+            }
+            Ok(events) if events.is_empty() => self.give_back(id, writing, error),
+            Ok(events) => {
+                let ours = events.len() == writing.events.len()
+                    && events.iter().zip(&writing.events).all(|(found, meant)| found.change == meant.change);
+                if ours {
+                    let first = events.first().map_or(0, |event| event.event_id);
+                    self.durable(id, writing, first);
+                    return;
+                }
+                writing.cause.answer(Err(error));
+                for event in events {
+                    let position = event.event_id;
+                    self.take_in(id, vec![event], position);
+                }
+                if let Some(call) =
+                    self.slots.get(id).and_then(|slot| slot.worker()).and_then(lifecycle::resume)
+                {
+                    self.act(id, call);
+                }
+                self.go_on(id);
+            }
+        }
+    }
+
+    /// It was not written. A command has failed; what happened otherwise is decided about again.
+    fn give_back(&mut self, id: &WorkerId, writing: Writing, error: Error) {
+        let Writing { mut cause, .. } = writing;
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        if matches!(cause.input, Input::Command(_)) {
+            cause.answer(Err(error));
+        } else {
+            let busy = slot.busy();
+            busy.queue.push_front(cause);
+            busy.write_at = Some(Instant::now() + PAUSE);
+        }
+        self.go_on(id);
+        self.drop_empty(id);
+    }
+}
+
+fn batch(id: &WorkerId, expected: u64, decision: &Decision, cause: &Cause) -> Result<Batch> {
+    let events = decision.events.iter().map(WorkerStateEvent::to_bytes).collect::<Result<Vec<_>>>()?;
+    let written = expected + events.len() as u64;
+    let mut batch = Batch::new().append(id.clone(), expected, events);
+    if let Some(config) = &cause.config
+        && expected == 0
+    {
+        let bytes = serde_json::to_vec(config).map_err(|error| {
+            Error::new(ErrorKind::Config, "the configuration cannot be kept as data").with_source(error)
+        })?;
+        batch = batch.put(config_key(id), Expected::Any, bytes);
+    }
+    if decision.events.last().is_some_and(|event| matches!(event.change, Change::Terminated)) {
+        batch = batch.remove(config_key(id), Expected::Any).forget(id.clone(), written);
+    }
+    Ok(batch)
+}

@@ -1,0 +1,141 @@
+//! The metrics of a few workers for Prometheus, served by a small server on this machine: workers by state, changes and
+//! calls, and what each worker uses. `cargo run --release --example metrics --features metrics`, then
+//! `curl http://127.0.0.1:9464/metrics`; another port is the first argument, 0 takes a free one.
+
+use std::{convert::Infallible, sync::Arc};
+
+use futures::{StreamExt as _, future::BoxFuture};
+use hodei_worker::{
+    Clock as _, ConnectContext, Error, ErrorKind, Result, SystemClock, WorkerConfig, WorkerId, WorkerManager,
+    WorkerState,
+    events::{EventFilter, Notice},
+    lifecycle::Worker,
+    manager::{Shutdown, WorkerQuery},
+    performance::PerformanceView,
+    process::{self, ProcessSettings},
+    store::MemoryStore,
+    telemetry::{
+        SampleTarget, Sampler, SamplingSettings, Telemetry,
+        prometheus::{CONTENT_TYPE, Prometheus},
+    },
+};
+use http_body_util::Full;
+use hyper::{Request, Response, body::Bytes, body::Incoming, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+fn main() -> Result<()> {
+    process::init();
+    run()
+}
+
+#[tokio::main]
+async fn run() -> Result<()> {
+    let port = std::env::args().nth(1).and_then(|port| port.parse().ok()).unwrap_or(9464);
+    let telemetry = Telemetry::default();
+    let prometheus = Prometheus::install(&telemetry)?;
+
+    let context = ConnectContext::new("local".parse()?, format!("metrics-{}", std::process::id()).parse()?);
+    let provider = hodei_worker::connect(ProcessSettings::default(), context).await?;
+    let manager = WorkerManager::builder(Arc::new(MemoryStore::new())).provider(provider).open().await?;
+    let performance = PerformanceView::default();
+    tokio::spawn(follow(manager.clone(), telemetry.clone(), performance.clone()));
+    for (name, script) in [("calm", "sleep 1000"), ("busy", "while :; do :; done"), ("brief", "exit 0")] {
+        let config =
+            WorkerConfig::builder(name).command(["sh", "-c", script]).worker_type("example").build()?;
+        manager.create_worker(&config).await?;
+        let over =
+            |worker: &Worker| matches!(worker.state, Some(WorkerState::Running | WorkerState::Stopped));
+        manager.wait_for(&config.worker_id, over).await?;
+    }
+
+    let scrape = Arc::new(Scrape {
+        sampler: Sampler::new(SamplingSettings::default(), &telemetry),
+        manager: manager.clone(),
+        telemetry,
+        prometheus,
+    });
+    let served = tokio::select! {
+        served = serve(port, scrape) => served,
+        _ = tokio::signal::ctrl_c() => Ok(()),
+    };
+    println!("{}", performance.report(SystemClock.now()));
+    manager.shutdown(Shutdown::Remove { grace: Some(std::time::Duration::ZERO) }).await?;
+    served
+}
+
+/// Tells telemetry and performance what happens.
+async fn follow(manager: WorkerManager, telemetry: Telemetry, performance: PerformanceView) -> Result<()> {
+    let mut known = std::collections::HashMap::<WorkerId, Worker>::new();
+    let mut events = manager.events().replay(Arc::clone(manager.store()), 0, EventFilter::all());
+    while let Some(notice) = events.next().await {
+        let Notice::Event(event) = notice? else { continue };
+        performance.observe(&event);
+        if let Some(worker) = Worker::apply(known.remove(&event.worker_id), &event) {
+            telemetry.observe(&event, &worker);
+            known.insert(event.worker_id.clone(), worker);
+        }
+    }
+    Ok(())
+}
+
+struct Scrape {
+    manager: WorkerManager,
+    telemetry: Telemetry,
+    sampler: Sampler,
+    prometheus: Prometheus,
+}
+
+impl Scrape {
+    /// Brings up to date what is measured only when somebody asks, and writes it all.
+    async fn text(&self) -> Result<String> {
+        let workers = self.manager.workers(&WorkerQuery::all()).await?;
+        self.telemetry.workers(workers.iter().filter_map(|worker| Some((&worker.provider, worker.state?))));
+        self.telemetry.bus(&self.manager.events().lag());
+        let running: Vec<_> =
+            workers.iter().filter(|worker| worker.alive).filter_map(|worker| self.target(worker)).collect();
+        let after = |after: Option<&WorkerId>, limit| {
+            let later = |target: &&SampleTarget| after.is_none_or(|after| target.worker.id > *after);
+            running.iter().filter(later).take(limit).cloned().collect()
+        };
+        self.sampler.sample(running.len(), after).await;
+        Ok(self.prometheus.render())
+    }
+
+    fn target(&self, worker: &Worker) -> Option<SampleTarget> {
+        let provider = self.manager.provider(&worker.provider)?;
+        let worker_type = worker.traits.worker_type.clone();
+        Some(SampleTarget::new(worker.reference(), worker_type, Arc::clone(provider)))
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (status, text) = match request.uri().path() {
+            "/metrics" => match self.text().await {
+                Ok(text) => (200, text),
+                Err(error) => (503, format!("{error}\n")),
+            },
+            _ => (404, "see /metrics\n".to_owned()),
+        };
+        let mut response = Response::new(Full::from(text));
+        *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
+        let content = hyper::header::HeaderValue::from_static(CONTENT_TYPE);
+        response.headers_mut().insert(hyper::header::CONTENT_TYPE, content);
+        response
+    }
+}
+
+async fn serve(port: u16, scrape: Arc<Scrape>) -> Result<()> {
+    let failed = |error| Error::new(ErrorKind::Unavailable, "the port cannot be served").with_source(error);
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.map_err(failed)?;
+    println!("http://{}/metrics", listener.local_addr().map_err(failed)?);
+    loop {
+        let (connection, _) = listener.accept().await.map_err(failed)?;
+        let scrape = Arc::clone(&scrape);
+        let answer = service_fn(move |request| -> BoxFuture<'static, Result<_, Infallible>> {
+            let scrape = Arc::clone(&scrape);
+            Box::pin(async move { Ok(scrape.answer(request).await) })
+        });
+        let server = hyper::server::conn::http1::Builder::new();
+        tokio::spawn(server.serve_connection(TokioIo::new(connection), answer));
+    }
+}

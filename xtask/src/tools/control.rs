@@ -1,0 +1,27 @@
+//! The programs by which a test stops, starts or kills a part under it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use crate::failure::{Context, Result};
+use crate::site::Site;
+
+/// Where the program called `name` stands.
+pub(crate) fn path(site: &Site, name: &str) -> PathBuf {
+    site.bin().join(name)
+}
+
+/// Writes the program called `name`, whose one argument is a verb of the part `part`.
+pub(crate) fn write(site: &Site, name: &str, part: &str) -> Result<()> {
+    let program = site.copy_of_ourselves()?;
+    let text = format!(
+        "#!/bin/sh\n# {name} start|stop|kill\nCARGO_MANIFEST_DIR='{}' exec '{}' part {part} \"$@\"\n",
+        site.root.join("xtask").display(),
+        program.display()
+    );
+    let path = path(site, name);
+    fs::write(&path, text)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+        .context(format_args!("writing {}", path.display()))
+}
