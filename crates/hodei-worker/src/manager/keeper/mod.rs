@@ -5,6 +5,7 @@ mod calls;
 mod care;
 mod close;
 mod decide;
+mod hosts;
 mod providers;
 mod slot;
 mod strays;
@@ -31,14 +32,14 @@ use tokio::{
 use tokio_util::time::DelayQueue;
 
 use self::{
-    calls::Performed, close::Closing, providers::Provider, slot::Slot, strays::Strays, tidy::Tidying,
-    waiting::Waiting, writes::Written,
+    calls::Performed, close::Closing, hosts::Others, providers::Provider, slot::Slot, strays::Strays,
+    tidy::Tidying, waiting::Waiting, writes::Written,
 };
 pub(super) use self::{
     calls::read_config,
     care::{Care, Shared},
 };
-use super::{ManagerSettings, message::Message, opening::View};
+use super::{ManagerSettings, hosts::Hold, message::Message, opening::View};
 use crate::events::EventBus;
 
 pub(super) struct Keeper {
@@ -64,6 +65,7 @@ pub(super) struct Keeper {
     strays: Strays,
     tidying: Tidying,
     care: Care,
+    others: Others,
     closing: Option<Closing>,
     random: fastrand::Rng,
     /// They end with the keeper.
@@ -81,11 +83,13 @@ pub(super) struct Parts {
     pub(super) view: View,
     pub(super) watchers: JoinSet<()>,
     pub(super) care: Care,
+    /// The lease of this host, where several share the store.
+    pub(super) hold: Option<Hold>,
 }
 
 impl Keeper {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { store, clock, settings, bus, inbox, providers, view, watchers, care } = parts;
+        let Parts { store, clock, settings, bus, inbox, providers, view, watchers, care, hold } = parts;
         let providers = providers
             .into_iter()
             .map(|provider| (provider.info().name.clone(), Provider::new(provider)))
@@ -93,7 +97,7 @@ impl Keeper {
         let slots = view
             .workers
             .into_iter()
-            .filter_map(|(id, opened)| Some((id, Slot::of(opened.worker?, opened.saved))))
+            .filter_map(|(id, opened)| Some((id, Slot::of(opened.worker?, opened.saved, hold.is_none()))))
             .collect();
         Self {
             log: store.info().log.clone(),
@@ -115,6 +119,7 @@ impl Keeper {
             waiting: Waiting::default(),
             strays: Strays::default(),
             care,
+            others: Others::with(hold),
             closing: None,
             random: fastrand::Rng::new(),
             _watchers: watchers,
@@ -140,6 +145,11 @@ impl Keeper {
                 Some(written) = self.writes.next(), if !self.writes.is_empty() => self.written(written),
                 Some(ended) = self.calls.join_next_with_id(), if !self.calls.is_empty() => self.call_ended(ended),
                 Some(expired) = self.timers.next(), if !self.timers.is_empty() => self.tick(expired.into_inner()),
+                Some(subject) = self.care.errands.join_next(), if !self.care.errands.is_empty() => {
+                    if let Ok(subject) = subject {
+                        self.check(subject);
+                    }
+                },
                 Some(report) = self.care.findings.recv() => self.found(report),
                 Some(changed) = self.care.changes.next() => self.jobs_changed(changed),
                 message = self.inbox.recv() => match message {
@@ -171,6 +181,11 @@ impl Keeper {
             Message::Wait(id, until, reply) => self.wait(id, until, reply),
             Message::Observed(provider, observation) => self.observed(&provider, observation),
             Message::Capabilities(provider, capabilities) => self.capable(&provider, capabilities),
+            Message::Stored(events) => self.stored(events),
+            Message::Leased(hold) => self.leased(hold),
+            Message::LeaseLost => self.lease_lost(),
+            Message::TookOver(taken) => self.took_over(taken),
+            Message::Requested(requests) => self.requested(requests),
             Message::Compact(reply) => self.tidy(Some(reply)),
             Message::Close(reply) => self.close(reply),
             Message::Synced(reply) => self.waiting.synced.push(reply),

@@ -66,12 +66,14 @@ impl Keeper {
             }
             WorkerObservation::Synced => {
                 provider.synced = true;
+                self.care.reaches(name, true);
                 let listed = provider.listing.take().unwrap_or_default();
                 self.synced(name, &listed);
             }
             WorkerObservation::Unsynced(error) => {
                 tracing::info!(provider = %name, error = %error.message, "the provider's changes are not seen");
                 (provider.synced, provider.listing) = (false, None);
+                self.care.reaches(name, false);
             }
             _ => {}
         }
@@ -104,7 +106,8 @@ impl Keeper {
         provider.resumed = true;
         self.strays.listed(name, listed);
         let ours = self.slots.iter().filter(|(_, slot)| {
-            !slot.is_writing()
+            slot.owned
+                && !slot.is_writing()
                 && !slot.is_called()
                 && slot.worker().is_some_and(|worker| worker.provider == *name)
         });
