@@ -53,10 +53,14 @@ impl Keeper {
         };
         let slot = self.slots.entry(id.clone()).or_default();
         slot.busy().writing = Some(Writing { events: decision.events, call: decision.call, cause });
-        let (store, id) = (Arc::clone(&self.store), id.clone());
+        let (store, id, telemetry) = (Arc::clone(&self.store), id.clone(), self.care.telemetry());
+        telemetry.queued(store.info().kind, self.writes.len() + 1);
         self.writes.push(
             async move {
+                let begun = Instant::now();
                 let result = store.append(batch).await;
+                let failure = result.as_ref().err().map(Error::kind);
+                telemetry.appended(store.info().kind, failure, begun.elapsed());
                 Written::Events(id, result)
             }
             .boxed(),
