@@ -80,6 +80,19 @@ impl Keeper {
         }
     }
 
+    /// Gives the lease up, so that others need not wait for its end.
+    pub(super) async fn release(&mut self) {
+        self.watchers.abort_all();
+        let (Some(hold), Some(leases)) = (self.others.hold, self.store.leases()) else { return };
+        match tokio::time::timeout(super::writes::PAUSE, leases.release(hold.lease)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the lease could not be given up; it runs out by itself")
+            }
+            Err(_) => tracing::warn!("the store does not answer; the lease runs out by itself"),
+        }
+    }
+
     /// This host does not answer for the worker any more.
     fn disown(&mut self, id: &WorkerId) {
         let Some(slot) = self.slots.get_mut(id) else { return };
