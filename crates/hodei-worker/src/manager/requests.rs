@@ -5,7 +5,7 @@ use std::time::Duration;
 use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerId,
     error::ErrorReport,
-    lifecycle::Command,
+    lifecycle::{Command, Worker},
     store::{Batch, Expected, Store},
 };
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,8 @@ const QUESTIONS: &str = "request/";
 const ANSWERS: &str = "answer/";
 /// How many are read at once.
 const PAGE: usize = 100;
+/// A question that stands: it is written once, and removed when it is answered.
+const ASKED: Expected = Expected::Version(1);
 /// How often an answer is looked for.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -23,6 +25,8 @@ pub(super) struct Request {
     #[serde(skip)]
     name: String,
     pub(super) worker: WorkerId,
+    /// Which worker of that name: another may come after it.
+    pub(super) born: u64,
     wanted: Wanted,
 }
 
@@ -47,7 +51,7 @@ fn as_data<T: Serialize>(value: &T) -> Result<Vec<u8>> {
 
 impl Request {
     /// The request that a command makes, if it can be made of another host.
-    pub(super) fn of(worker: &WorkerId, command: &Command) -> Option<Self> {
+    pub(super) fn of(worker: &Worker, command: &Command) -> Option<Self> {
         let wanted = match command {
             Command::Start => Wanted::Start,
             Command::Stop { grace, .. } => Wanted::Stop { grace: *grace },
@@ -56,7 +60,12 @@ impl Request {
             }
             _ => return None,
         };
-        Some(Self { name: format!("{:016x}", fastrand::u64(..)), worker: worker.clone(), wanted })
+        Some(Self {
+            name: format!("{:016x}", fastrand::u64(..)),
+            worker: worker.id.clone(),
+            born: worker.born,
+            wanted,
+        })
     }
 
     /// What tells it from others.
@@ -89,11 +98,24 @@ impl Request {
         }
     }
 
-    /// Answers.
-    pub(super) async fn answer(&self, store: &dyn Store, result: Result<()>) -> Result<()> {
+    /// Adds to what is written for it that it is answered: whoever comes later with the same request writes nothing.
+    pub(super) fn settle(&self, batch: Batch) -> Result<Batch> {
+        self.answered(batch, None)
+    }
+
+    fn answered(&self, batch: Batch, error: Option<ErrorReport>) -> Result<Batch> {
         let (question, answer) = (format!("{QUESTIONS}{}", self.name), format!("{ANSWERS}{}", self.name));
-        let said = as_data(&Answer { error: result.err().map(|error| error.report()) })?;
-        store.write(Batch::new().remove(&question, Expected::Any).put(&answer, Expected::Any, said)).await
+        let said = as_data(&Answer { error })?;
+        Ok(batch.remove(question, ASKED).put(answer, Expected::Any, said))
+    }
+
+    /// Answers, unless that has been done.
+    pub(super) async fn answer(&self, store: &dyn Store, result: Result<()>) -> Result<()> {
+        let error = result.err().map(|error| error.report());
+        match store.write(self.answered(Batch::new(), error)?).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
+            written => written,
+        }
     }
 }
 

@@ -1,14 +1,11 @@
 //! Workers that other hosts answer for, and the lease of this one.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use futures::FutureExt as _;
 use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerId, WorkerStateEvent,
-    lifecycle::{Command, CorrelationId, Input, Worker},
+    lifecycle::{Command, Input, Worker},
     store::{Fence, Page, StoredEvent, TakenOver},
 };
 use tokio::{sync::oneshot, task::JoinSet};
@@ -21,7 +18,6 @@ use super::{
 };
 use crate::manager::{
     hosts::Hold,
-    message::Ordered,
     opening::{self, View},
     requests::Request,
 };
@@ -305,12 +301,12 @@ impl Keeper {
 
     /// Has another host carry out a command.
     pub(super) fn forward(&mut self, id: &WorkerId, mut cause: Cause) {
-        let request = match &cause.input {
-            Input::Command(command) => Request::of(id, command),
+        let worker = self.slots.get(id).and_then(Slot::worker).cloned();
+        let request = match (&cause.input, &worker) {
+            (Input::Command(command), Some(worker)) => Request::of(worker, command),
             _ => None,
         };
         let (Some(request), Some(reply)) = (request, cause.reply.take()) else { return };
-        let worker = self.slots.get(id).and_then(Slot::worker).cloned();
         let store = Arc::clone(&self.store);
         self.others.errands.spawn(async move {
             let answer = request.ask(&*store).await;
@@ -326,30 +322,35 @@ impl Keeper {
         self.others.requests.retain(|name| open.contains(name));
         for request in requests {
             let known = self.slots.get(&request.worker);
+            let meant = known.filter(|slot| slot.worker().is_some_and(|worker| worker.born == request.born));
             // A worker that is no more is nobody's: whoever sees the request answers.
-            let ours = known.map_or(self.others.hold.is_some(), |slot| slot.owned);
+            let ours = meant.map_or(self.others.hold.is_some(), |slot| slot.owned);
             if !ours || !self.others.requests.insert(request.name().to_owned()) {
+                continue;
+            }
+            if meant.is_none() {
+                let error = Error::new(ErrorKind::NotFound, "the worker was removed meanwhile")
+                    .with_context("worker", &request.worker);
+                let store = Arc::clone(&self.store);
+                self.others.errands.spawn(async move {
+                    if let Err(error) = request.answer(&*store, Err(error)).await {
+                        tracing::warn!(%error, "another host's request could not be answered");
+                    }
+                });
                 continue;
             }
             let (reply, answer) = oneshot::channel::<Result<Worker>>();
             let command: Command = request.command();
             let id = request.worker.clone();
-            let store = Arc::clone(&self.store);
+            let (store, settled) = (Arc::clone(&self.store), request.clone());
             self.others.errands.spawn(async move {
                 let Ok(result) = answer.await else { return };
-                // What became of it is known; that it is asked again does no harm.
+                // Where it changed something, that was written together with the answer.
                 if let Err(error) = request.answer(&*store, result.map(drop)).await {
                     tracing::warn!(%error, "another host's request could not be answered");
                 }
             });
-            self.ordered(Ordered {
-                id,
-                command,
-                config: None,
-                correlation: CorrelationId::random(),
-                metadata: HashMap::new().into_iter().collect(),
-                reply,
-            });
+            self.requested_one(&id, command, reply, settled);
         }
     }
 }
