@@ -101,13 +101,13 @@ async fn write(store: &dyn Store, n: usize, id: WorkerId, mut version: u64) -> R
         let event = format!("{n} {next} {}", "x".repeat(next as usize % 300));
         let mut batch = Batch::new().append(id.clone(), version, [event.into()]);
         batch = batch.put(format!("k{n}"), Expected::Any, next.to_string());
-        if next % 20 == 0 {
+        if next.is_multiple_of(20) {
             batch = batch.save(id.clone(), next, format!("fold {next}"));
         }
         store.append(batch).await?;
         println!("{SAYS}ack {n} {next}");
         version = next;
-        if n == 0 && version % 100 == 0 {
+        if n == 0 && version.is_multiple_of(100) {
             store.compact(u64::MAX).await?;
         }
     }

@@ -19,7 +19,12 @@ use super::{
     slot::Slot,
     writes::{UNKNOWN, Written},
 };
-use crate::manager::{hosts::Hold, message::Ordered, requests::Request};
+use crate::manager::{
+    hosts::Hold,
+    message::Ordered,
+    opening::{self, View},
+    requests::Request,
+};
 
 /// What a keeper has to do with other hosts. Nothing, where the store is its own.
 #[derive(Default)]
@@ -31,6 +36,10 @@ pub(super) struct Others {
     held_back: HashSet<WorkerId>,
     /// Requests of others that are being carried out.
     requests: HashSet<String>,
+    /// Workers that are ours once what was written of them has been read.
+    taken: Vec<TakenOver>,
+    /// Whether all that is stored is being read.
+    viewing: bool,
     /// Questions and answers under way.
     errands: JoinSet<()>,
 }
@@ -44,6 +53,11 @@ impl Others {
     pub(super) fn fence(&self) -> Option<Fence> {
         self.hold.map(|hold| Fence::new(hold.lease))
     }
+}
+
+/// Whether a worker that was taken over has had events that are not known.
+fn behind(known: u64, taken: Option<&TakenOver>) -> bool {
+    taken.is_some_and(|taken| known < taken.version)
 }
 
 fn fenced() -> Error {
@@ -77,6 +91,19 @@ impl Keeper {
             self.slots.iter().filter(|(_, slot)| slot.owned).map(|(id, _)| id.clone()).collect();
         for id in ours {
             self.disown(&id);
+        }
+    }
+
+    /// Gives the lease up, so that others need not wait for its end.
+    pub(super) async fn release(&mut self) {
+        self.watchers.abort_all();
+        let (Some(hold), Some(leases)) = (self.others.hold, self.store.leases()) else { return };
+        match tokio::time::timeout(super::writes::PAUSE, leases.release(hold.lease)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the lease could not be given up; it runs out by itself")
+            }
+            Err(_) => tracing::warn!("the store does not answer; the lease runs out by itself"),
         }
     }
 
@@ -168,6 +195,14 @@ impl Keeper {
         });
         match events {
             Ok((events, is_last)) => {
+                if events.first().is_some_and(|event| event.version != known + 1)
+                    || (events.is_empty() && is_last && behind(known, taken.as_ref()))
+                {
+                    // What is missing was compacted away: a snapshot stands for it.
+                    self.others.taken.extend(taken);
+                    self.view();
+                    return;
+                }
                 if !events.is_empty() {
                     self.slots.entry(id.clone()).or_insert_with(Slot::of_another);
                     self.heard(id, events);
@@ -192,6 +227,59 @@ impl Keeper {
                 );
             }
         }
+    }
+
+    /// Reads all that is stored.
+    fn view(&mut self) {
+        if !std::mem::replace(&mut self.others.viewing, true) {
+            let store = Arc::clone(&self.store);
+            self.writes.push(async move { Written::Viewed(opening::read(&*store).await) }.boxed());
+        }
+    }
+
+    /// All that was stored has been read, in place of what was missed.
+    pub(super) fn viewed(&mut self, view: Result<View>) {
+        self.others.viewing = false;
+        let mut view = match view {
+            Ok(view) => view,
+            Err(error) => {
+                tracing::warn!(%error, "what other hosts wrote cannot be read, and is tried again");
+                let store = Arc::clone(&self.store);
+                self.others.viewing = true;
+                self.writes.push(
+                    async move {
+                        tokio::time::sleep(super::writes::PAUSE).await;
+                        Written::Viewed(opening::read(&*store).await)
+                    }
+                    .boxed(),
+                );
+                return;
+            }
+        };
+        self.position = self.position.max(view.position);
+        let gone: Vec<_> = self
+            .slots
+            .iter()
+            .filter(|(id, slot)| !slot.owned && !slot.is_writing() && !view.workers.contains_key(*id))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in gone {
+            if let Some(worker) = self.slots.get(&id).and_then(Slot::worker).cloned() {
+                self.ended(&id, &worker);
+            }
+        }
+        for (id, opened) in view.workers.drain() {
+            let Some(worker) = opened.worker else { continue };
+            let slot = self.slots.entry(id.clone()).or_insert_with(Slot::of_another);
+            let newer = slot.worker().is_none_or(|known| known.position < worker.position);
+            if newer && !slot.is_writing() {
+                slot.set_worker(Some(worker.clone()));
+                self.care.changed(&worker);
+                self.tell_waiting(&worker);
+            }
+        }
+        let taken = std::mem::take(&mut self.others.taken);
+        self.took_over(taken);
     }
 
     pub(super) fn took_over(&mut self, taken: Vec<TakenOver>) {

@@ -69,7 +69,7 @@ pub(super) struct Keeper {
     closing: Option<Closing>,
     random: fastrand::Rng,
     /// They end with the keeper.
-    _watchers: JoinSet<()>,
+    watchers: JoinSet<()>,
 }
 
 /// What a keeper is made of.
@@ -122,7 +122,7 @@ impl Keeper {
             others: Others::with(hold),
             closing: None,
             random: fastrand::Rng::new(),
-            _watchers: watchers,
+            watchers,
         }
     }
 
@@ -160,6 +160,9 @@ impl Keeper {
             }
             self.tell_quiet();
         }
+        if self.is_closing() {
+            self.release().await;
+        }
         self.closed();
     }
 
@@ -176,6 +179,7 @@ impl Keeper {
                 let _ = reply.send(found);
             }
             Message::Found(reply) => {
+                self.judge_strays();
                 let _ = reply.send(self.strays.list());
             }
             Message::Wait(id, until, reply) => self.wait(id, until, reply),

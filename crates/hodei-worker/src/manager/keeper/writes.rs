@@ -11,7 +11,7 @@ use hodei_worker_core::{
 use tokio::time::Instant;
 
 use super::{Keeper, decide::Cause};
-use crate::manager::config_key;
+use crate::manager::{config_key, opening::View};
 
 /// The pause after a write that failed, before what happened is decided about anew.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
@@ -34,6 +34,8 @@ pub(super) enum Written {
     Saved(Vec<(WorkerId, u64)>, Result<Appended>),
     /// What other hosts wrote of a worker, and whether it is ours from there.
     Caught(WorkerId, Result<Page>, Option<TakenOver>),
+    /// All that is stored, where a part of what others wrote was missed.
+    Viewed(Result<View>),
     Compacted(Result<Compaction>),
 }
 
@@ -51,10 +53,14 @@ impl Keeper {
         };
         let slot = self.slots.entry(id.clone()).or_default();
         slot.busy().writing = Some(Writing { events: decision.events, call: decision.call, cause });
-        let (store, id) = (Arc::clone(&self.store), id.clone());
+        let (store, id, telemetry) = (Arc::clone(&self.store), id.clone(), self.care.telemetry());
+        telemetry.queued(store.info().kind, self.writes.len() + 1);
         self.writes.push(
             async move {
+                let begun = Instant::now();
                 let result = store.append(batch).await;
+                let failure = result.as_ref().err().map(Error::kind);
+                telemetry.appended(store.info().kind, failure, begun.elapsed());
                 Written::Events(id, result)
             }
             .boxed(),
@@ -77,6 +83,7 @@ impl Keeper {
             }
             Written::Again(id, page, error) => self.read_again(&id, page, error),
             Written::Caught(id, page, taken) => self.caught(&id, page, taken),
+            Written::Viewed(view) => self.viewed(view),
             Written::Saved(saved, result) => self.saved(saved, result),
             Written::Compacted(result) => self.compacted(result),
         }
@@ -113,6 +120,10 @@ impl Keeper {
         let mut stored = Vec::with_capacity(events.len());
         for (position, mut event) in (first..).zip(events) {
             event.event_id = position;
+            if known.as_ref().is_some_and(|worker| worker.version + 1 != event.version) {
+                tracing::error!(worker = %id, version = event.version, "an event does not follow from what is known");
+                break;
+            }
             self.position = self.position.max(position);
             known = Worker::apply(known, &event);
             if let Some(worker) = &known {
