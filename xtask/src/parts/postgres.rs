@@ -44,7 +44,7 @@ impl Part for Postgres {
     }
 
     fn packages(&self) -> &'static [&'static str] {
-        &["hodei-worker-store"]
+        &["hodei-worker-store", "hodei-worker"]
     }
 
     fn needs(&self) -> &'static [Needs] {
