@@ -155,7 +155,7 @@ impl Keeper {
             }
             self.tell_quiet();
         }
-        self.closed();
+        self.closed().await;
     }
 
     fn hear(&mut self, message: Message) {
