@@ -4,14 +4,12 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use futures::{StreamExt as _, future::BoxFuture};
+use futures::future::BoxFuture;
 use hodei_worker::{
     Clock as _, ConnectContext, Error, ErrorKind, Result, SystemClock, WorkerConfig, WorkerId, WorkerManager,
     WorkerState,
-    events::{EventFilter, Notice},
     lifecycle::Worker,
     manager::{Shutdown, WorkerQuery},
-    performance::PerformanceView,
     process::{self, ProcessSettings},
     store::MemoryStore,
     telemetry::{
@@ -37,9 +35,8 @@ async fn run() -> Result<()> {
 
     let context = ConnectContext::new("local".parse()?, format!("metrics-{}", std::process::id()).parse()?);
     let provider = hodei_worker::connect(ProcessSettings::default(), context).await?;
-    let manager = WorkerManager::builder(Arc::new(MemoryStore::new())).provider(provider).open().await?;
-    let performance = PerformanceView::default();
-    tokio::spawn(follow(manager.clone(), telemetry.clone(), performance.clone()));
+    let builder = WorkerManager::builder(Arc::new(MemoryStore::new())).telemetry(telemetry.clone());
+    let manager = builder.provider(provider).open().await?;
     for (name, script) in [("calm", "sleep 1000"), ("busy", "while :; do :; done"), ("brief", "exit 0")] {
         let config =
             WorkerConfig::builder(name).command(["sh", "-c", script]).worker_type("example").build()?;
@@ -52,36 +49,19 @@ async fn run() -> Result<()> {
     let scrape = Arc::new(Scrape {
         sampler: Sampler::new(SamplingSettings::default(), &telemetry),
         manager: manager.clone(),
-        telemetry,
         prometheus,
     });
     let served = tokio::select! {
         served = serve(port, scrape) => served,
         _ = tokio::signal::ctrl_c() => Ok(()),
     };
-    println!("{}", performance.report(SystemClock.now()));
+    println!("{}", manager.performance().report(SystemClock.now()));
     manager.shutdown(Shutdown::Remove { grace: Some(std::time::Duration::ZERO) }).await?;
     served
 }
 
-/// Tells telemetry and performance what happens.
-async fn follow(manager: WorkerManager, telemetry: Telemetry, performance: PerformanceView) -> Result<()> {
-    let mut known = std::collections::HashMap::<WorkerId, Worker>::new();
-    let mut events = manager.events().replay(Arc::clone(manager.store()), 0, EventFilter::all());
-    while let Some(notice) = events.next().await {
-        let Notice::Event(event) = notice? else { continue };
-        performance.observe(&event);
-        if let Some(worker) = Worker::apply(known.remove(&event.worker_id), &event) {
-            telemetry.observe(&event, &worker);
-            known.insert(event.worker_id.clone(), worker);
-        }
-    }
-    Ok(())
-}
-
 struct Scrape {
     manager: WorkerManager,
-    telemetry: Telemetry,
     sampler: Sampler,
     prometheus: Prometheus,
 }
@@ -90,8 +70,9 @@ impl Scrape {
     /// Brings up to date what is measured only when somebody asks, and writes it all.
     async fn text(&self) -> Result<String> {
         let workers = self.manager.workers(&WorkerQuery::all()).await?;
-        self.telemetry.workers(workers.iter().filter_map(|worker| Some((&worker.provider, worker.state?))));
-        self.telemetry.bus(&self.manager.events().lag());
+        let telemetry = self.manager.telemetry();
+        telemetry.workers(workers.iter().filter_map(|worker| Some((&worker.provider, worker.state?))));
+        telemetry.bus(&self.manager.events().lag());
         let running: Vec<_> =
             workers.iter().filter(|worker| worker.alive).filter_map(|worker| self.target(worker)).collect();
         let after = |after: Option<&WorkerId>, limit| {

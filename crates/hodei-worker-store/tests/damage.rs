@@ -21,7 +21,8 @@ async fn l6_flipped_bits_and_truncations_are_detected_or_harmless() {
         let report = damage(&engine, folder.path(), 300, seed).await.unwrap();
         println!("{}: {report}", engine.name());
         assert!(report.missed.is_empty(), "{}: {report}", engine.name());
-        assert!(report.detected > 50, "{}: {report}", engine.name());
+        // Most of a small store's file is free: about one in six of sled's hits something, more of redb's.
+        assert!(report.detected > 20, "{}: {report}", engine.name());
     }
 }
 

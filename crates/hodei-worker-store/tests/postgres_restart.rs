@@ -3,17 +3,20 @@
 
 mod server;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use hodei_worker_core::{
     Error, ErrorKind,
-    store::{EventStore as _, LeaseStore as _},
+    store::{Batch, EventStore as _, Expected, LeaseStore as _, StateStore as _},
     testkit::eventually,
 };
-use server::{Database, Host, control, limit, worker};
+use server::{Database, Host, control, limit, raw, worker};
 use tokio::{sync::watch, task::JoinSet};
 
 const WRITERS: usize = 8;
@@ -114,8 +117,44 @@ async fn nothing_is_lost(verb: &str) {
     host.store.renew(host.lease.id).await.unwrap();
 }
 
+/// The tests share one server, and each of them stops it.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[tokio::test(flavor = "multi_thread")]
 async fn l6_nothing_acknowledged_is_lost_when_the_server_restarts_or_is_killed() {
+    let _one = ONE_AT_A_TIME.lock().await;
     nothing_is_lost("stop").await;
     nothing_is_lost("kill").await;
+}
+
+/// Where the server keeps a table.
+async fn file_of(database: &Database, table: &str) -> PathBuf {
+    let ask = "SELECT current_setting('data_directory') || '/' || pg_relation_filepath($1::text::regclass)";
+    let file: String =
+        raw().await.query_one(ask, &[&format!("{}.{table}", database.schema)]).await.unwrap().get(0);
+    file.into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l6_a_damaged_page_is_corrupt_and_the_rest_is_read() {
+    let _one = ONE_AT_A_TIME.lock().await;
+    let database = Database::new();
+    let host = database.host().await;
+    let batch = Batch::new().append(worker("a"), 0, ["planted".into()]).put("k", Expected::Any, "x");
+    host.store.append(batch.fenced(host.fence())).await.unwrap();
+    let file = file_of(&database, "events").await;
+    control("stop").await;
+    let mut bytes = std::fs::read(&file).unwrap();
+    let at = bytes.windows(7).position(|window| window == b"planted").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    control("start").await;
+    let read = || async { host.store.get("k").await.inspect_err(is_an_outage) };
+    eventually(server::LIMIT, read).await.unwrap();
+    for read in [host.store.read(0, 10).await, host.store.read_stream(&worker("a"), 0, 10).await] {
+        let error = read.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
+        assert_eq!(error.context_value("code"), Some("XX001"), "{error:?}");
+        assert!(error.help().is_some());
+    }
 }

@@ -122,7 +122,7 @@ fn database(said: &DbError, effect: Effect, place: &Place) -> Error {
             ErrorKind::Overloaded,
             safe,
             "the database has no connection left",
-            "raise its `max_connections`, or use fewer hosts: each keeps four open",
+            "raise its `max_connections`, or use fewer hosts: each keeps five open",
         ),
         (_, "53200" | "53400") | ("53", _) => {
             (ErrorKind::Overloaded, safe, "the database has too little left of something", "")

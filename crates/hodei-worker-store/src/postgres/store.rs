@@ -42,7 +42,7 @@ const CHUNK: i64 = 5_000;
 /// - **Leases** end by the database's clock, and are checked in the transaction of each write.
 /// - **Damage.** Each record bears a checksum that binds it to its place; give `initdb` the option `--data-checksums`, too.
 ///
-/// It keeps four connections open: to write, to read, for leases, and to listen. They are made anew when they break.
+/// It keeps five connections open: to write, two to read, for leases, and to listen. They are made anew when they break.
 ///
 /// # Examples
 /// ```no_run
@@ -57,6 +57,9 @@ pub struct PostgresStore(Arc<Inner>);
 
 pub(super) struct Inner {
     info: StoreInfo,
+    /// For the log and other large answers.
+    log: Link,
+    /// For small answers.
     reader: Link,
     /// For what must not wait behind large answers: leases.
     pub(super) control: Link,
@@ -103,6 +106,7 @@ impl PostgresStore {
         let changes = Changes::new();
         Ok(Self(Arc::new(Inner {
             info,
+            log: Link::new(Arc::clone(&connector)),
             reader: Link::new(Arc::clone(&connector)),
             control,
             writer: Writer::start(Link::new(Arc::clone(&connector)), &names, Arc::clone(&changes)),
@@ -139,7 +143,7 @@ impl EventStore for PostgresStore {
     }
 
     async fn read(&self, after: u64, limit: usize) -> Result<Page> {
-        let rows = self.0.reader.read(&self.0.read.log, &[&number(after), &one_more(limit)]).await?;
+        let rows = self.0.log.read(&self.0.read.log, &[&number(after), &one_more(limit)]).await?;
         read::log(&rows, after, limit)
     }
 
@@ -151,7 +155,7 @@ impl EventStore for PostgresStore {
     }
 
     async fn last_position(&self) -> Result<u64> {
-        let rows = self.0.reader.read(&self.0.read.last, &[]).await?;
+        let rows = self.0.log.read(&self.0.read.last, &[]).await?;
         rows.first().map_or(Ok(0), |row| read::get(row, 0).map(count))
     }
 
@@ -161,21 +165,21 @@ impl EventStore for PostgresStore {
 
     async fn snapshots(&self, after: Option<&WorkerId>, limit: usize) -> Result<Vec<WorkerSnapshot>> {
         let after = after.map_or("", WorkerId::as_str);
-        let rows = self.0.reader.read(&self.0.read.snapshots, &[&after, &number(limit as u64)]).await?;
+        let rows = self.0.log.read(&self.0.read.snapshots, &[&after, &number(limit as u64)]).await?;
         rows.iter().map(read::snapshot).collect()
     }
 
     async fn compact(&self, through: u64) -> Result<Compaction> {
         let mut removed = 0;
         loop {
-            let rows = self.0.reader.write(&self.0.read.compact, &[&number(through), &CHUNK]).await?;
+            let rows = self.0.log.write(&self.0.read.compact, &[&number(through), &CHUNK]).await?;
             let now: i64 = rows.first().map_or(Ok(0), |row| read::get(row, 0))?;
             removed += count(now);
             if now < CHUNK {
                 break;
             }
         }
-        let rows = self.0.reader.read(&self.0.read.first, &[]).await?;
+        let rows = self.0.log.read(&self.0.read.first, &[]).await?;
         let first = rows.first().map_or(Ok(1), |row| read::get(row, 0).map(count))?;
         Ok(Compaction::new(removed, first))
     }

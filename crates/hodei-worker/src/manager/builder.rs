@@ -1,12 +1,15 @@
 use std::sync::Arc;
 
 use hodei_worker_core::{
-    Clock, Error, ErrorKind, Result, WorkerProvider, clock, settings::Problems, store::Store,
+    Clock, Error, ErrorKind, Result, WorkerProvider, clock,
+    settings::Problems,
+    store::{HostId, Store},
 };
 use tokio::sync::mpsc;
 
 use super::{
     ManagerSettings, WorkerManager,
+    hosts::{self, Hosts},
     keeper::{Care, Keeper, Parts},
     opening,
     watcher::Watcher,
@@ -97,6 +100,21 @@ impl ManagerBuilder {
             };
             watchers.spawn(watcher.run());
         }
+        let mut hold = None;
+        if self.store.leases().is_some() {
+            let host = settings.host.clone().map_or_else(host_id, Ok)?;
+            let hosts = Hosts::new(Arc::clone(&self.store), host, settings.lease.get(), sender.downgrade());
+            let held = hosts.acquire().await?;
+            hold = Some(held);
+            watchers.spawn(hosts.run(held));
+            watchers.spawn(hosts::tail(Arc::clone(&self.store), sender.downgrade(), view.position));
+            let (bus, store, after) = (self.bus.clone(), Arc::clone(&self.store), view.position);
+            watchers.spawn(async move {
+                if let Err(error) = bus.tail(store, after).await {
+                    tracing::error!(%error, "events are not told any more");
+                }
+            });
+        }
         let keeper = Keeper::new(Parts {
             store: Arc::clone(&self.store),
             clock: self.clock,
@@ -107,6 +125,7 @@ impl ManagerBuilder {
             view,
             watchers,
             care,
+            hold,
         });
         tokio::spawn(keeper.run());
         Ok(WorkerManager::new(sender, self.store, self.providers, self.bus, shared))
@@ -127,4 +146,9 @@ impl ManagerBuilder {
         }
         Ok(())
     }
+}
+
+/// A name for a host that has none of its own.
+fn host_id() -> Result<HostId> {
+    HostId::new(format!("host-{}-{:08x}", std::process::id(), fastrand::u32(..)))
 }

@@ -5,10 +5,11 @@ use hodei_worker_core::{
     capability::ProviderCapabilities,
     lifecycle::{Command, CorrelationId, Worker},
     model::ProviderName,
+    store::{StoredEvent, TakenOver},
 };
 use tokio::sync::oneshot;
 
-use super::{Found, WorkerQuery};
+use super::{Found, WorkerQuery, hosts::Hold, requests::Request};
 
 pub(super) type Reply<T> = oneshot::Sender<T>;
 
@@ -28,6 +29,16 @@ pub(super) enum Message {
     Observed(ProviderName, WorkerObservation),
     /// What a provider can do, as it has just said.
     Capabilities(ProviderName, Arc<ProviderCapabilities>),
+    /// What was stored, by whichever host.
+    Stored(Vec<StoredEvent>),
+    /// This host's lease holds, or holds again.
+    Leased(Hold),
+    /// It does not any more.
+    LeaseLost,
+    /// Workers whose host is gone are this one's now.
+    TookOver(Vec<TakenOver>),
+    /// What other hosts ask.
+    Requested(Vec<Request>),
     /// Write down all folds, and remove what they cover.
     Compact(Reply<Result<hodei_worker_core::store::Compaction>>),
     /// No more commands.

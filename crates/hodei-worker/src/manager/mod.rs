@@ -7,10 +7,12 @@
 
 mod adopt;
 mod builder;
+mod hosts;
 mod keeper;
 mod message;
 mod opening;
 mod options;
+mod requests;
 mod settings;
 mod watcher;
 

@@ -4,6 +4,8 @@
 mod adoption;
 mod bed;
 mod care;
+#[cfg(feature = "postgres")]
+mod hosts;
 mod life;
 mod recovery;
 mod telling;
@@ -34,19 +36,42 @@ fn main() -> ExitCode {
         || [life::CASES, adoption::CASES, recovery::CASES, care::CASES, telling::CASES].into_iter().flatten();
     let trials = places
         .into_iter()
-        .flat_map(|place| cases().map(move |(name, case)| trial(place, name, *case)))
+        .flat_map(|place| {
+            cases().map(move |(name, case)| trial(place, place.name(), place.absent(), name, *case))
+        })
+        .chain(shared())
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn trial(place: Place, name: &str, case: fn(Arc<Bed>) -> futures::future::BoxFuture<'static, ()>) -> Trial {
-    let trial = Trial::test(format!("{name}::{}", place.name()), move || {
+/// The cases of several hosts, whose workers are processes and whose store is PostgreSQL.
+#[cfg(feature = "postgres")]
+fn shared() -> impl Iterator<Item = Trial> {
+    let absent = std::env::var("HODEI_TEST_POSTGRES").is_err();
+    hosts::CASES.iter().map(move |(name, case)| trial(Place::Process, "postgres", absent, name, *case))
+}
+
+#[cfg(not(feature = "postgres"))]
+fn shared() -> impl Iterator<Item = Trial> {
+    std::iter::empty()
+}
+
+fn trial(
+    place: Place,
+    part: &str,
+    absent: bool,
+    name: &str,
+    case: fn(Arc<Bed>) -> futures::future::BoxFuture<'static, ()>,
+) -> Trial {
+    let trial = Trial::test(format!("{name}::{part}"), move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
             let bed = Arc::new(Bed::new(place));
             let run = tokio::spawn(case(Arc::clone(&bed)));
             let ended = tokio::time::timeout(PATIENCE, run).await;
             bed.clean().await;
+            #[cfg(feature = "postgres")]
+            hosts::clean(&bed).await;
             match ended {
                 Err(_) => Err(Failed::from(format!("not over after {PATIENCE:?}"))),
                 Ok(Err(panic)) => Err(Failed::from(bed::words(panic))),
@@ -54,5 +79,5 @@ fn trial(place: Place, name: &str, case: fn(Arc<Bed>) -> futures::future::BoxFut
             }
         })
     });
-    trial.with_ignored_flag(place.absent())
+    trial.with_ignored_flag(absent)
 }

@@ -191,14 +191,22 @@ BEGIN
         RETURN NEXT;
     END LOOP;
     FOR batch, problem, name, present IN
-        SELECT DISTINCT ON (s.batch) s.batch,
-            CASE WHEN h.lease <> b_lease[s.batch] THEN 'owned' ELSE 'version' END, s.worker,
-            CASE WHEN h.lease <> b_lease[s.batch] THEN h.lease ELSE coalesce(h.version, 0) END
+        SELECT DISTINCT ON (t.batch) t.batch, 'owned', t.worker, coalesce(h.lease, 0)
+        FROM unnest(s_batch || n_batch, s_worker || n_worker) AS t (batch, worker)
+        LEFT JOIN {schema}.heads h ON h.worker = t.worker
+        WHERE t.batch <> ALL (refused)
+            AND (h.lease <> b_lease[t.batch] OR h.worker IS NULL AND t.worker <> ALL (s_worker))
+        ORDER BY t.batch, t.worker
+    LOOP
+        refused := refused || batch;
+        RETURN NEXT;
+    END LOOP;
+    FOR batch, problem, name, present IN
+        SELECT DISTINCT ON (s.batch) s.batch, 'version', s.worker, coalesce(h.version, 0)
         FROM unnest(s_batch, s_worker, s_expected) AS s (batch, worker, expected)
         LEFT JOIN {schema}.heads h ON h.worker = s.worker
-        WHERE s.batch <> ALL (refused)
-            AND (h.lease <> b_lease[s.batch] OR coalesce(h.version, 0) <> s.expected)
-        ORDER BY s.batch, coalesce(h.lease, 0) = b_lease[s.batch] OR h.worker IS NULL, s.worker
+        WHERE s.batch <> ALL (refused) AND coalesce(h.version, 0) <> s.expected
+        ORDER BY s.batch, s.worker
     LOOP
         refused := refused || batch;
         RETURN NEXT;
@@ -206,26 +214,21 @@ BEGIN
     IF cardinality(n_worker) > 0 THEN
         FOR batch, problem, name, present IN
             SELECT DISTINCT ON (n.batch) n.batch,
-                CASE WHEN n.foreign_owner IS NOT NULL THEN 'owned' WHEN n.forgets THEN 'forget'
-                    WHEN n.version > n.reached THEN 'unreached' ELSE 'older' END,
+                CASE WHEN n.forgets THEN 'forget' WHEN n.version > n.reached THEN 'unreached' ELSE 'older' END,
                 n.worker,
-                CASE WHEN n.foreign_owner IS NOT NULL THEN n.foreign_owner
-                    WHEN n.forgets OR n.version > n.reached THEN n.reached ELSE n.kept END
+                CASE WHEN n.forgets OR n.version > n.reached THEN n.reached ELSE n.kept END
             FROM (
                 SELECT n.batch, n.worker, n.version, n.state IS NULL AS forgets, coalesce(o.version, 0) AS kept,
-                    coalesce(h.version, 0) + coalesce(s.count, 0) AS reached,
-                    CASE WHEN h.lease <> b_lease[n.batch] THEN h.lease
-                        WHEN h.worker IS NULL AND s.worker IS NULL THEN 0 END AS foreign_owner
+                    coalesce(h.version, 0) + coalesce(s.count, 0) AS reached
                 FROM unnest(n_batch, n_worker, n_version, n_state) AS n (batch, worker, version, state)
                 LEFT JOIN {schema}.heads h ON h.worker = n.worker
                 LEFT JOIN unnest(s_worker, s_count) AS s (worker, count) ON s.worker = n.worker
                 LEFT JOIN {schema}.snapshots o ON o.worker = n.worker
                 WHERE n.batch <> ALL (refused)
             ) n
-            WHERE n.foreign_owner IS NOT NULL
-                OR CASE WHEN n.forgets THEN n.version <> n.reached
-                    ELSE n.version > n.reached OR n.version < n.kept END
-            ORDER BY n.batch, n.foreign_owner IS NULL, n.worker
+            WHERE CASE WHEN n.forgets THEN n.version <> n.reached
+                ELSE n.version > n.reached OR n.version < n.kept END
+            ORDER BY n.batch, n.worker
         LOOP
             refused := refused || batch;
             RETURN NEXT;

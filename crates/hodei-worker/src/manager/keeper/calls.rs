@@ -47,6 +47,12 @@ impl Keeper {
         if self.is_closing() {
             return;
         }
+        if !self.may_call(id) {
+            if let Some(slot) = self.slots.get_mut(id) {
+                slot.stands_out = true;
+            }
+            return;
+        }
         let Some(slot) = self.slots.get_mut(id) else { return };
         if call == Call::Observe && slot.is_called() {
             return;

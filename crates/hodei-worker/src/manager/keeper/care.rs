@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use hodei_worker_core::{
-    Result, WorkerId, WorkerProvider, WorkerRef, WorkerState, WorkerStateEvent, WorkerStatus,
+    Result, Timestamp, WorkerId, WorkerProvider, WorkerRef, WorkerState, WorkerStateEvent, WorkerStatus,
     lifecycle::{Command, Goal, Input, Pending, Worker},
     model::{ProviderName, RunId},
     store::Store,
@@ -46,6 +46,8 @@ pub(in crate::manager) struct Care {
     pub(super) changes: JobsChanges,
     /// The runs whose health is checked or whose words are read.
     watched: HashMap<WorkerId, Watched>,
+    /// When the last run of those that report ended: what was said before is not of the next one.
+    ended: HashMap<WorkerId, Timestamp>,
     /// Reading what checks need, before they begin.
     pub(super) errands: JoinSet<Subject>,
 }
@@ -65,7 +67,15 @@ impl Care {
         let reports = Reports::new(jobs.clone(), health.clone());
         let degradation = Degradation::new(settings.degradation.clone());
         let shared = Shared { health, jobs, telemetry, performance, degradation };
-        Ok(Self { shared, reports, findings, changes, watched: HashMap::new(), errands: JoinSet::new() })
+        Ok(Self {
+            shared,
+            reports,
+            findings,
+            changes,
+            watched: HashMap::new(),
+            ended: HashMap::new(),
+            errands: JoinSet::new(),
+        })
     }
 
     pub(in crate::manager) fn shared(&self) -> Shared {
@@ -130,15 +140,22 @@ impl Keeper {
     pub(super) fn care_for(&mut self, id: &WorkerId) {
         let Some(worker) = self.slots.get(id).and_then(|slot| slot.worker()) else {
             self.care.leave(id);
+            self.care.ended.remove(id);
             return;
         };
+        let owned = self.slots.get(id).is_some_and(|slot| slot.owned);
         let is_wanted = worker.alive
             && worker.goal == Goal::Running
             && !matches!(worker.pending, Some(Pending::Stop { .. } | Pending::Delete { .. }));
         // A worker that is drained goes on telling what it does.
         let is_draining = matches!(worker.pending, Some(Pending::Drain { .. }));
         let run = worker.run.clone().filter(|_| worker.traits.checked || worker.traits.reports);
-        let (Some(run), true) = (run, is_wanted || is_draining) else {
+        if worker.traits.reports
+            && let Some(at) = worker.end.as_ref().and_then(|end| end.at)
+        {
+            self.care.ended.insert(id.clone(), at);
+        }
+        let (Some(run), true) = (run, owned && (is_wanted || is_draining)) else {
             if self.care.watched.contains_key(id) {
                 self.care.leave(id);
             }
@@ -150,7 +167,13 @@ impl Keeper {
         }
         let Some(provider) = self.providers.get(&worker.provider) else { return };
         let provider = Arc::clone(&provider.provider);
-        let (checked, reports, began) = (worker.traits.checked, worker.traits.reports, worker.started);
+        let (checked, reports) = (worker.traits.checked, worker.traits.reports);
+        // A run may say something before its platform takes down that it began.
+        let began = match (self.care.ended.get(id), &worker.earlier_run) {
+            (Some(ended), _) => Some(*ended),
+            (None, None) => None,
+            (None, Some(_)) => worker.started,
+        };
         self.care.leave(id);
         if reports {
             self.care.reports.follow(Arc::clone(&provider), &reference, &run, began);

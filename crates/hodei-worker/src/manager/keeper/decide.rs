@@ -51,6 +51,15 @@ impl Keeper {
     /// Takes in what happened, now or when what is being written is durable.
     pub(super) fn handle(&mut self, id: &WorkerId, cause: Cause) {
         match self.slots.get_mut(id) {
+            Some(slot) if !slot.owned && !matches!(cause.input, Input::TakenOver { .. }) => {
+                // A creation of one that exists changes nothing, and is answered here.
+                let creates = matches!(cause.input, Input::Command(Command::Create { .. }));
+                if creates && slot.worker().is_some() {
+                    self.decide(id, cause);
+                } else {
+                    self.forward(id, cause);
+                }
+            }
             Some(slot) if slot.is_writing() => {
                 let queue = &mut slot.busy().queue;
                 // Of several statuses that wait, the last says it all, unless a run ended or began in between.

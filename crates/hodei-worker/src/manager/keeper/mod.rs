@@ -5,6 +5,7 @@ mod calls;
 mod care;
 mod close;
 mod decide;
+mod hosts;
 mod providers;
 mod slot;
 mod strays;
@@ -31,14 +32,14 @@ use tokio::{
 use tokio_util::time::DelayQueue;
 
 use self::{
-    calls::Performed, close::Closing, providers::Provider, slot::Slot, strays::Strays, tidy::Tidying,
-    waiting::Waiting, writes::Written,
+    calls::Performed, close::Closing, hosts::Others, providers::Provider, slot::Slot, strays::Strays,
+    tidy::Tidying, waiting::Waiting, writes::Written,
 };
 pub(super) use self::{
     calls::read_config,
     care::{Care, Shared},
 };
-use super::{ManagerSettings, message::Message, opening::View};
+use super::{ManagerSettings, hosts::Hold, message::Message, opening::View};
 use crate::events::EventBus;
 
 pub(super) struct Keeper {
@@ -64,10 +65,11 @@ pub(super) struct Keeper {
     strays: Strays,
     tidying: Tidying,
     care: Care,
+    others: Others,
     closing: Option<Closing>,
     random: fastrand::Rng,
     /// They end with the keeper.
-    _watchers: JoinSet<()>,
+    watchers: JoinSet<()>,
 }
 
 /// What a keeper is made of.
@@ -81,11 +83,13 @@ pub(super) struct Parts {
     pub(super) view: View,
     pub(super) watchers: JoinSet<()>,
     pub(super) care: Care,
+    /// The lease of this host, where several share the store.
+    pub(super) hold: Option<Hold>,
 }
 
 impl Keeper {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { store, clock, settings, bus, inbox, providers, view, watchers, care } = parts;
+        let Parts { store, clock, settings, bus, inbox, providers, view, watchers, care, hold } = parts;
         let providers = providers
             .into_iter()
             .map(|provider| (provider.info().name.clone(), Provider::new(provider)))
@@ -93,7 +97,7 @@ impl Keeper {
         let slots = view
             .workers
             .into_iter()
-            .filter_map(|(id, opened)| Some((id, Slot::of(opened.worker?, opened.saved))))
+            .filter_map(|(id, opened)| Some((id, Slot::of(opened.worker?, opened.saved, hold.is_none()))))
             .collect();
         Self {
             log: store.info().log.clone(),
@@ -115,9 +119,10 @@ impl Keeper {
             waiting: Waiting::default(),
             strays: Strays::default(),
             care,
+            others: Others::with(hold),
             closing: None,
             random: fastrand::Rng::new(),
-            _watchers: watchers,
+            watchers,
         }
     }
 
@@ -155,6 +160,9 @@ impl Keeper {
             }
             self.tell_quiet();
         }
+        if self.is_closing() {
+            self.release().await;
+        }
         self.closed().await;
     }
 
@@ -171,11 +179,17 @@ impl Keeper {
                 let _ = reply.send(found);
             }
             Message::Found(reply) => {
+                self.judge_strays();
                 let _ = reply.send(self.strays.list());
             }
             Message::Wait(id, until, reply) => self.wait(id, until, reply),
             Message::Observed(provider, observation) => self.observed(&provider, observation),
             Message::Capabilities(provider, capabilities) => self.capable(&provider, capabilities),
+            Message::Stored(events) => self.stored(events),
+            Message::Leased(hold) => self.leased(hold),
+            Message::LeaseLost => self.lease_lost(),
+            Message::TookOver(taken) => self.took_over(taken),
+            Message::Requested(requests) => self.requested(requests),
             Message::Compact(reply) => self.tidy(Some(reply)),
             Message::Close(reply) => self.close(reply),
             Message::Synced(reply) => self.waiting.synced.push(reply),

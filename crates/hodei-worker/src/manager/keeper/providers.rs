@@ -83,20 +83,27 @@ impl Keeper {
         self.slots.get(id).and_then(Slot::worker).is_some_and(|worker| worker.provider == *name)
     }
 
-    fn told(&mut self, name: &ProviderName, status: &Arc<WorkerStatus>) {
+    pub(super) fn told(&mut self, name: &ProviderName, status: &Arc<WorkerStatus>) {
+        match self.judged(name, status) {
+            Judgement::Ours => {
+                self.care.status(status);
+                self.handle(&status.worker.id, Cause::of(Input::Observed(Arc::clone(status))));
+            }
+            Judgement::Stray(reason) => self.strays.seen(name, status, reason, self.clock.now()),
+        }
+    }
+
+    pub(super) fn judged(&self, name: &ProviderName, status: &WorkerStatus) -> Judgement {
         let id = &status.worker.id;
-        let slot = self.slots.get(id);
-        // Its creation is being written: its object cannot be there, but one of an earlier worker of this name can.
-        let known = slot.and_then(Slot::worker);
+        // While its creation is being written its object cannot be there, but one of an earlier worker of this name can.
+        let known = self.slots.get(id).and_then(Slot::worker);
         let removed = self.removed.get(id).map(|(generation, _)| *generation);
         match judge(status, known, removed, &self.log, self.position) {
-            Judgement::Ours if known.is_some_and(|worker| worker.provider == *name) => {
-                self.care.status(status);
-                self.handle(&id.clone(), Cause::of(Input::Observed(Arc::clone(status))));
-            }
             // Generations are never given twice: this is one that was moved away from here.
-            Judgement::Ours => self.strays.seen(name, status, Stray::Replaced, self.clock.now()),
-            Judgement::Stray(reason) => self.strays.seen(name, status, reason, self.clock.now()),
+            Judgement::Ours if known.is_none_or(|worker| worker.provider != *name) => {
+                Judgement::Stray(Stray::Replaced)
+            }
+            judgement => judgement,
         }
     }
 
@@ -106,7 +113,8 @@ impl Keeper {
         provider.resumed = true;
         self.strays.listed(name, listed);
         let ours = self.slots.iter().filter(|(_, slot)| {
-            !slot.is_writing()
+            slot.owned
+                && !slot.is_writing()
                 && !slot.is_called()
                 && slot.worker().is_some_and(|worker| worker.provider == *name)
         });

@@ -7,12 +7,13 @@ use tokio_util::time::delay_queue::Key;
 use super::{decide::Cause, writes::Writing};
 
 /// A worker's place in the keeper: small while nothing is done for it.
-#[derive(Default)]
 pub(super) struct Slot {
     /// What is durable. `None` until its first event is.
     worker: Option<Box<Worker>>,
     /// The version that its snapshot covers.
     pub(super) saved: u64,
+    /// Whether this host answers for it.
+    pub(super) owned: bool,
     /// What a host before us intended and may not have done: its call has not been made by us.
     pub(super) stands_out: bool,
     busy: Option<Box<Busy>>,
@@ -49,9 +50,26 @@ impl Busy {
     }
 }
 
+impl Default for Slot {
+    /// The place of a worker that this host creates.
+    fn default() -> Self {
+        Self { worker: None, saved: 0, owned: true, stands_out: false, busy: None }
+    }
+}
+
 impl Slot {
-    pub(super) fn of(worker: Worker, saved: u64) -> Self {
-        Self { stands_out: worker.pending.is_some(), worker: Some(Box::new(worker)), saved, busy: None }
+    /// One that another host has created.
+    pub(super) fn of_another() -> Self {
+        Self { owned: false, ..Self::default() }
+    }
+    pub(super) fn of(worker: Worker, saved: u64, owned: bool) -> Self {
+        Self {
+            stands_out: owned && worker.pending.is_some(),
+            owned,
+            worker: Some(Box::new(worker)),
+            saved,
+            busy: None,
+        }
     }
     pub(super) fn worker(&self) -> Option<&Worker> {
         self.worker.as_deref()

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,7 +12,7 @@ use hodei_worker_core::{
 use tokio::time::Instant;
 
 use super::Keeper;
-use crate::manager::{Found, Stray, Sweep};
+use crate::manager::{Found, Stray, Sweep, adopt::Judgement};
 
 /// How often they are looked through, while there are any.
 pub(super) const INTERVAL: Duration = Duration::from_millis(500);
@@ -28,9 +29,13 @@ pub(super) struct Strays {
 
 struct Entry {
     found: Found,
+    /// What was told of it last.
+    status: Arc<WorkerStatus>,
     /// When it may be removed.
     not_before: Option<Instant>,
     is_going: bool,
+    /// Whether it was said that it is left alone.
+    is_told: bool,
 }
 
 impl Strays {
@@ -45,13 +50,13 @@ impl Strays {
     pub(super) fn seen(
         &mut self,
         provider: &ProviderName,
-        status: &WorkerStatus,
+        status: &Arc<WorkerStatus>,
         reason: Stray,
         now: Timestamp,
     ) {
         let key = (provider.clone(), status.worker.clone());
         if let Some(known) = self.all.get_mut(&key) {
-            known.found.reason = reason;
+            (known.found.reason, known.status) = (reason, Arc::clone(status));
             return;
         }
         let found = Found {
@@ -61,10 +66,8 @@ impl Strays {
             reason,
             since: now,
         };
-        if found.is_quarantined() {
-            tracing::warn!(provider = %provider, worker = %status.worker, ?reason, "an object of ours is left alone");
-        }
-        self.all.insert(key, Entry { found, not_before: None, is_going: false });
+        let status = Arc::clone(status);
+        self.all.insert(key, Entry { found, status, not_before: None, is_going: false, is_told: false });
     }
 
     pub(super) fn gone(&mut self, provider: &ProviderName, worker: &WorkerRef) {
@@ -78,11 +81,35 @@ impl Strays {
 }
 
 impl Keeper {
+    /// Judges them again by what is known now: the worker of one that was seen first may have been heard of since.
+    pub(super) fn judge_strays(&mut self) {
+        let all: Vec<_> =
+            self.strays.all.iter().map(|((on, _), entry)| (on.clone(), Arc::clone(&entry.status))).collect();
+        for (provider, status) in all {
+            match self.judged(&provider, &status) {
+                Judgement::Stray(reason) => {
+                    self.strays.seen(&provider, &status, reason, self.clock.now());
+                }
+                Judgement::Ours => {
+                    self.strays.gone(&provider, &status.worker);
+                    self.told(&provider, &status);
+                }
+            }
+        }
+    }
+
     /// Removes what may go and is old enough.
     pub(super) fn sweep(&mut self) {
         while let Some(removed) = self.strays.removals.try_join_next() {
             if let Ok((provider, worker, result)) = removed {
                 self.swept(provider, worker, result);
+            }
+        }
+        self.judge_strays();
+        for entry in self.strays.all.values_mut().filter(|entry| entry.found.is_quarantined()) {
+            if !std::mem::replace(&mut entry.is_told, true) {
+                let Found { provider, worker, reason, .. } = &entry.found;
+                tracing::warn!(%provider, %worker, ?reason, "an object of ours is left alone");
             }
         }
         if self.settings.sweep == Sweep::DryRun || self.is_closing() {
@@ -99,7 +126,7 @@ impl Keeper {
             let Some(provider) = self.providers.get(&key.0) else { continue };
             entry.is_going = true;
             let (name, worker) = key.clone();
-            let provider = std::sync::Arc::clone(&provider.provider);
+            let provider = Arc::clone(&provider.provider);
             tracing::info!(provider = %name, %worker, reason = ?entry.found.reason, "an object of ours is removed");
             self.strays.removals.spawn(async move {
                 let result = provider.delete_worker(&worker, &DeleteOptions::default()).await;

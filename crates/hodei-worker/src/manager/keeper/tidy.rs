@@ -43,7 +43,8 @@ impl Keeper {
         self.tidying.at = self.position;
         self.forget_removed();
         let unsaved = |(id, slot): (&WorkerId, &super::slot::Slot)| {
-            slot.worker().is_some_and(|worker| worker.version > slot.saved).then(|| id.clone())
+            (slot.owned && slot.worker().is_some_and(|worker| worker.version > slot.saved))
+                .then(|| id.clone())
         };
         self.tidying.left = Some(self.slots.iter().filter_map(unsaved).collect());
         self.tidy_on();
@@ -64,6 +65,7 @@ impl Keeper {
                 Err(error) => tracing::error!(worker = %id, %error, "a worker could not be saved"),
             }
         }
+        let batch = batch.fenced(self.others.fence());
         let store = Arc::clone(&self.store);
         if saved.is_empty() {
             let through = self.tidying.at.saturating_sub(self.settings.keep_events);

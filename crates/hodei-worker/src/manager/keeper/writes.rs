@@ -6,7 +6,7 @@ use futures::FutureExt as _;
 use hodei_worker_core::{
     Error, ErrorKind, Result, Retry, WorkerId, WorkerStateEvent,
     lifecycle::{self, Call, Change, Decision, Input, Worker},
-    store::{Appended, Batch, Compaction, Expected, Page},
+    store::{Appended, Batch, Compaction, Expected, Page, TakenOver},
 };
 use tokio::time::Instant;
 
@@ -14,9 +14,9 @@ use super::{Keeper, decide::Cause};
 use crate::manager::config_key;
 
 /// The pause after a write that failed, before what happened is decided about anew.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 /// How many events a worker can have got that we do not know of: one write at most.
-const UNKNOWN: usize = 64;
+pub(super) const UNKNOWN: usize = 64;
 
 /// What is being written for a worker.
 pub(super) struct Writing {
@@ -32,6 +32,8 @@ pub(super) enum Written {
     Again(WorkerId, Result<Page>, Error),
     /// Snapshots, with the versions that they cover.
     Saved(Vec<(WorkerId, u64)>, Result<Appended>),
+    /// What other hosts wrote of a worker, and whether it is ours from there.
+    Caught(WorkerId, Result<Page>, Option<TakenOver>),
     Compacted(Result<Compaction>),
 }
 
@@ -40,7 +42,7 @@ impl Keeper {
     pub(super) fn write(&mut self, id: &WorkerId, decision: Decision, mut cause: Cause) {
         let expected = self.slots.get(id).and_then(|slot| slot.worker()).map_or(0, |worker| worker.version);
         let batch = match batch(id, expected, &decision, &cause) {
-            Ok(batch) => batch,
+            Ok(batch) => batch.fenced(self.others.fence()),
             Err(error) => {
                 cause.answer(Err(error));
                 self.drop_empty(id);
@@ -74,6 +76,7 @@ impl Keeper {
                 }
             }
             Written::Again(id, page, error) => self.read_again(&id, page, error),
+            Written::Caught(id, page, taken) => self.caught(&id, page, taken),
             Written::Saved(saved, result) => self.saved(saved, result),
             Written::Compacted(result) => self.compacted(result),
         }
@@ -99,7 +102,12 @@ impl Keeper {
     }
 
     /// Folds durable events and tells of them.
-    fn take_in(&mut self, id: &WorkerId, events: Vec<WorkerStateEvent>, first: u64) -> Option<Worker> {
+    pub(super) fn take_in(
+        &mut self,
+        id: &WorkerId,
+        events: Vec<WorkerStateEvent>,
+        first: u64,
+    ) -> Option<Worker> {
         let slot = self.slots.get_mut(id)?;
         let mut known = slot.take_worker();
         let mut stored = Vec::with_capacity(events.len());
@@ -124,7 +132,7 @@ impl Keeper {
     }
 
     /// A worker is no more.
-    fn ended(&mut self, id: &WorkerId, worker: &Worker) {
+    pub(super) fn ended(&mut self, id: &WorkerId, worker: &Worker) {
         self.removed.insert(id.clone(), (worker.generation, self.clock.now()));
         self.care_for(id);
         let Some(mut slot) = self.slots.remove(id) else { return };
@@ -141,7 +149,7 @@ impl Keeper {
     fn not_written(&mut self, id: &WorkerId, writing: Writing, error: Error) {
         tracing::warn!(worker = %id, %error, "a change of a worker could not be written down");
         let unsure = matches!(error.retry(), Retry::IfIdempotent | Retry::Exhausted)
-            || matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Timeout);
+            || matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Timeout | ErrorKind::Fenced);
         let Some(slot) = self.slots.get_mut(id) else { return };
         if unsure {
             let after = slot.worker().map_or(0, |worker| worker.version);
