@@ -163,7 +163,7 @@ impl Keeper {
         if self.is_closing() {
             self.release().await;
         }
-        self.closed();
+        self.closed().await;
     }
 
     fn hear(&mut self, message: Message) {
