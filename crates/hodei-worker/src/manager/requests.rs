@@ -41,6 +41,9 @@ enum Wanted {
 #[derive(Debug, Serialize, Deserialize)]
 struct Answer {
     error: Option<ErrorReport>,
+    /// The version of the worker's stream by then: who asked sees what became of it once it has seen that.
+    #[serde(default)]
+    version: u64,
 }
 
 fn as_data<T: Serialize>(value: &T) -> Result<Vec<u8>> {
@@ -82,8 +85,8 @@ impl Request {
         }
     }
 
-    /// Asks, and waits for the answer, whichever host gives it.
-    pub(super) async fn ask(self, store: &dyn Store) -> Result<()> {
+    /// Asks, and waits for the answer, whichever host gives it. Gives the version from which on what became of it can be seen.
+    pub(super) async fn ask(&self, store: &dyn Store) -> Result<u64> {
         let (question, answer) = (format!("{QUESTIONS}{}", self.name), format!("{ANSWERS}{}", self.name));
         store.write(Batch::new().put(&question, Expected::Absent, as_data(&self)?)).await?;
         loop {
@@ -92,27 +95,30 @@ impl Request {
                 let answer: Answer = serde_json::from_slice(&found.value).map_err(|error| {
                     Error::new(ErrorKind::Corrupt, "an answer cannot be understood").with_source(error)
                 })?;
-                return answer.error.map_or(Ok(()), |error| Err(error.into()));
+                return answer.error.map_or(Ok(answer.version), |error| Err(error.into()));
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
 
     /// Adds to what is written for it that it is answered: whoever comes later with the same request writes nothing.
-    pub(super) fn settle(&self, batch: Batch) -> Result<Batch> {
-        self.answered(batch, None)
+    pub(super) fn settle(&self, batch: Batch, version: u64) -> Result<Batch> {
+        self.answered(batch, Ok(version))
     }
 
-    fn answered(&self, batch: Batch, error: Option<ErrorReport>) -> Result<Batch> {
+    fn answered(&self, batch: Batch, result: Result<u64>) -> Result<Batch> {
         let (question, answer) = (format!("{QUESTIONS}{}", self.name), format!("{ANSWERS}{}", self.name));
-        let said = as_data(&Answer { error })?;
+        let (version, error) = match result {
+            Ok(version) => (version, None),
+            Err(error) => (0, Some(error.report())),
+        };
+        let said = as_data(&Answer { error, version })?;
         Ok(batch.remove(question, ASKED).put(answer, Expected::Any, said))
     }
 
     /// Answers, unless that has been done.
-    pub(super) async fn answer(&self, store: &dyn Store, result: Result<()>) -> Result<()> {
-        let error = result.err().map(|error| error.report());
-        match store.write(self.answered(Batch::new(), error)?).await {
+    pub(super) async fn answer(&self, store: &dyn Store, result: Result<u64>) -> Result<()> {
+        match store.write(self.answered(Batch::new(), result)?).await {
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
             written => written,
         }

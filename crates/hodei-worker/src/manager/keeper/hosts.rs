@@ -18,6 +18,7 @@ use super::{
 };
 use crate::manager::{
     hosts::Hold,
+    message::Reply,
     opening::{self, View},
     requests::Request,
 };
@@ -37,7 +38,15 @@ pub(super) struct Others {
     /// Whether all that is stored is being read.
     viewing: bool,
     /// Questions and answers under way.
-    errands: JoinSet<()>,
+    pub(super) errands: JoinSet<Option<Forwarded>>,
+}
+
+/// A command that another host has carried out, or refused.
+pub(super) struct Forwarded {
+    id: WorkerId,
+    born: u64,
+    result: Result<u64>,
+    reply: Reply<Result<Worker>>,
 }
 
 impl Others {
@@ -307,17 +316,45 @@ impl Keeper {
             _ => None,
         };
         let (Some(request), Some(reply)) = (request, cause.reply.take()) else { return };
-        let store = Arc::clone(&self.store);
+        let (store, id) = (Arc::clone(&self.store), id.clone());
         self.others.errands.spawn(async move {
-            let answer = request.ask(&*store).await;
-            let known = worker.ok_or_else(fenced);
-            let _ = reply.send(answer.and(known));
+            let result = request.ask(&*store).await;
+            Some(Forwarded { id, born: request.born, result, reply })
         });
+    }
+
+    /// A command that was forwarded is over: it counts when what became of it is seen here as well, so that whoever gave it
+    /// goes on from there.
+    pub(super) fn forwarded(&mut self, forwarded: Forwarded) {
+        let Forwarded { id, born, result, reply } = forwarded;
+        let version = match result {
+            Ok(version) => version,
+            Err(error) => {
+                let _ = reply.send(Err(error));
+                return;
+            }
+        };
+        match self.slots.get(&id).and_then(Slot::worker) {
+            Some(worker) if worker.born == born && worker.version < version => {
+                self.wait(
+                    id,
+                    Box::new(move |worker| worker.version >= version || worker.born != born),
+                    reply,
+                );
+            }
+            Some(worker) => {
+                let _ = reply.send(Ok(worker.clone()));
+            }
+            None => {
+                let error =
+                    Error::new(ErrorKind::NotFound, "the worker is no more").with_context("worker", id);
+                let _ = reply.send(Err(error));
+            }
+        }
     }
 
     /// Carries out what other hosts ask of our workers.
     pub(super) fn requested(&mut self, requests: Vec<Request>) {
-        while self.others.errands.try_join_next().is_some() {}
         let open: HashSet<_> = requests.iter().map(|request| request.name().to_owned()).collect();
         self.others.requests.retain(|name| open.contains(name));
         for request in requests {
@@ -336,6 +373,7 @@ impl Keeper {
                     if let Err(error) = request.answer(&*store, Err(error)).await {
                         tracing::warn!(%error, "another host's request could not be answered");
                     }
+                    None
                 });
                 continue;
             }
@@ -344,11 +382,13 @@ impl Keeper {
             let id = request.worker.clone();
             let (store, settled) = (Arc::clone(&self.store), request.clone());
             self.others.errands.spawn(async move {
-                let Ok(result) = answer.await else { return };
+                let result = answer.await.ok()?;
                 // Where it changed something, that was written together with the answer.
-                if let Err(error) = request.answer(&*store, result.map(drop)).await {
+                let result = result.map(|worker| worker.version);
+                if let Err(error) = request.answer(&*store, result).await {
                     tracing::warn!(%error, "another host's request could not be answered");
                 }
+                None
             });
             self.requested_one(&id, command, reply, settled);
         }

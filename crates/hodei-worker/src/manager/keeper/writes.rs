@@ -256,7 +256,7 @@ fn batch(id: &WorkerId, expected: u64, decision: &Decision, cause: &Cause) -> Re
         batch = batch.put(config_key(id), Expected::Any, bytes);
     }
     if let Some(request) = &cause.request {
-        batch = request.settle(batch)?;
+        batch = request.settle(batch, written)?;
     }
     if decision.events.last().is_some_and(|event| matches!(event.change, Change::Terminated)) {
         batch = batch.remove(config_key(id), Expected::Any).forget(id.clone(), written);
