@@ -10,7 +10,7 @@ use hodei_worker_core::{
 };
 use tokio::time::Instant;
 
-use super::{Keeper, decide::Cause};
+use super::{Keeper, decide::Cause, unsure::Unsure};
 use crate::manager::config_key;
 
 /// The pause after a write that failed, before what happened is decided about anew.
@@ -152,19 +152,20 @@ impl Keeper {
             || matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Timeout | ErrorKind::Fenced);
         let Some(slot) = self.slots.get_mut(id) else { return };
         if unsure {
-            let after = slot.worker().map_or(0, |worker| worker.version);
+            let unsure = Unsure::of(slot, &writing.events);
             slot.busy().writing = Some(writing);
-            self.read_stream(id, after, error);
+            self.look_for(id, unsure, error, Duration::ZERO);
         } else {
             self.give_back(id, writing, error);
         }
     }
 
-    fn read_stream(&mut self, id: &WorkerId, after: u64, error: Error) {
+    fn look_for(&mut self, id: &WorkerId, unsure: Unsure, error: Error, pause: Duration) {
         let (store, id) = (Arc::clone(&self.store), id.clone());
         self.writes.push(
             async move {
-                let page = store.read_stream(&id, after, UNKNOWN).await;
+                tokio::time::sleep(pause).await;
+                let page = unsure.read(&*store, &id).await;
                 Written::Again(id, page, error)
             }
             .boxed(),
@@ -180,17 +181,9 @@ impl Keeper {
         match events {
             // The store is still lost: nothing is known until it is back.
             Err(_) => {
-                let after = slot.worker().map_or(0, |worker| worker.version);
+                let unsure = Unsure::of(slot, &writing.events);
                 slot.busy().writing = Some(writing);
-                let (store, id) = (Arc::clone(&self.store), id.clone());
-                self.writes.push(
-                    async move {
-                        tokio::time::sleep(PAUSE).await;
-                        let page = store.read_stream(&id, after, UNKNOWN).await;
-                        Written::Again(id, page, error)
-                    }
-                    .boxed(),
-                );
+                self.look_for(id, unsure, error, PAUSE);
             }
             Ok(events) if events.is_empty() => self.give_back(id, writing, error),
             Ok(events) => {
@@ -221,6 +214,10 @@ impl Keeper {
         let Writing { mut cause, .. } = writing;
         let Some(slot) = self.slots.get_mut(id) else { return };
         if matches!(cause.input, Input::Command(_)) {
+            // A stop that was refused took away new jobs: the worker takes them again.
+            if let Some(worker) = slot.worker() {
+                self.care.changed(worker);
+            }
             cause.answer(Err(error));
         } else {
             let busy = slot.busy();
