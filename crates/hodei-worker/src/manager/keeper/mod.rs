@@ -11,6 +11,7 @@ mod slot;
 mod strays;
 mod tidy;
 mod timers;
+mod unsure;
 mod waiting;
 mod writes;
 

@@ -10,7 +10,7 @@ use hodei_worker_core::{
 };
 use tokio::time::Instant;
 
-use super::{Keeper, decide::Cause};
+use super::{Keeper, decide::Cause, unsure::Unsure};
 use crate::manager::{config_key, opening::View};
 
 /// The pause after a write that failed, before what happened is decided about anew.
@@ -181,9 +181,9 @@ impl Keeper {
         let Some(slot) = self.slots.get_mut(id) else { return };
         if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Fenced) {
             // Somebody else wrote, or we did, and the answer was lost.
-            let after = slot.worker().map_or(0, |worker| worker.version);
+            let unsure = Unsure::of(slot, &writing.events);
             slot.busy().writing = Some(writing);
-            self.read_stream(id, after, error, Duration::ZERO);
+            self.look_for(id, unsure, error, Duration::ZERO);
         } else if unsure && !closing {
             // It may come to be written yet. The same again is written once at most, and says which.
             let batch = writing.batch.clone().fenced(self.others.fence().or(writing.batch.fence));
@@ -195,14 +195,14 @@ impl Keeper {
         }
     }
 
-    fn read_stream(&mut self, id: &WorkerId, after: u64, error: Error, pause: Duration) {
+    fn look_for(&mut self, id: &WorkerId, unsure: Unsure, error: Error, pause: Duration) {
         let (store, id) = (Arc::clone(&self.store), id.clone());
         self.writes.push(
             async move {
                 if !pause.is_zero() {
                     tokio::time::sleep(pause).await;
                 }
-                let page = store.read_stream(&id, after, UNKNOWN).await;
+                let page = unsure.read(&*store, &id).await;
                 Written::Again(id, page, error)
             }
             .boxed(),
@@ -215,20 +215,21 @@ impl Keeper {
         let shared = self.others.shared;
         let Some(slot) = self.slots.get_mut(id) else { return };
         let Some(mut writing) = slot.busy().writing.take() else { return };
-        let after = slot.worker().map_or(0, |worker| worker.version);
         let events: Result<Vec<_>> =
             page.and_then(|page| page.events.iter().map(WorkerStateEvent::from_stored).collect());
         match events {
             // The store is lost: nothing is known until it is back.
             Err(_) if !closing => {
+                let unsure = Unsure::of(slot, &writing.events);
                 slot.busy().writing = Some(writing);
-                self.read_stream(id, after, error, PAUSE);
+                self.look_for(id, unsure, error, PAUSE);
             }
             // What was written a moment ago may not be seen yet.
             Ok(events) if events.is_empty() && shared && writing.reads < READS && !closing => {
                 writing.reads += 1;
+                let unsure = Unsure::of(slot, &writing.events);
                 slot.busy().writing = Some(writing);
-                self.read_stream(id, after, error, AGAIN);
+                self.look_for(id, unsure, error, AGAIN);
             }
             Err(_) => self.give_back(id, writing, error),
             Ok(events) if events.is_empty() => self.give_back(id, writing, error),
@@ -263,6 +264,10 @@ impl Keeper {
         let Writing { mut cause, .. } = writing;
         let Some(slot) = self.slots.get_mut(id) else { return };
         if matches!(cause.input, Input::Command(_)) {
+            // A stop that was refused took away new jobs: the worker takes them again.
+            if let Some(worker) = slot.worker() {
+                self.care.changed(worker);
+            }
             cause.answer(Err(error));
         } else {
             let busy = slot.busy();
