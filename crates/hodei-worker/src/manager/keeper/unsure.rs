@@ -30,19 +30,22 @@ impl Unsure {
         Self { version, position, ends }
     }
 
-    /// Reads what the worker's stream has got.
-    pub(super) async fn read(self, store: &dyn Store, id: &WorkerId) -> Result<Page> {
+    /// Reads what the worker's stream has got. `None`: it has ended as it should, and its events are compacted away already.
+    pub(super) async fn read(self, store: &dyn Store, id: &WorkerId) -> Result<Option<Page>> {
         let page = store.read_stream(id, self.version, UNKNOWN).await?;
         // A forgotten stream shows nothing. Its worker's configuration went in the same write.
         if !self.ends || !page.events.is_empty() || store.get(&config_key(id)).await?.is_some() {
-            return Ok(page);
+            return Ok(Some(page));
         }
         let mut position = self.position;
         loop {
             let mut page = store.read(position, PAGE).await?;
             page.events.retain(|event| event.worker == *id && event.version > self.version);
-            if !page.events.is_empty() || page.is_last {
-                return Ok(page);
+            if !page.events.is_empty() {
+                return Ok(Some(page));
+            }
+            if page.is_last {
+                return Ok(None);
             }
             position = page.next;
         }
