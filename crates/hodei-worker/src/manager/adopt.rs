@@ -47,6 +47,12 @@ pub enum Stray {
     BeyondLog,
     /// It is of a later generation than this log knows.
     Later,
+    /// It has the name and the generation of a worker, and was made by another intent.
+    OtherIntent,
+    /// It is a worker's, and this log has put that on another provider: was this one renamed?
+    OtherProvider,
+    /// The intent that it names is not in this log, or was compacted away.
+    Unproven,
 }
 
 /// What an object is to us.
@@ -61,6 +67,7 @@ pub(super) enum Judgement {
 /// Judges an object. `end` is the last position of the log; `known` what the log knows of a worker of that name;
 /// `removed` the last generation of one that is no more.
 pub(super) fn judge(
+    provider: &ProviderName,
     status: &WorkerStatus,
     known: Option<&Worker>,
     removed: Option<Generation>,
@@ -73,8 +80,12 @@ pub(super) fn judge(
         None => Stray::WithoutLog,
         Some(intent) if intent.log != *log => Stray::OtherLog,
         Some(intent) if intent.position > end => Stray::BeyondLog,
-        Some(_) => match known {
-            Some(worker) if generation == worker.generation => return Judgement::Ours,
+        Some(intent) => match known {
+            Some(worker) if generation == worker.generation => match intent.position == worker.intent {
+                true if worker.provider == *provider => return Judgement::Ours,
+                true => Stray::OtherProvider,
+                false => Stray::OtherIntent,
+            },
             Some(worker) if generation < worker.generation => Stray::Replaced,
             Some(_) => Stray::Later,
             None if removed.is_some_and(|last| generation > last) => Stray::Later,
@@ -105,7 +116,7 @@ mod tests {
     #[test]
     fn l6_what_this_log_cannot_know_is_never_removed() {
         let log: LogId = "ours".parse().unwrap();
-        let judged = |status: &WorkerStatus| judge(status, None, None, &log, 10);
+        let judged = |status: &WorkerStatus| judge(&"p".parse().unwrap(), status, None, None, &log, 10);
         for (mark, reason) in [
             (None, Stray::WithoutLog),
             (Some(("theirs", 3)), Stray::OtherLog),
@@ -124,7 +135,7 @@ mod tests {
         assert_eq!(judged(&object(1, Some(("ours", 10)))), Judgement::Stray(Stray::Removed));
         let removed = Generation::new(2);
         assert_eq!(
-            judge(&object(3, Some(("ours", 5))), None, removed, &log, 10),
+            judge(&"p".parse().unwrap(), &object(3, Some(("ours", 5))), None, removed, &log, 10),
             Judgement::Stray(Stray::Later)
         );
     }

@@ -89,7 +89,6 @@ impl ManagerBuilder {
         let shared = care.shared();
         let settings = Arc::new(self.settings);
         let (sender, inbox) = mpsc::channel(settings.queue);
-        // Observations have a way of their own in, so that a storm of them leaves room for commands.
         let mut watchers = tokio::task::JoinSet::new();
         for provider in &self.providers {
             let watcher = Watcher {

@@ -375,8 +375,14 @@ impl WorkerManager {
     /// # Cancel safety
     /// Waits only.
     pub async fn wait_for_end(&self, id: &WorkerId) -> Result<Worker> {
-        let over =
-            |worker: &Worker| matches!(worker.state, None | Some(WorkerState::Stopped | WorkerState::Failed));
+        let over = |worker: &Worker| match worker.state {
+            None | Some(WorkerState::Stopped | WorkerState::Failed) => true,
+            // It was never to be started, or not any more.
+            Some(WorkerState::Creating) => {
+                worker.created && worker.pending.is_none() && worker.goal != Goal::Running
+            }
+            _ => false,
+        };
         self.wait_for(id, over).await
     }
 
@@ -459,7 +465,9 @@ impl WorkerManager {
     }
 
     async fn for_all<F: Future<Output = Result<()>>>(&self, act: impl Fn(WorkerId) -> F) -> Result<()> {
-        let workers = self.workers(&WorkerQuery::all()).await?;
+        // Where several hosts share the store, the others go on with theirs.
+        let owned = WorkerQuery { owned: true, ..WorkerQuery::default() };
+        let workers = self.workers(&owned).await?;
         let mut acts =
             futures::stream::iter(workers.into_iter().map(|worker| act(worker.id))).buffer_unordered(AT_ONCE);
         let mut first = None;

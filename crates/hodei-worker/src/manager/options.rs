@@ -104,6 +104,8 @@ pub struct WorkerQuery {
     pub worker_type: Option<GroupRef>,
     /// Only those for which a person is called.
     pub escalated: bool,
+    /// Only those that this host answers for, where several share the store.
+    pub owned: bool,
 }
 
 impl WorkerQuery {

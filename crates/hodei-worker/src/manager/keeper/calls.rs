@@ -105,8 +105,19 @@ impl Keeper {
                 if error.is_cancelled() {
                     return;
                 }
-                let Some(worker) = self.slots.get(&id).and_then(|slot| slot.worker()) else { return };
-                let Some(call) = hodei_worker_core::lifecycle::resume(worker) else { return };
+                let look_after = self.settings.look_after.get();
+                let Some(slot) = self.slots.get_mut(&id) else { return };
+                let present = slot.is_busy().and_then(|busy| busy.call.as_ref()).map(|(present, _)| *present);
+                if present != Some(number) {
+                    return;
+                }
+                let pending = slot.worker().and_then(hodei_worker_core::lifecycle::resume);
+                let (Some(worker), Some(call)) = (slot.worker(), pending) else {
+                    let busy = slot.busy();
+                    (busy.call, busy.look_at) = (None, Some(Instant::now() + look_after));
+                    self.arm(&id);
+                    return;
+                };
                 let error = Error::new(ErrorKind::Unexpected, "the provider panicked")
                     .with_retry(hodei_worker_core::Retry::IfIdempotent);
                 let outcome = Outcome::failed(worker.generation, call.operation(), error.report());
@@ -211,7 +222,7 @@ impl Task {
 /// Reads a worker's configuration.
 pub(in crate::manager) async fn read_config(store: &dyn Store, id: &WorkerId) -> Result<WorkerConfig> {
     let stored = store.get(&config_key(id)).await?.ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, "there is no configuration of this worker in the store")
+        Error::new(ErrorKind::Corrupt, "there is no configuration of this worker in the store")
             .with_context("worker", id)
     })?;
     serde_json::from_slice(&stored.value).map_err(|error| {

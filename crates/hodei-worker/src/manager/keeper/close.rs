@@ -1,11 +1,20 @@
 //! The end of a keeper in good order.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::Keeper;
 use crate::manager::message::Reply;
 
 pub(super) struct Closing {
     replies: Vec<Reply<()>>,
+    /// When it ends whatever the store does.
+    deadline: Instant,
 }
+
+/// How long what is being written may take in the end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Keeper {
     pub(super) fn is_closing(&self) -> bool {
@@ -14,12 +23,22 @@ impl Keeper {
 
     /// Takes no more commands, makes no more calls, and ends when what is being written is durable.
     pub(super) fn close(&mut self, reply: Reply<()>) {
-        self.closing.get_or_insert_with(|| Closing { replies: Vec::new() }).replies.push(reply);
+        self.closing
+            .get_or_insert_with(|| Closing { replies: Vec::new(), deadline: Instant::now() + PATIENCE })
+            .replies
+            .push(reply);
         self.calls.abort_all();
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.is_closing() && self.writes.is_empty()
+        self.closing
+            .as_ref()
+            .is_some_and(|closing| self.writes.is_empty() || closing.deadline <= Instant::now())
+    }
+
+    /// When it ends at the latest.
+    pub(super) fn ends_at(&self) -> Option<Instant> {
+        self.closing.as_ref().map(|closing| closing.deadline)
     }
 
     /// Lets go of all that it has, and only then says that it has ended: its store may be opened again.

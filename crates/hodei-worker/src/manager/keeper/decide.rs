@@ -108,7 +108,11 @@ impl Keeper {
                 break;
             }
             let Some(cause) = slot.busy().queue.pop_front() else { break };
-            self.decide(id, cause);
+            if slot.owned {
+                self.decide(id, cause);
+            } else {
+                self.handle(id, cause);
+            }
         }
         self.arm(id);
     }
@@ -159,7 +163,9 @@ impl Keeper {
                 (context.restarts_in_place, context.keeps_stopped) =
                     (provider.restarts_in_place(), provider.keeps_stopped());
             }
-            alternatives = self.providers.keys().filter(|name| **name != worker.provider).cloned().collect();
+            let others =
+                self.providers.iter().filter(|(name, other)| **name != worker.provider && other.synced);
+            alternatives = others.map(|(name, _)| name.clone()).collect();
             context.alternatives = &alternatives;
         }
         context.chance = self.random.u64(..);

@@ -29,6 +29,8 @@ pub(super) struct Others {
     /// Whether there may be others.
     pub(super) shared: bool,
     pub(super) hold: Option<Hold>,
+    /// Up to where everything that was stored has been heard, whoever wrote it.
+    seen: u64,
     /// Workers whose calls wait for the lease to be renewed.
     held_back: HashSet<WorkerId>,
     /// Requests of others that are being carried out.
@@ -50,8 +52,8 @@ pub(super) struct Forwarded {
 }
 
 impl Others {
-    pub(super) fn with(hold: Option<Hold>) -> Self {
-        Self { shared: hold.is_some(), hold, ..Self::default() }
+    pub(super) fn with(hold: Option<Hold>, seen: u64) -> Self {
+        Self { shared: hold.is_some(), hold, seen, ..Self::default() }
     }
 
     /// The proof that goes with what is written.
@@ -71,6 +73,11 @@ fn fenced() -> Error {
 }
 
 impl Keeper {
+    /// Up to where all that is stored is known.
+    pub(super) fn seen(&self) -> u64 {
+        if self.others.shared { self.others.seen } else { self.position }
+    }
+
     /// Whether a call may be made now; if not, it is made when the lease has been renewed.
     pub(super) fn may_call(&mut self, id: &WorkerId) -> bool {
         if !self.others.shared || self.others.hold.is_some_and(|hold| hold.may_call()) {
@@ -134,6 +141,7 @@ impl Keeper {
         for stored in events {
             self.position = self.position.max(stored.position);
             self.stored_one(&stored);
+            self.others.seen = self.others.seen.max(stored.position);
         }
     }
 
@@ -219,6 +227,7 @@ impl Keeper {
                     None => {}
                 }
             }
+            Err(_) if self.is_closing() => {}
             Err(error) => {
                 tracing::warn!(worker = %id, %error, "what another host wrote cannot be read, and is tried again");
                 let (store, id) = (Arc::clone(&self.store), id.clone());
@@ -247,6 +256,7 @@ impl Keeper {
         self.others.viewing = false;
         let mut view = match view {
             Ok(view) => view,
+            Err(_) if self.is_closing() => return,
             Err(error) => {
                 tracing::warn!(%error, "what other hosts wrote cannot be read, and is tried again");
                 let store = Arc::clone(&self.store);
@@ -262,6 +272,7 @@ impl Keeper {
             }
         };
         self.position = self.position.max(view.position);
+        self.others.seen = self.others.seen.max(view.position);
         let gone: Vec<_> = self
             .slots
             .iter()
@@ -363,6 +374,13 @@ impl Keeper {
             // A worker that is no more is nobody's: whoever sees the request answers.
             let ours = meant.map_or(self.others.hold.is_some(), |slot| slot.owned);
             if !ours || !self.others.requests.insert(request.name().to_owned()) {
+                continue;
+            }
+            // Of a worker that was not heard of yet nothing can be said.
+            if meant.is_none()
+                && (known.is_some_and(|slot| slot.worker().is_none()) || self.seen() < request.born)
+            {
+                self.others.requests.remove(request.name());
                 continue;
             }
             if meant.is_none() {

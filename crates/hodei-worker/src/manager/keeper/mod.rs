@@ -120,7 +120,7 @@ impl Keeper {
             waiting: Waiting::default(),
             strays: Strays::default(),
             care,
-            others: Others::with(hold),
+            others: Others::with(hold, view.position),
             closing: None,
             random: fastrand::Rng::new(),
             watchers,
@@ -140,6 +140,7 @@ impl Keeper {
         let mut sweep = tokio::time::interval(strays::INTERVAL);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !self.is_closed() {
+            let ends_at = self.ends_at();
             tokio::select! {
                 // What is under way ends first: it makes room.
                 biased;
@@ -162,6 +163,7 @@ impl Keeper {
                     Some(message) => self.hear(message),
                     None => break,
                 },
+                () = tokio::time::sleep_until(ends_at.unwrap_or_else(tokio::time::Instant::now)), if ends_at.is_some() => {},
                 _ = sweep.tick(), if self.strays.any() => self.sweep(),
             }
             self.tell_quiet();
@@ -173,13 +175,22 @@ impl Keeper {
     }
 
     fn hear(&mut self, message: Message) {
+        // What is not an answer or a question any more, when it ends.
+        let news = matches!(
+            message,
+            Message::Observed(..) | Message::Stored(_) | Message::TookOver(_) | Message::Requested(_)
+        );
+        if news && self.is_closing() {
+            return;
+        }
         match message {
             Message::Command(ordered) => self.ordered(*ordered),
             Message::Get(id, reply) => {
                 let _ = reply.send(self.slots.get(&id).and_then(|slot| slot.worker().cloned()));
             }
             Message::List(query, reply) => {
-                let workers = self.slots.values().filter_map(Slot::worker);
+                let meant = self.slots.values().filter(|slot| slot.owned || !query.owned);
+                let workers = meant.filter_map(Slot::worker);
                 let mut found: Vec<_> = workers.filter(|worker| query.matches(worker)).cloned().collect();
                 found.sort_by(|a, b| a.id.cmp(&b.id));
                 let _ = reply.send(found);

@@ -3,14 +3,14 @@
 use std::{collections::HashSet, sync::Arc};
 
 use hodei_worker_core::{
-    Capability, WorkerId, WorkerObservation, WorkerProvider, WorkerStatus,
+    Capability, WorkerId, WorkerObservation, WorkerProvider, WorkerRef, WorkerStatus,
     capability::ProviderCapabilities,
     lifecycle::{self, Call, Input, Pending},
     model::ProviderName,
 };
 
 use super::{Keeper, decide::Cause, slot::Slot};
-use crate::manager::adopt::{Judgement, Stray, judge};
+use crate::manager::adopt::{Judgement, judge};
 
 pub(super) struct Provider {
     pub(super) provider: Arc<dyn WorkerProvider>,
@@ -20,7 +20,7 @@ pub(super) struct Provider {
     /// Whether what stood out for its workers at the start has been gone on with.
     resumed: bool,
     /// The workers of the listing that is under way.
-    listing: Option<HashSet<WorkerId>>,
+    listing: Option<HashSet<WorkerRef>>,
 }
 
 impl Provider {
@@ -52,7 +52,7 @@ impl Keeper {
             WorkerObservation::Resync => provider.listing = Some(HashSet::new()),
             WorkerObservation::Listed(status) => {
                 if let Some(listing) = &mut provider.listing {
-                    listing.insert(status.worker.id.clone());
+                    listing.insert(status.worker.clone());
                 }
                 self.told(name, &status);
             }
@@ -98,17 +98,11 @@ impl Keeper {
         // While its creation is being written its object cannot be there, but one of an earlier worker of this name can.
         let known = self.slots.get(id).and_then(Slot::worker);
         let removed = self.removed.get(id).map(|(generation, _)| *generation);
-        match judge(status, known, removed, &self.log, self.position) {
-            // Generations are never given twice: this is one that was moved away from here.
-            Judgement::Ours if known.is_none_or(|worker| worker.provider != *name) => {
-                Judgement::Stray(Stray::Replaced)
-            }
-            judgement => judgement,
-        }
+        judge(name, status, known, removed, &self.log, self.seen())
     }
 
     /// A provider's picture is whole.
-    fn synced(&mut self, name: &ProviderName, listed: &HashSet<WorkerId>) {
+    fn synced(&mut self, name: &ProviderName, listed: &HashSet<WorkerRef>) {
         let Some(provider) = self.providers.get_mut(name) else { return };
         provider.resumed = true;
         self.strays.listed(name, listed);
@@ -123,7 +117,7 @@ impl Keeper {
             let Some(worker) = slot.worker() else { continue };
             if slot.stands_out {
                 calls.push((id.clone(), None));
-            } else if worker.created && !listed.contains(id) {
+            } else if worker.created && !listed.contains(&worker.reference()) {
                 // It may have come after the listing began: it is looked for before it is judged.
                 calls.push((id.clone(), Some(Call::Observe)));
             }

@@ -7,7 +7,11 @@ use std::{
 };
 
 use hodei_worker_core::{
-    Result, Timestamp, WorkerId, WorkerRef, WorkerStatus, model::ProviderName, provider::DeleteOptions,
+    Result, Timestamp, WorkerRef, WorkerStateEvent, WorkerStatus,
+    lifecycle::Change,
+    model::{IntentMark, ProviderName},
+    provider::DeleteOptions,
+    store::Store,
 };
 use tokio::time::Instant;
 
@@ -24,7 +28,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub(super) struct Strays {
     all: BTreeMap<(ProviderName, WorkerRef), Entry>,
-    removals: tokio::task::JoinSet<(ProviderName, WorkerRef, Result<()>)>,
+    removals: tokio::task::JoinSet<(ProviderName, WorkerRef, Result<bool>)>,
 }
 
 struct Entry {
@@ -34,6 +38,8 @@ struct Entry {
     /// When it may be removed.
     not_before: Option<Instant>,
     is_going: bool,
+    /// Whether this log does not hold the intent that it names: it is left alone for good.
+    is_unproven: bool,
     /// Whether it was said that it is left alone.
     is_told: bool,
 }
@@ -56,7 +62,10 @@ impl Strays {
     ) {
         let key = (provider.clone(), status.worker.clone());
         if let Some(known) = self.all.get_mut(&key) {
-            (known.found.reason, known.status) = (reason, Arc::clone(status));
+            if !known.is_unproven {
+                known.found.reason = reason;
+            }
+            known.status = Arc::clone(status);
             return;
         }
         let found = Found {
@@ -67,7 +76,10 @@ impl Strays {
             since: now,
         };
         let status = Arc::clone(status);
-        self.all.insert(key, Entry { found, status, not_before: None, is_going: false, is_told: false });
+        self.all.insert(
+            key,
+            Entry { found, status, not_before: None, is_going: false, is_unproven: false, is_told: false },
+        );
     }
 
     pub(super) fn gone(&mut self, provider: &ProviderName, worker: &WorkerRef) {
@@ -75,8 +87,8 @@ impl Strays {
     }
 
     /// Forgets what a whole listing does not show.
-    pub(super) fn listed(&mut self, provider: &ProviderName, listed: &HashSet<WorkerId>) {
-        self.all.retain(|(on, worker), _| on != provider || listed.contains(&worker.id));
+    pub(super) fn listed(&mut self, provider: &ProviderName, listed: &HashSet<WorkerRef>) {
+        self.all.retain(|(on, worker), _| on != provider || listed.contains(worker));
     }
 }
 
@@ -112,14 +124,20 @@ impl Keeper {
                 tracing::warn!(%provider, %worker, ?reason, "an object of ours is left alone");
             }
         }
-        if self.settings.sweep == Sweep::DryRun || self.is_closing() {
+        let may_call = !self.others.shared || self.others.hold.is_some_and(|hold| hold.may_call());
+        if self.settings.sweep == Sweep::DryRun || self.is_closing() || !may_call {
             return;
         }
         let now = Instant::now();
         let after = self.settings.sweep_after.get();
         for (key, entry) in &mut self.strays.all {
+            if entry.found.is_quarantined() {
+                entry.not_before = None;
+                continue;
+            }
             let not_before = *entry.not_before.get_or_insert(now + after);
-            let may_go = !entry.found.is_quarantined() && !entry.is_going && now >= not_before;
+            let may_go =
+                !entry.found.is_quarantined() && !entry.is_going && !entry.is_unproven && now >= not_before;
             if !may_go || self.strays.removals.len() >= AT_ONCE {
                 continue;
             }
@@ -128,18 +146,33 @@ impl Keeper {
             let (name, worker) = key.clone();
             let provider = Arc::clone(&provider.provider);
             tracing::info!(provider = %name, %worker, reason = ?entry.found.reason, "an object of ours is removed");
+            let (store, intent) = (
+                Arc::clone(&self.store),
+                entry.status.ownership.as_ref().and_then(|mark| mark.intent.clone()),
+            );
             self.strays.removals.spawn(async move {
-                let result = provider.delete_worker(&worker, &DeleteOptions::default()).await;
+                let result = match is_proven(&*store, &name, &worker, intent.as_ref()).await {
+                    Ok(true) => provider
+                        .delete_worker(&worker, &DeleteOptions::keeping_volumes())
+                        .await
+                        .map(|()| true),
+                    proven => proven,
+                };
                 (name, worker, result)
             });
         }
     }
 
-    pub(super) fn swept(&mut self, provider: ProviderName, worker: WorkerRef, result: Result<()>) {
+    pub(super) fn swept(&mut self, provider: ProviderName, worker: WorkerRef, result: Result<bool>) {
         let key = (provider, worker);
         match result {
-            Ok(()) => {
+            Ok(true) => {
                 self.strays.all.remove(&key);
+            }
+            Ok(false) => {
+                if let Some(entry) = self.strays.all.get_mut(&key) {
+                    (entry.is_going, entry.is_unproven, entry.found.reason) = (false, true, Stray::Unproven);
+                }
             }
             Err(error) => {
                 tracing::warn!(provider = %key.0, worker = %key.1, %error, "an object of ours could not be removed");
@@ -149,4 +182,22 @@ impl Keeper {
             }
         }
     }
+}
+
+/// Whether this log holds the intent that an object names: to create that worker, in that generation, on that provider.
+async fn is_proven(
+    store: &dyn Store,
+    provider: &ProviderName,
+    worker: &WorkerRef,
+    intent: Option<&IntentMark>,
+) -> Result<bool> {
+    let Some(position) = intent.and_then(|intent| intent.position.checked_sub(1)) else { return Ok(false) };
+    let page = store.read(position, 1).await?;
+    let Some(stored) = page.events.first().filter(|stored| stored.position == position + 1) else {
+        return Ok(false);
+    };
+    let event = WorkerStateEvent::from_stored(stored)?;
+    Ok(stored.worker == worker.id
+        && matches!(&event.change, Change::CreateIntended { provider: on, generation, .. }
+            if on == provider && *generation == worker.generation))
 }

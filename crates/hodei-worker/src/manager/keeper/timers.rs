@@ -56,6 +56,11 @@ impl Keeper {
     }
 
     fn due(&self, slot: &Slot, worker: &Worker) -> Option<Instant> {
+        // What another host answers for, or what waits for the lease, is not due here.
+        let held_back = slot.stands_out && !self.others.hold.is_none_or(|hold| hold.may_call());
+        if !slot.owned || held_back {
+            return None;
+        }
         let draining = matches!(worker.pending, Some(Pending::Drain { .. }));
         if slot.is_called() && !draining {
             return None;

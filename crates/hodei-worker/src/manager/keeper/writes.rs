@@ -256,6 +256,12 @@ impl Keeper {
                     let position = event.event_id;
                     self.take_in(id, vec![event], position);
                 }
+                if let Some(worker) = self.slots.get(id).and_then(|slot| slot.worker()).cloned()
+                    && worker.state.is_none()
+                {
+                    self.ended(id, &worker);
+                    return;
+                }
                 if let Some(call) =
                     self.slots.get(id).and_then(|slot| slot.worker()).and_then(lifecycle::resume)
                 {
@@ -276,7 +282,7 @@ impl Keeper {
                 self.care.changed(worker);
             }
             cause.answer(Err(error));
-        } else {
+        } else if slot.owned {
             let busy = slot.busy();
             busy.queue.push_front(cause);
             busy.write_at = Some(Instant::now() + PAUSE);
