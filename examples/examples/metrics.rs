@@ -45,6 +45,7 @@ async fn run() -> Result<()> {
             |worker: &Worker| matches!(worker.state, Some(WorkerState::Running | WorkerState::Stopped));
         manager.wait_for(&config.worker_id, over).await?;
     }
+    manager.wait_for_end(&"brief".parse()?).await?;
 
     let scrape = Arc::new(Scrape {
         sampler: Sampler::new(SamplingSettings::default(), &telemetry),

@@ -33,7 +33,14 @@ fn output(mut command: Command) -> String {
 #[test]
 fn l6_quickstart_sees_the_kill_and_leaves_nothing() {
     let text = output(quickstart("whole"));
-    for wanted in ["alpha | step 1", "seen: beta#1 is exited, signal 9", "exit code 0", "0 workers left"] {
+    for wanted in [
+        "alpha | step 1",
+        "beta: recovering (failed)",
+        "beta: running (started)",
+        "the host began anew: 3 workers in its log, 3 of them run",
+        "exit code 0",
+        "0 workers left",
+    ] {
         assert!(text.contains(wanted), "`{wanted}` is missing in\n{text}");
     }
 }
@@ -78,8 +85,7 @@ fn l6_a_killed_quickstart_is_cleaned_up_after_by_the_next() {
     child.kill().unwrap();
     child.wait().unwrap();
     let text = output(quickstart("killed"));
-    for wanted in ["3 workers of the last time were still there", "seen: beta#1 is exited", "0 workers left"]
-    {
+    for wanted in ["3 workers of the last time were still there", "beta runs again", "0 workers left"] {
         assert!(text.contains(wanted), "`{wanted}` is missing in\n{text}");
     }
 }
@@ -87,7 +93,8 @@ fn l6_a_killed_quickstart_is_cleaned_up_after_by_the_next() {
 #[test]
 fn p1_the_code_of_the_readme_runs() {
     let text = output(example("readme"));
-    assert_eq!(text, "hello#1 | hello from a worker\nhello#1 ended: exit code 3\n");
+    let wanted = "hello ended: exit code 3\na person is called: the limit of its restart policy is reached\n";
+    assert_eq!(text, wanted);
     let (readme, code) = (include_str!("../../README.md"), include_str!("../examples/readme.rs"));
     let body = code.split_once("\n\n").unwrap().1;
     assert!(readme.contains(body), "the README shows other code than examples/readme.rs");
@@ -123,6 +130,35 @@ fn l7_the_metrics_are_scraped_over_http() {
     }
     assert!(!text.contains(r#"worker="brief""#), "what has ended uses nothing:\n{text}");
     assert!(table.contains("example") && table.contains("costliest"), "{table}");
+}
+
+#[test]
+#[cfg(feature = "lifecycle")]
+fn l9_the_lives_of_workers_are_shown_without_a_terminal() {
+    let text = output(example("lifecycle"));
+    for wanted in [
+        "brief       running > stopped",
+        "recovering > starting   start_intended",
+        "the limit of its restart policy is reached",
+        "stopping > -          terminated",
+    ] {
+        assert!(text.contains(wanted), "`{wanted}` is missing in\n{text}");
+    }
+}
+
+#[test]
+#[cfg(feature = "postgres")]
+fn l6_a_host_takes_over_what_a_dead_one_had() {
+    let mut command = example("two_hosts");
+    let url = std::env::var("HODEI_TEST_POSTGRES")
+        .expect("run this by `cargo xtask test`, which starts a PostgreSQL");
+    let text = output({
+        command.arg(url);
+        command
+    });
+    for wanted in ["one | alpha: running", "two | alpha: running (taken_over)", "two | 0 workers left"] {
+        assert!(text.contains(wanted), "`{wanted}` is missing in\n{text}");
+    }
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl Part for Postgres {
     }
 
     fn packages(&self) -> &'static [&'static str] {
-        &["hodei-worker-store", "hodei-worker"]
+        &["hodei-worker-store", "hodei-worker", "hodei-worker-examples"]
     }
 
     fn needs(&self) -> &'static [Needs] {
@@ -54,6 +54,11 @@ impl Part for Postgres {
                 Needs { package: "hodei-worker-store", binary: Some("postgres_faults"), test: None },
                 Needs { package: "hodei-worker-store", binary: Some("postgres_order"), test: None },
                 Needs { package: "hodei-worker-store", binary: Some("postgres_restart"), test: None },
+                Needs {
+                    package: "hodei-worker-examples",
+                    binary: Some("examples"),
+                    test: Some("l6_a_host_takes_over_what_a_dead_one_had"),
+                },
             ]
         }
     }

@@ -77,7 +77,10 @@ pub(crate) async fn problems(
         };
         let possible = model.possible(name);
         let mut wrong = |what: String| {
-            problems.push(format!("{name}: {what}; {known:?}; may be {possible:?}; {objects:?}"))
+            problems.push(format!(
+                "{name}: {what}; {known:?}; may be {possible:?}; told {}; {objects:?}",
+                model.told(name)
+            ))
         };
         if objects.len() > 1 || live > 1 {
             wrong(format!("doubled: {} objects, {live} live", objects.len()));

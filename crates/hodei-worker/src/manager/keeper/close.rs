@@ -22,9 +22,13 @@ impl Keeper {
         self.is_closing() && self.writes.is_empty()
     }
 
-    pub(super) fn closed(&mut self) {
-        self.calls.abort_all();
-        for reply in self.closing.take().into_iter().flat_map(|closing| closing.replies) {
+    /// Lets go of all that it has, and only then says that it has ended: its store may be opened again.
+    pub(super) async fn closed(mut self) {
+        let replies = self.closing.take().map(|closing| closing.replies).unwrap_or_default();
+        self.calls.shutdown().await;
+        self.care.errands.shutdown().await;
+        drop(self);
+        for reply in replies {
             let _ = reply.send(());
         }
     }

@@ -1,14 +1,11 @@
 //! Workers that other hosts answer for, and the lease of this one.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use futures::FutureExt as _;
 use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerId, WorkerStateEvent,
-    lifecycle::{Command, CorrelationId, Input, Worker},
+    lifecycle::{Command, Input, Worker},
     store::{Fence, Page, StoredEvent, TakenOver},
 };
 use tokio::{sync::oneshot, task::JoinSet};
@@ -21,7 +18,7 @@ use super::{
 };
 use crate::manager::{
     hosts::Hold,
-    message::Ordered,
+    message::Reply,
     opening::{self, View},
     requests::Request,
 };
@@ -41,7 +38,15 @@ pub(super) struct Others {
     /// Whether all that is stored is being read.
     viewing: bool,
     /// Questions and answers under way.
-    errands: JoinSet<()>,
+    pub(super) errands: JoinSet<Option<Forwarded>>,
+}
+
+/// A command that another host has carried out, or refused.
+pub(super) struct Forwarded {
+    id: WorkerId,
+    born: u64,
+    result: Result<u64>,
+    reply: Reply<Result<Worker>>,
 }
 
 impl Others {
@@ -305,51 +310,87 @@ impl Keeper {
 
     /// Has another host carry out a command.
     pub(super) fn forward(&mut self, id: &WorkerId, mut cause: Cause) {
-        let request = match &cause.input {
-            Input::Command(command) => Request::of(id, command),
+        let worker = self.slots.get(id).and_then(Slot::worker).cloned();
+        let request = match (&cause.input, &worker) {
+            (Input::Command(command), Some(worker)) => Request::of(worker, command),
             _ => None,
         };
         let (Some(request), Some(reply)) = (request, cause.reply.take()) else { return };
-        let worker = self.slots.get(id).and_then(Slot::worker).cloned();
-        let store = Arc::clone(&self.store);
+        let (store, id) = (Arc::clone(&self.store), id.clone());
         self.others.errands.spawn(async move {
-            let answer = request.ask(&*store).await;
-            let known = worker.ok_or_else(fenced);
-            let _ = reply.send(answer.and(known));
+            let result = request.ask(&*store).await;
+            Some(Forwarded { id, born: request.born, result, reply })
         });
+    }
+
+    /// A command that was forwarded is over: it counts when what became of it is seen here as well, so that whoever gave it
+    /// goes on from there.
+    pub(super) fn forwarded(&mut self, forwarded: Forwarded) {
+        let Forwarded { id, born, result, reply } = forwarded;
+        let version = match result {
+            Ok(version) => version,
+            Err(error) => {
+                let _ = reply.send(Err(error));
+                return;
+            }
+        };
+        match self.slots.get(&id).and_then(Slot::worker) {
+            Some(worker) if worker.born == born && worker.version < version => {
+                self.wait(
+                    id,
+                    Box::new(move |worker| worker.version >= version || worker.born != born),
+                    reply,
+                );
+            }
+            Some(worker) => {
+                let _ = reply.send(Ok(worker.clone()));
+            }
+            None => {
+                let error =
+                    Error::new(ErrorKind::NotFound, "the worker is no more").with_context("worker", id);
+                let _ = reply.send(Err(error));
+            }
+        }
     }
 
     /// Carries out what other hosts ask of our workers.
     pub(super) fn requested(&mut self, requests: Vec<Request>) {
-        while self.others.errands.try_join_next().is_some() {}
         let open: HashSet<_> = requests.iter().map(|request| request.name().to_owned()).collect();
         self.others.requests.retain(|name| open.contains(name));
         for request in requests {
             let known = self.slots.get(&request.worker);
+            let meant = known.filter(|slot| slot.worker().is_some_and(|worker| worker.born == request.born));
             // A worker that is no more is nobody's: whoever sees the request answers.
-            let ours = known.map_or(self.others.hold.is_some(), |slot| slot.owned);
+            let ours = meant.map_or(self.others.hold.is_some(), |slot| slot.owned);
             if !ours || !self.others.requests.insert(request.name().to_owned()) {
+                continue;
+            }
+            if meant.is_none() {
+                let error = Error::new(ErrorKind::NotFound, "the worker was removed meanwhile")
+                    .with_context("worker", &request.worker);
+                let store = Arc::clone(&self.store);
+                self.others.errands.spawn(async move {
+                    if let Err(error) = request.answer(&*store, Err(error)).await {
+                        tracing::warn!(%error, "another host's request could not be answered");
+                    }
+                    None
+                });
                 continue;
             }
             let (reply, answer) = oneshot::channel::<Result<Worker>>();
             let command: Command = request.command();
             let id = request.worker.clone();
-            let store = Arc::clone(&self.store);
+            let (store, settled) = (Arc::clone(&self.store), request.clone());
             self.others.errands.spawn(async move {
-                let Ok(result) = answer.await else { return };
-                // What became of it is known; that it is asked again does no harm.
-                if let Err(error) = request.answer(&*store, result.map(drop)).await {
+                let result = answer.await.ok()?;
+                // Where it changed something, that was written together with the answer.
+                let result = result.map(|worker| worker.version);
+                if let Err(error) = request.answer(&*store, result).await {
                     tracing::warn!(%error, "another host's request could not be answered");
                 }
+                None
             });
-            self.ordered(Ordered {
-                id,
-                command,
-                config: None,
-                correlation: CorrelationId::random(),
-                metadata: HashMap::new().into_iter().collect(),
-                reply,
-            });
+            self.requested_one(&id, command, reply, settled);
         }
     }
 }

@@ -11,6 +11,7 @@ mod slot;
 mod strays;
 mod tidy;
 mod timers;
+mod unsure;
 mod waiting;
 mod writes;
 
@@ -150,6 +151,11 @@ impl Keeper {
                         self.check(subject);
                     }
                 },
+                Some(errand) = self.others.errands.join_next(), if !self.others.errands.is_empty() => {
+                    if let Ok(Some(forwarded)) = errand {
+                        self.forwarded(forwarded);
+                    }
+                },
                 Some(report) = self.care.findings.recv() => self.found(report),
                 Some(changed) = self.care.changes.next() => self.jobs_changed(changed),
                 message = self.inbox.recv() => match message {
@@ -163,7 +169,7 @@ impl Keeper {
         if self.is_closing() {
             self.release().await;
         }
-        self.closed();
+        self.closed().await;
     }
 
     fn hear(&mut self, message: Message) {

@@ -10,11 +10,15 @@ use hodei_worker_core::{
 };
 use tokio::time::Instant;
 
-use super::{Keeper, decide::Cause};
+use super::{Keeper, decide::Cause, unsure::Unsure};
 use crate::manager::{config_key, opening::View};
 
 /// The pause after a write that failed, before what happened is decided about anew.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
+/// The pause before a write whose outcome is unknown is made again or looked for.
+const AGAIN: Duration = Duration::from_millis(200);
+/// How often a write is looked for that somebody else may hide for a moment.
+const READS: u32 = 5;
 /// How many events a worker can have got that we do not know of: one write at most.
 pub(super) const UNKNOWN: usize = 64;
 
@@ -23,13 +27,16 @@ pub(super) struct Writing {
     events: Vec<WorkerStateEvent>,
     call: Option<Call>,
     cause: Cause,
+    batch: Batch,
+    /// How often it was looked for without being found.
+    reads: u32,
 }
 
 /// What was written, or read.
 pub(super) enum Written {
     Events(WorkerId, Result<Appended>),
     /// The worker's stream after an answer was lost.
-    Again(WorkerId, Result<Page>, Error),
+    Again(WorkerId, Result<Option<Page>>, Error),
     /// Snapshots, with the versions that they cover.
     Saved(Vec<(WorkerId, u64)>, Result<Appended>),
     /// What other hosts wrote of a worker, and whether it is ours from there.
@@ -52,11 +59,20 @@ impl Keeper {
             }
         };
         let slot = self.slots.entry(id.clone()).or_default();
-        slot.busy().writing = Some(Writing { events: decision.events, call: decision.call, cause });
+        let Decision { events, call, .. } = decision;
+        slot.busy().writing = Some(Writing { events, call, cause, batch: batch.clone(), reads: 0 });
+        self.append(id, batch, Duration::ZERO);
+    }
+
+    /// Appends, after that time.
+    fn append(&mut self, id: &WorkerId, batch: Batch, pause: Duration) {
         let (store, id, telemetry) = (Arc::clone(&self.store), id.clone(), self.care.telemetry());
         telemetry.queued(store.info().kind, self.writes.len() + 1);
         self.writes.push(
             async move {
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
                 let begun = Instant::now();
                 let result = store.append(batch).await;
                 let failure = result.as_ref().err().map(Error::kind);
@@ -90,7 +106,7 @@ impl Keeper {
     }
 
     fn durable(&mut self, id: &WorkerId, writing: Writing, first: u64) {
-        let Writing { events, call, mut cause } = writing;
+        let Writing { events, call, mut cause, .. } = writing;
         let Some(worker) = self.take_in(id, events, first) else { return };
         let config = cause.config.take();
         cause.answer(Ok(worker.clone()));
@@ -157,25 +173,36 @@ impl Keeper {
         }
     }
 
-    fn not_written(&mut self, id: &WorkerId, writing: Writing, error: Error) {
+    fn not_written(&mut self, id: &WorkerId, mut writing: Writing, error: Error) {
         tracing::warn!(worker = %id, %error, "a change of a worker could not be written down");
         let unsure = matches!(error.retry(), Retry::IfIdempotent | Retry::Exhausted)
-            || matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Timeout | ErrorKind::Fenced);
+            || error.kind() == ErrorKind::Timeout;
+        let closing = self.is_closing();
         let Some(slot) = self.slots.get_mut(id) else { return };
-        if unsure {
-            let after = slot.worker().map_or(0, |worker| worker.version);
+        if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Fenced) {
+            // Somebody else wrote, or we did, and the answer was lost.
+            let unsure = Unsure::of(slot, &writing.events);
             slot.busy().writing = Some(writing);
-            self.read_stream(id, after, error);
+            self.look_for(id, unsure, error, Duration::ZERO);
+        } else if unsure && !closing {
+            // It may come to be written yet. The same again is written once at most, and says which.
+            let batch = writing.batch.clone().fenced(self.others.fence().or(writing.batch.fence));
+            writing.batch = batch.clone();
+            slot.busy().writing = Some(writing);
+            self.append(id, batch, AGAIN);
         } else {
             self.give_back(id, writing, error);
         }
     }
 
-    fn read_stream(&mut self, id: &WorkerId, after: u64, error: Error) {
+    fn look_for(&mut self, id: &WorkerId, unsure: Unsure, error: Error, pause: Duration) {
         let (store, id) = (Arc::clone(&self.store), id.clone());
         self.writes.push(
             async move {
-                let page = store.read_stream(&id, after, UNKNOWN).await;
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
+                let page = unsure.read(&*store, &id).await;
                 Written::Again(id, page, error)
             }
             .boxed(),
@@ -183,26 +210,35 @@ impl Keeper {
     }
 
     /// It is known now whether it was written.
-    fn read_again(&mut self, id: &WorkerId, page: Result<Page>, error: Error) {
+    fn read_again(&mut self, id: &WorkerId, page: Result<Option<Page>>, error: Error) {
+        let closing = self.is_closing();
+        let shared = self.others.shared;
         let Some(slot) = self.slots.get_mut(id) else { return };
         let Some(mut writing) = slot.busy().writing.take() else { return };
-        let events: Result<Vec<_>> =
-            page.and_then(|page| page.events.iter().map(WorkerStateEvent::from_stored).collect());
-        match events {
-            // The store is still lost: nothing is known until it is back.
-            Err(_) => {
-                let after = slot.worker().map_or(0, |worker| worker.version);
-                slot.busy().writing = Some(writing);
-                let (store, id) = (Arc::clone(&self.store), id.clone());
-                self.writes.push(
-                    async move {
-                        tokio::time::sleep(PAUSE).await;
-                        let page = store.read_stream(&id, after, UNKNOWN).await;
-                        Written::Again(id, page, error)
-                    }
-                    .boxed(),
-                );
+        let events: Result<Vec<_>> = match page {
+            Ok(None) => {
+                let first = self.position;
+                self.durable(id, writing, first);
+                return;
             }
+            Ok(Some(page)) => page.events.iter().map(WorkerStateEvent::from_stored).collect(),
+            Err(error) => Err(error),
+        };
+        match events {
+            // The store is lost: nothing is known until it is back.
+            Err(_) if !closing => {
+                let unsure = Unsure::of(slot, &writing.events);
+                slot.busy().writing = Some(writing);
+                self.look_for(id, unsure, error, PAUSE);
+            }
+            // What was written a moment ago may not be seen yet.
+            Ok(events) if events.is_empty() && shared && writing.reads < READS && !closing => {
+                writing.reads += 1;
+                let unsure = Unsure::of(slot, &writing.events);
+                slot.busy().writing = Some(writing);
+                self.look_for(id, unsure, error, AGAIN);
+            }
+            Err(_) => self.give_back(id, writing, error),
             Ok(events) if events.is_empty() => self.give_back(id, writing, error),
             Ok(events) => {
                 let ours = events.len() == writing.events.len()
@@ -211,6 +247,9 @@ impl Keeper {
                     let first = events.first().map_or(0, |event| event.event_id);
                     self.durable(id, writing, first);
                     return;
+                }
+                if shared && slot.worker().is_none() {
+                    slot.owned = false;
                 }
                 writing.cause.answer(Err(error));
                 for event in events {
@@ -232,6 +271,10 @@ impl Keeper {
         let Writing { mut cause, .. } = writing;
         let Some(slot) = self.slots.get_mut(id) else { return };
         if matches!(cause.input, Input::Command(_)) {
+            // A stop that was refused took away new jobs: the worker takes them again.
+            if let Some(worker) = slot.worker() {
+                self.care.changed(worker);
+            }
             cause.answer(Err(error));
         } else {
             let busy = slot.busy();
@@ -254,6 +297,9 @@ fn batch(id: &WorkerId, expected: u64, decision: &Decision, cause: &Cause) -> Re
             Error::new(ErrorKind::Config, "the configuration cannot be kept as data").with_source(error)
         })?;
         batch = batch.put(config_key(id), Expected::Any, bytes);
+    }
+    if let Some(request) = &cause.request {
+        batch = request.settle(batch, written)?;
     }
     if decision.events.last().is_some_and(|event| matches!(event.change, Change::Terminated)) {
         batch = batch.remove(config_key(id), Expected::Any).forget(id.clone(), written);

@@ -1,0 +1,121 @@
+//! A store that fails when it is told to.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use hodei_worker::{
+    Error, ErrorKind, Result, Retry, WorkerId,
+    store::{
+        Appended, Batch, Compaction, EventStore, MemoryStore, Page, StateEntry, StateStore, StateValue,
+        Store, StoreInfo, WorkerSnapshot,
+    },
+};
+
+/// What happens to a write, or a read of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Weakness {
+    /// The disk is full.
+    Full,
+    /// It is written, and nobody hears of it.
+    LosesAnswer,
+    /// It is not written, and nobody knows.
+    LosesRequest,
+    /// It takes that long.
+    Slow(Duration),
+    /// It goes well.
+    None,
+}
+
+#[derive(Debug)]
+pub(crate) struct WeakStore {
+    inner: MemoryStore,
+    writes: Mutex<VecDeque<Weakness>>,
+    reads: Mutex<VecDeque<Weakness>>,
+}
+
+impl WeakStore {
+    pub(crate) fn new() -> Self {
+        Self { inner: MemoryStore::new(), writes: Mutex::default(), reads: Mutex::default() }
+    }
+    /// The next writes go like that.
+    pub(crate) fn writes(&self, weaknesses: impl IntoIterator<Item = Weakness>) {
+        self.writes.lock().unwrap_or_else(PoisonError::into_inner).extend(weaknesses);
+    }
+    /// The next reads of a stream go like that.
+    pub(crate) fn reads(&self, weaknesses: impl IntoIterator<Item = Weakness>) {
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner).extend(weaknesses);
+    }
+    /// Whether all that was told has come to pass.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.writes.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+}
+
+fn next(weaknesses: &Mutex<VecDeque<Weakness>>) -> Weakness {
+    weaknesses.lock().unwrap_or_else(PoisonError::into_inner).pop_front().unwrap_or(Weakness::None)
+}
+
+fn lost() -> Error {
+    Error::new(ErrorKind::Unavailable, "the connection broke").with_retry(Retry::IfIdempotent)
+}
+
+fn full() -> Error {
+    Error::new(ErrorKind::Capacity, "the disk is full").with_help("make room")
+}
+
+#[async_trait]
+impl EventStore for WeakStore {
+    fn info(&self) -> &StoreInfo {
+        self.inner.info()
+    }
+    async fn append(&self, batch: Batch) -> Result<Appended> {
+        match next(&self.writes) {
+            Weakness::Full => return Err(full()),
+            Weakness::LosesAnswer => return self.inner.append(batch).await.and(Err(lost())),
+            Weakness::LosesRequest => return Err(lost()),
+            Weakness::Slow(time) => tokio::time::sleep(time).await,
+            Weakness::None => {}
+        }
+        self.inner.append(batch).await
+    }
+    async fn read(&self, after: u64, limit: usize) -> Result<Page> {
+        self.inner.read(after, limit).await
+    }
+    async fn read_stream(&self, worker: &WorkerId, after: u64, limit: usize) -> Result<Page> {
+        match next(&self.reads) {
+            Weakness::None => self.inner.read_stream(worker, after, limit).await,
+            _ => Err(lost()),
+        }
+    }
+    async fn last_position(&self) -> Result<u64> {
+        self.inner.last_position().await
+    }
+    async fn changed(&self, after: u64) -> Result<()> {
+        self.inner.changed(after).await
+    }
+    async fn snapshots(&self, after: Option<&WorkerId>, limit: usize) -> Result<Vec<WorkerSnapshot>> {
+        self.inner.snapshots(after, limit).await
+    }
+    async fn compact(&self, through: u64) -> Result<Compaction> {
+        self.inner.compact(through).await
+    }
+}
+
+#[async_trait]
+impl StateStore for WeakStore {
+    async fn get(&self, key: &str) -> Result<Option<StateValue>> {
+        self.inner.get(key).await
+    }
+    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<StateEntry>> {
+        self.inner.list(prefix, after, limit).await
+    }
+    async fn write(&self, batch: Batch) -> Result<()> {
+        self.inner.write(batch).await
+    }
+}
+
+impl Store for WeakStore {}
