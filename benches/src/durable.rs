@@ -100,38 +100,40 @@ pub(crate) async fn transitions() -> Outcome<Vec<Row>> {
     let (mut ours, mut append, mut by_raw) = (Samples::new(), Samples::new(), Samples::new());
     let other: WorkerId = "other".parse()?;
     let mut rows = vec![Bytes::from(vec![b'x'; RECORD])];
-    let mut bytes = 0;
+    let (mut bytes, mut appended) = (0, 0);
     for n in 0..TRANSITIONS {
         manager.quiet().await?;
         let counts = n >= WARM;
         // Who comes second finds the disk warm: each in turn.
         let before = if n % 2 == 0 { Some(raw.commit(&rows)?) } else { None };
         let position = store.last_position().await?;
+        let version = manager.worker(id).await?.map_or(0, |worker| worker.version);
         let begun = Instant::now();
-        if n % 2 == 0 {
-            manager.stop_worker(id, &StopWorker::default()).await?;
+        let after = if n % 2 == 0 {
+            manager.stop_worker(id, &StopWorker::default()).await?
         } else {
-            manager.start_worker(id).await?;
-        }
+            manager.start_worker(id).await?
+        };
         let took = begun.elapsed();
         let state = if n % 2 == 0 { WorkerState::Stopped } else { WorkerState::Running };
         manager.wait_for(id, is(state)).await?;
         manager.quiet().await?;
         // What the command wrote is its first commit; what followed is not in it.
-        let page = store.read(position, 1).await?;
+        let page = store.read(position, (after.version - version) as usize).await?;
         rows = page.events.into_iter().map(|stored| stored.event).collect();
         bytes = rows.iter().map(Bytes::len).sum();
         let raw_took = match before {
             Some(took) => took,
             None => raw.commit(&rows)?,
         };
-        let batch = Batch::new().append(other.clone(), n as u64, rows.clone());
+        let batch = Batch::new().append(other.clone(), appended, rows.clone());
         let begun = Instant::now();
         store.append(batch).await?;
-        let appended = begun.elapsed();
+        let append_took = begun.elapsed();
+        appended += rows.len() as u64;
         if counts {
             ours.push(took);
-            append.push(appended);
+            append.push(append_took);
             by_raw.push(raw_took);
         }
     }

@@ -71,7 +71,10 @@ async fn fill(folder: &Path, count: &str) -> Outcome {
     let begun = Instant::now();
     let creations = futures::stream::iter(0..count).map(|number| {
         let manager = &manager;
-        async move { Outcome::Ok(drop(manager.create_worker(&config(number)?).await?)) }
+        async move {
+            manager.create_worker(&config(number)?).await?;
+            Outcome::Ok(())
+        }
     });
     let mut creations = creations.buffer_unordered(AT_ONCE);
     while let Some(created) = creations.next().await {

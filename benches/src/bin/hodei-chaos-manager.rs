@@ -1,6 +1,7 @@
 //! Kills a host with -9 at random instants while its manager creates, starts, stops and removes workers that fail and end
 //! by themselves, again and again on the same log; then has the next one settle, and compares what is there with what was
-//! acknowledged. `hodei-chaos-manager --provider process|docker --rounds N`
+//! acknowledged. Some hosts are paused before, and some lose their engine, which comes back: where `HODEI_TEST_ENGINE`
+//! names the program that does that. `hodei-chaos-manager --provider process|docker --rounds N`
 
 #[path = "chaos_manager/check.rs"]
 mod check;
@@ -17,15 +18,17 @@ use std::{
 
 use hodei_worker_benches::{Outcome, leftovers, place::Place};
 use model::Model;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::Command,
-    time::Instant,
 };
 
 /// How often what is there is compared with what was acknowledged.
 const CHECK_EVERY: usize = 10;
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest pause of a host, in milliseconds.
+const LONGEST_PAUSE: u64 = 1500;
 
 fn main() -> ExitCode {
     hodei_worker::process::init();
@@ -71,10 +74,12 @@ async fn drive(place: &str, rounds: &str) -> Outcome {
     let counts = end?;
     cleared?;
     println!(
-        "{:<8} manager {rounds} kills at random instants, {} before the log was open; {} commands acknowledged, {} cut \
-         off; {} runs; lost {}, doubled {}, orphaned {}",
+        "{:<8} manager {rounds} kills at random instants, {} before the log was open, {} after a pause, {} after the \
+         engine was killed and came back; {} commands acknowledged, {} cut off; {} runs; lost {}, doubled {}, orphaned {}",
         place.name(),
         counts.early,
+        counts.paused,
+        counts.engine,
         counts.acknowledged,
         counts.cut_off,
         counts.runs,
@@ -85,9 +90,21 @@ async fn drive(place: &str, rounds: &str) -> Outcome {
     Ok(())
 }
 
+/// What happens to a host before it is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blow {
+    Nothing,
+    /// It stands still for a while.
+    Pause,
+    /// Its engine is killed and started again.
+    Engine,
+}
+
 #[derive(Default)]
 struct Counts {
     early: usize,
+    paused: usize,
+    engine: usize,
     acknowledged: usize,
     cut_off: usize,
     runs: usize,
@@ -100,7 +117,10 @@ impl Run {
         let longest = if self.place == Place::Docker { 2000 } else { 250 };
         for round in 1..=rounds {
             let after = Duration::from_micros(fastrand::u64(0..longest * 1000));
-            let told = self.killed(after, round).await?;
+            let blow = self.blow(round);
+            counts.paused += usize::from(blow == Blow::Pause);
+            counts.engine += usize::from(blow == Blow::Engine);
+            let told = self.killed(after, round, blow).await?;
             counts.early += usize::from(!told.iter().any(|line| line == "ready"));
             let (acknowledged, cut_off) = model.take(&told)?;
             counts.acknowledged += acknowledged;
@@ -126,6 +146,16 @@ impl Run {
         Ok(counts)
     }
 
+    /// An engine is seldom killed: each time, all workers fail, and after a few times in a row a person is called.
+    fn blow(&self, round: usize) -> Blow {
+        let engine = self.place == Place::Docker && std::env::var_os("HODEI_TEST_ENGINE").is_some();
+        match round {
+            _ if engine && round % 25 == 2 => Blow::Engine,
+            _ if round % 5 == 1 => Blow::Pause,
+            _ => Blow::Nothing,
+        }
+    }
+
     fn host(&self, words: &[&str]) -> Outcome<Command> {
         let mut command = Command::new(std::env::current_exe()?);
         command
@@ -137,12 +167,18 @@ impl Run {
         Ok(command)
     }
 
-    /// Has a host work, and kills it after that time. Gives what it told.
-    async fn killed(&self, after: Duration, seed: usize) -> Outcome<Vec<String>> {
+    /// Has a host work, strikes it in the middle, and kills it after that time. Gives what it told.
+    async fn killed(&self, after: Duration, seed: usize, blow: Blow) -> Outcome<Vec<String>> {
         let (folder, seed) = (self.folder.display().to_string(), seed.to_string());
         let mut host =
             self.host(&["host", self.place.name(), &self.installation, &folder, &seed])?.spawn()?;
-        let end = Instant::now() + after;
+        let pid = host.id().ok_or("the host has ended by itself")?;
+        let mut life = std::pin::pin!(async {
+            tokio::time::sleep(after / 2).await;
+            strike(blow, pid).await?;
+            tokio::time::sleep(after / 2).await;
+            Outcome::Ok(())
+        });
         let mut output = BufReader::new(host.stdout.take().ok_or("no standard output")?).lines();
         let mut told = Vec::new();
         loop {
@@ -151,7 +187,7 @@ impl Run {
                     Some(line) => told.push(line),
                     None => return Err(format!("the host ended by itself, having told {told:?}").into()),
                 },
-                () = tokio::time::sleep_until(end) => break,
+                lived = &mut life => break lived?,
             }
         }
         host.kill().await?;
@@ -185,4 +221,26 @@ impl Run {
         std::fs::remove_dir_all(&self.folder)?;
         if left.is_empty() { Ok(()) } else { Err(format!("left behind: {}", left.join(", ")).into()) }
     }
+}
+
+async fn strike(blow: Blow, pid: u32) -> Outcome {
+    match blow {
+        Blow::Nothing => {}
+        Blow::Pause => {
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or("no such process id")?;
+            kill_process(pid, Signal::STOP)?;
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(1..LONGEST_PAUSE))).await;
+            kill_process(pid, Signal::CONT)?;
+        }
+        Blow::Engine => {
+            let program =
+                std::env::var_os("HODEI_TEST_ENGINE").ok_or("HODEI_TEST_ENGINE names no program")?;
+            for verb in ["kill", "start"] {
+                if !Command::new(&program).arg(verb).stdout(Stdio::null()).status().await?.success() {
+                    return Err(format!("the engine could not be made to {verb}").into());
+                }
+            }
+        }
+    }
+    Ok(())
 }

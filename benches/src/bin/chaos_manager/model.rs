@@ -74,7 +74,6 @@ impl Model {
     }
 
     /// It has been seen what is the case.
-
     pub(crate) fn is(&mut self, name: &str, wanted: Wanted) {
         self.possible.insert(name.to_owned(), BTreeSet::from([wanted]));
     }

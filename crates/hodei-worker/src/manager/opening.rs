@@ -6,7 +6,7 @@ use hodei_worker_core::{
     Error, ErrorKind, Result, Timestamp, WorkerId, WorkerStateEvent,
     lifecycle::Worker,
     model::Generation,
-    store::{Store, StoredEvent},
+    store::{Store, StoredEvent, WorkerSnapshot},
 };
 
 /// How many are read at once.
@@ -32,38 +32,45 @@ pub(super) struct Opened {
     covered: u64,
 }
 
-/// Reads snapshots and events.
+/// Reads snapshots and events. The next page is read while the last is understood: each takes about as long.
 pub(super) async fn read(store: &dyn Store) -> Result<View> {
     let mut view = View::default();
-    let mut after = None;
-    loop {
-        let page = store.snapshots(after.as_ref(), PAGE).await?;
-        let Some(last) = page.last() else { break };
-        after = Some(last.worker.clone());
-        for snapshot in page {
-            let worker = Worker::from_bytes(&snapshot.state)
-                .map_err(|error| error.with_context("snapshot of worker", &snapshot.worker))?;
-            view.position = view.position.max(snapshot.position);
-            let opened = Opened { worker: Some(worker), saved: snapshot.version, covered: snapshot.position };
-            view.workers.insert(snapshot.worker, opened);
-        }
+    let mut page = store.snapshots(None, PAGE).await?;
+    while let Some(last) = page.last().map(|snapshot| snapshot.worker.clone()) {
+        let understand = async { page.into_iter().try_for_each(|snapshot| view.save(snapshot)) };
+        let (next, understood) = tokio::join!(store.snapshots(Some(&last), PAGE), understand);
+        understood?;
+        page = next?;
     }
-    let mut from = 0;
+    let mut page = store.read(0, PAGE).await?;
     loop {
-        let page = store.read(from, PAGE).await?;
-        for stored in &page.events {
-            view.take(stored)?;
-        }
-        view.events += page.events.len() as u64;
-        from = page.next;
+        let (from, is_last) = (page.next, page.is_last);
+        let next = async { if is_last { Ok(None) } else { store.read(from, PAGE).await.map(Some) } };
+        let (next, understood) = tokio::join!(next, async { view.take_all(&page.events) });
+        understood?;
         view.position = view.position.max(from);
-        if page.is_last {
-            return Ok(view);
+        match next? {
+            Some(next) => page = next,
+            None => return Ok(view),
         }
     }
 }
 
 impl View {
+    fn save(&mut self, snapshot: WorkerSnapshot) -> Result<()> {
+        let worker = Worker::from_bytes(&snapshot.state)
+            .map_err(|error| error.with_context("snapshot of worker", &snapshot.worker))?;
+        self.position = self.position.max(snapshot.position);
+        let opened = Opened { worker: Some(worker), saved: snapshot.version, covered: snapshot.position };
+        self.workers.insert(snapshot.worker, opened);
+        Ok(())
+    }
+
+    fn take_all(&mut self, events: &[StoredEvent]) -> Result<()> {
+        self.events += events.len() as u64;
+        events.iter().try_for_each(|stored| self.take(stored))
+    }
+
     /// Takes in the next event of the log.
     pub(super) fn take(&mut self, stored: &StoredEvent) -> Result<()> {
         let known = self.workers.get_mut(&stored.worker);
