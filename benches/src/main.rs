@@ -4,10 +4,14 @@
 
 mod cold;
 mod docker;
+mod durable;
+mod idle;
 mod layers;
+mod managed;
 mod peers;
 mod process;
 mod proxy;
+mod recovery;
 mod requests;
 mod targets;
 
@@ -20,7 +24,7 @@ use hodei_worker_benches::{
     table::{self, Row},
 };
 
-const IDS: [&str; 7] = ["F1", "F5", "F6", "T2", "T3", "T4", "P7"];
+const IDS: [&str; 12] = ["F1", "F2", "F3", "F4", "F5", "F6", "F7", "T2", "T3", "T4", "T5", "P7"];
 
 fn main() -> ExitCode {
     hodei_worker::process::init();
@@ -44,7 +48,8 @@ async fn measure(wanted: &[String]) -> Outcome<bool> {
     }
     let mut rows = Vec::new();
     let mut complete = true;
-    let chosen = |id: &&str| wanted.is_empty() || wanted.iter().any(|word| word.eq_ignore_ascii_case(id));
+    let is_wanted = |id: &str| wanted.iter().any(|word| word.eq_ignore_ascii_case(id));
+    let chosen = |id: &&str| wanted.is_empty() || is_wanted(id) || (*id == "F7" && is_wanted("T5"));
     for id in IDS.into_iter().filter(chosen) {
         for place in places(id) {
             eprintln!(
@@ -74,7 +79,12 @@ async fn measure(wanted: &[String]) -> Outcome<bool> {
 
 /// Where something is measured, if that is not a matter of the measurement itself.
 fn places(id: &str) -> Vec<Option<Place>> {
-    if id.starts_with('T') { vec![Some(Place::Process), Some(Place::Docker)] } else { vec![None] }
+    // A recovery is one measurement for F7 and T5.
+    if id == "T5" {
+        return Vec::new();
+    }
+    let both = id.starts_with('T') || id == "F7";
+    if both { vec![Some(Place::Process), Some(Place::Docker)] } else { vec![None] }
 }
 
 fn needs_engine(id: &str, place: Option<Place>) -> bool {
@@ -84,12 +94,18 @@ fn needs_engine(id: &str, place: Option<Place>) -> bool {
 async fn measurement(id: &str, place: Option<Place>) -> Outcome<Vec<Row>> {
     match (id, place) {
         ("F1", _) => layers::overhead().await,
+        ("F2", _) => durable::transitions().await,
+        ("F3", _) => durable::writers().await,
+        ("F4", _) => tokio::task::spawn_blocking(idle::hundred_thousand).await?,
         ("F5", _) => docker::added_time().await,
         ("F6", _) => tokio::task::spawn_blocking(process::two_hundred).await?,
         ("P7", _) => requests::requests().await,
-        ("T2", Some(place)) => targets::operations(place).await,
-        ("T3", Some(place)) => targets::starts(place).await,
-        (_, Some(place)) => targets::stops(place).await,
+        ("F7", Some(place)) => recovery::recoveries(place).await,
+        ("T2", Some(place)) => {
+            Ok([targets::operations(place).await?, managed::operations(place).await?].concat())
+        }
+        ("T3", Some(place)) => Ok([targets::starts(place).await?, managed::starts(place).await?].concat()),
+        (_, Some(place)) => Ok([targets::stops(place).await?, managed::stops(place).await?].concat()),
         (id, None) => Err(format!("{id} is measured nowhere").into()),
     }
 }

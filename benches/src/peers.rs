@@ -23,11 +23,16 @@ pub(crate) struct Peer {
 pub(crate) const PEERS: [Peer; 2] =
     [Peer { name: "s6", program: "s6-svscan" }, Peer { name: "runit", program: "runsvdir" }];
 
+/// Whether there is a program of that name.
+pub(crate) fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).exists())
+}
+
 impl Peer {
     /// Whether it is installed.
     pub(crate) fn is_there(self) -> bool {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).any(|folder| folder.join(self.program).exists())
+        is_installed(self.program)
     }
 
     /// Time until that many `sleep` services run.

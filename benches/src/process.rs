@@ -78,7 +78,7 @@ impl Way {
 }
 
 /// A program that was built beside this one.
-fn beside(name: &str) -> Outcome<PathBuf> {
+pub(crate) fn beside(name: &str) -> Outcome<PathBuf> {
     let path = std::env::current_exe()?.with_file_name(name);
     if path.exists() { Ok(path) } else { Err(format!("`{}` was not built", path.display()).into()) }
 }

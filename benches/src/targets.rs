@@ -24,10 +24,10 @@ use crate::{
     docker,
 };
 
-const IGNORES_TERM: &str = "trap '' TERM; echo ready; while :; do sleep 0.05; done";
-const OBEYS_TERM: &str = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done";
+pub(crate) const IGNORES_TERM: &str = "trap '' TERM; echo ready; while :; do sleep 0.05; done";
+pub(crate) const OBEYS_TERM: &str = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done";
 
-fn installation(place: Place, what: &str) -> String {
+pub(crate) fn installation(place: Place, what: &str) -> String {
     let name = if place == Place::Docker { "docker" } else { "process" };
     format!("{what}-{name}-{}", std::process::id())
 }
@@ -48,11 +48,11 @@ fn sleeping(place: Place, installation: &str, id: String) -> Outcome<WorkerConfi
     Ok(place.prepare(WorkerConfig::builder(id).command(["sleep", "1000"]), installation).build()?)
 }
 
-fn both(samples: &Samples) -> String {
+pub(crate) fn both(samples: &Samples) -> String {
     format!("p50 {}, p99 {} of {}", show(samples.median()), show(samples.quantile(0.99)), samples.len())
 }
 
-fn bars(samples: &Samples) -> [(&'static str, f64); 2] {
+pub(crate) fn bars(samples: &Samples) -> [(&'static str, f64); 2] {
     [("p50", samples.median().as_secs_f64() * 1e3), ("p99", samples.quantile(0.99).as_secs_f64() * 1e3)]
 }
 

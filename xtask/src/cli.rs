@@ -9,7 +9,7 @@ cargo xtask backends up [PART…]|down|status
 cargo xtask ci [RULE…]
 cargo xtask coverage
 cargo xtask bench [ARGUMENTS]
-cargo xtask chaos [--rounds N] [--only process,docker]
+cargo xtask chaos [--rounds N] [--only SCENARIO|process|docker|postgres|redb|sled,…]
 
 NAME is a provider (process, docker), core, facade or a package's name. `test` brings up the real parts that
 the chosen packages need, runs everything, stops them, and prints what was there and what was proven.";
@@ -27,7 +27,8 @@ pub(crate) enum Task {
         arguments: Vec<String>,
     },
     Chaos {
-        rounds: u32,
+        /// How often; each has its own number otherwise.
+        rounds: Option<u32>,
         only: Vec<String>,
     },
     /// For the tests: stops, starts or kills one part under them.
@@ -106,12 +107,13 @@ fn test(words: impl Iterator<Item = String>) -> Result<Task> {
 }
 
 fn chaos(words: impl Iterator<Item = String>) -> Result<Task> {
-    let (mut rounds, mut only, mut words) = (100, Vec::new(), words);
+    let (mut rounds, mut only, mut words) = (None, Vec::new(), words);
     while let Some(word) = words.next() {
         if let Some(list) = value(&word, "--only", &mut words)? {
             only.extend(split(&list)?);
         } else if let Some(number) = value(&word, "--rounds", &mut words)? {
-            rounds = number.parse().map_err(|_| Failure(format!("--rounds: `{number}` is not a number")))?;
+            let parsed = number.parse();
+            rounds = Some(parsed.map_err(|_| Failure(format!("--rounds: `{number}` is not a number")))?);
         } else {
             return Err(Failure(format!("chaos: unknown argument `{word}`\n\n{USAGE}")));
         }
@@ -173,7 +175,7 @@ mod tests {
         assert_eq!(read("ci size fmt").unwrap(), Task::Ci { rules: vec!["size".into(), "fmt".into()] });
         assert_eq!(
             read("chaos --rounds 7 --only docker").unwrap(),
-            Task::Chaos { rounds: 7, only: vec!["docker".into()] }
+            Task::Chaos { rounds: Some(7), only: vec!["docker".into()] }
         );
         assert_eq!(
             read("bench -- f6 --quick").unwrap(),

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::parts;
 use crate::results::{Case, Count, Outcome, UNIT};
+use crate::spec;
 
 /// Which test binary belongs to which part, by file name.
 #[derive(Debug, Default)]
@@ -83,9 +84,10 @@ impl Reader {
             self.since = Count::default();
         } else if let Some((name, outcome, reason)) = parse_test(line) {
             self.since.add(outcome);
+            let (name, part) = case_on_part(name).unwrap_or((name, &self.part));
             self.cases.push(Case {
                 id: case_name(name).to_owned(),
-                part: self.part.clone(),
+                part: part.to_owned(),
                 version: String::new(),
                 outcome,
                 reason: reason.to_owned(),
@@ -120,6 +122,12 @@ fn parse_test(line: &str) -> Option<(&str, Outcome, &str)> {
         _ => return None,
     };
     Some((name.trim_end(), outcome, reason))
+}
+
+/// A case that says itself which part it runs on: `l6_NAME::docker`.
+fn case_on_part(name: &str) -> Option<(&str, &str)> {
+    let (case, part) = name.rsplit_once("::")?;
+    (!spec::proven_by(case).is_empty() && parts::is_known(part)).then_some((case, part))
 }
 
 /// The test's own name: without its modules, a kind in brackets before it or a remark after it.
@@ -192,6 +200,31 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         // The second binary claims one more than it printed.
         assert_eq!(reader.odd.len(), 1);
         assert!(reader.odd[0].starts_with("live-12ab"));
+    }
+
+    #[test]
+    fn a_case_that_names_its_part_counts_there() {
+        let mut reader = Reader::new(Binaries::default());
+        for line in [
+            "test l6_is_adopted::process ... ok",
+            "test l6_is_adopted::docker ... ignored",
+            "test l6_is_shared::postgres ... FAILED",
+            "test bed::process ... ok",
+            "test l6_is_adopted::elsewhere ... ok",
+        ] {
+            reader.line(line);
+        }
+        let short: Vec<_> = reader.cases.iter().map(|case| (case.id.as_str(), case.part.as_str())).collect();
+        assert_eq!(
+            short,
+            [
+                ("l6_is_adopted", "process"),
+                ("l6_is_adopted", "docker"),
+                ("l6_is_shared", "postgres"),
+                ("process", "unit"),
+                ("elsewhere", "unit"),
+            ]
+        );
     }
 
     #[test]

@@ -11,9 +11,6 @@ use crate::results::{self, Case};
 use crate::site::Site;
 use crate::{absent, chaos, ci, packages, process, report, run, scratch, stop, sweep, target};
 
-/// Kill loops in a test run; `chaos --rounds` does more.
-const CHAOS_ROUNDS: u32 = 5;
-
 pub(crate) fn run(site: &Site, options: &TestOptions) -> Result<()> {
     let members = packages::all(site)?;
     let chosen = packages::choose(&members, &options.only)?;
@@ -38,7 +35,7 @@ pub(crate) fn run(site: &Site, options: &TestOptions) -> Result<()> {
     }
     let ran = built.and_then(|binaries| tests(site, options, &chosen, &running, binaries, &mut problems));
     if ran.is_ok() && options.arguments.is_empty() {
-        problems.extend(chaos::in_a_test_run(site, &running, &chosen, CHAOS_ROUNDS)?);
+        problems.extend(chaos::in_a_test_run(site, &running, &chosen)?);
     }
     let stopped = running.stop();
     if let Err(error) = sweep::ours(site, "which outlived its test") {

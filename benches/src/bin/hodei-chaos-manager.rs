@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = runtime.map_err(Into::into).and_then(|runtime| match words[..] {
         ["host", place, installation, folder, seed] => {
-            runtime.block_on(host::load(place, installation, Path::new(folder), seed))
+            runtime.block_on(host::load(place, installation, Path::new(folder), seed, &model::NAMES))
         }
         ["settle", place, installation, folder] => {
             runtime.block_on(host::settle(place, installation, Path::new(folder)))
@@ -107,9 +107,16 @@ impl Run {
             counts.cut_off += cut_off;
             if round % CHECK_EVERY == 0 || round == rounds {
                 let settled = self.settled().await.map_err(|error| format!("round {round}: {error}"))?;
-                let problems =
-                    check::problems(self.place, &self.installation, &self.folder, &settled, &mut model)
-                        .await?;
+                let store = host::store(&self.folder).await?;
+                let problems = check::problems(
+                    self.place,
+                    &self.installation,
+                    &self.folder,
+                    &settled,
+                    &mut model,
+                    &*store,
+                )
+                .await?;
                 if !problems.is_empty() {
                     return Err(format!("round {round}:\n{}", problems.join("\n")).into());
                 }

@@ -9,7 +9,10 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         }
         trial![
             l6_a_second_host_is_refused,
+            l6_a_store_is_opened_again_while_processes_are_started,
             l6_a_folder_that_is_not_there_is_made,
             l6_a_folder_that_cannot_be_written_is_refused,
             l6_a_file_where_the_folder_should_be_is_refused,
@@ -69,6 +73,28 @@ async fn l6_a_second_host_is_refused(engine: Engine) -> Completion {
     say(&store, "a", 1, "2").await.unwrap();
     drop(store);
     assert_eq!(log(&engine.open(folder.path()).await.unwrap()).await, ["1", "2"]);
+    Completion::Completed
+}
+
+/// Processes that are being started have this one's open files for a moment, and with them a lock that is only closed.
+async fn l6_a_store_is_opened_again_while_processes_are_started(engine: Engine) -> Completion {
+    let folder = folder();
+    let done = Arc::new(AtomicBool::new(false));
+    let starting = {
+        let done = Arc::clone(&done);
+        std::thread::spawn(move || {
+            while !done.load(Ordering::Relaxed) {
+                Command::new("true").status().unwrap();
+            }
+        })
+    };
+    for n in 0..50 {
+        let opened = engine.open(folder.path()).await;
+        let said = say(&opened.unwrap_or_else(|error| panic!("round {n}: {error:?}")), "a", n, "on").await;
+        assert!(said.is_ok(), "round {n}: {said:?}");
+    }
+    done.store(true, Ordering::Relaxed);
+    starting.join().unwrap();
     Completion::Completed
 }
 
@@ -115,6 +141,8 @@ impl Small {
         while file.write_all(&[0; 4096]).is_ok() {}
     }
     fn empty(&self) {
+        // Emptied first: a process that is just being started by another test may have it open still, and with it the room.
+        fs::write(self.0.join("fill"), "").unwrap();
         fs::remove_file(self.0.join("fill")).unwrap();
     }
 }

@@ -79,9 +79,25 @@ pub(crate) fn home_of(package: &str) -> Option<&'static str> {
     all().iter().find(|part| part.packages().first() == Some(&package)).map(|part| part.name())
 }
 
+/// Tests of packages that stand over several parts, and run on local processes.
+const ON_PROCESSES: [(&str, &str); 1] = [("hodei-worker", "health")];
+
+/// Whether there is a part of that name, local processes being one that is always there.
+pub(crate) fn is_known(name: &str) -> bool {
+    name == "process" || find(name).is_some()
+}
+
 /// The part that one of a package's integration tests runs on: others of its tests may do without.
 pub(crate) fn home_of_test(package: &str, binary: &str) -> Option<&'static str> {
-    let home = home_of(package)?;
+    if ON_PROCESSES.contains(&(package, binary)) {
+        return Some("process");
+    }
+    let Some(home) = home_of(package) else {
+        // A package that stands over several: the part that the test names.
+        let names =
+            |need: &Needs| need.package == package && need.binary == Some(binary) && need.test.is_none();
+        return all().iter().find(|part| part.needs().iter().any(names)).map(|part| part.name());
+    };
     let needs = |part: &dyn Part| part.needs().iter().any(|need| need.is_of(package, binary));
     find(home).is_none_or(needs).then_some(home)
 }
@@ -144,6 +160,11 @@ impl Running<'_> {
             .iter()
             .flat_map(|presence| &presence.environment)
             .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Whether that part came up.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.presences.iter().any(|presence| presence.name == name && presence.version.is_ok())
     }
 
     /// What did not come up, and why.
@@ -209,5 +230,8 @@ mod tests {
         assert_eq!(home_of_test("hodei-worker-process", "use"), Some("process"));
         assert_eq!(home_of_test("hodei-worker-store", "postgres"), Some("postgres"));
         assert_eq!(home_of_test("hodei-worker-store", "files"), None);
+        assert_eq!(home_of_test("hodei-worker", "health_docker"), Some("docker"));
+        assert_eq!(home_of_test("hodei-worker", "health"), Some("process"));
+        assert_eq!(home_of_test("hodei-worker", "connect"), None);
     }
 }

@@ -44,7 +44,7 @@ impl Part for Postgres {
     }
 
     fn packages(&self) -> &'static [&'static str] {
-        &["hodei-worker-store", "hodei-worker-examples"]
+        &["hodei-worker-store", "hodei-worker", "hodei-worker-examples"]
     }
 
     fn needs(&self) -> &'static [Needs] {

@@ -6,8 +6,7 @@ use hodei_worker::{
     WorkerPhase, WorkerState, WorkerStateEvent,
     lifecycle::{Change, Goal, Worker},
     provider::WorkerFilter,
-    store::EventStore as _,
-    stores::{FileSettings, RedbStore},
+    store::Store,
 };
 use hodei_worker_benches::{Outcome, place::Place, processes};
 
@@ -63,6 +62,7 @@ pub(crate) async fn problems(
     folder: &Path,
     known: &[Known],
     model: &mut Model,
+    store: &dyn Store,
 ) -> Outcome<Vec<String>> {
     let provider = place.connect(installation).await?;
     let objects = provider.list_workers(&WorkerFilter::all()).await?.workers;
@@ -77,7 +77,10 @@ pub(crate) async fn problems(
         };
         let possible = model.possible(name);
         let mut wrong = |what: String| {
-            problems.push(format!("{name}: {what}; {known:?}; may be {possible:?}; {objects:?}"))
+            problems.push(format!(
+                "{name}: {what}; {known:?}; may be {possible:?}; told {}; {objects:?}",
+                model.told(name)
+            ))
         };
         if objects.len() > 1 || live > 1 {
             wrong(format!("doubled: {} objects, {live} live", objects.len()));
@@ -115,7 +118,7 @@ pub(crate) async fn problems(
     }
     drop(provider);
     if place == Place::Process {
-        problems.extend(double_runs(folder).await?);
+        problems.extend(double_runs(folder, store).await?);
     }
     Ok(problems)
 }
@@ -147,8 +150,7 @@ fn roots(installation: &str) -> BTreeMap<String, usize> {
 }
 
 /// Runs that began without an intent of their own in the log.
-async fn double_runs(folder: &Path) -> Outcome<Vec<String>> {
-    let store = RedbStore::open(folder.join("log"), FileSettings::default()).await?;
+async fn double_runs(folder: &Path, store: &dyn Store) -> Outcome<Vec<String>> {
     let counted = folder.join("intents");
     let mut intents: BTreeMap<String, usize> = read_counts(&counted);
     let mut after: u64 =

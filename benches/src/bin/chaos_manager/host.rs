@@ -8,14 +8,12 @@ use hodei_worker::{
     manager::{ManagerSettings, RemoveWorker, Shutdown, StopWorker, WorkerQuery},
     model::RestartPolicy,
     quantity::HumanDuration,
-    stores::{FileSettings, RedbStore},
+    store::Store,
+    stores::{FileSettings, PostgresSettings, PostgresStore, RedbStore},
 };
 use hodei_worker_benches::{Outcome, place::Place};
 
-use crate::{
-    check::Known,
-    model::{NAMES, Operation},
-};
+use crate::{check::Known, model::Operation};
 
 /// Time after which a worker that goes on changing is told.
 const LONGEST: Duration = Duration::from_secs(20);
@@ -44,26 +42,51 @@ fn config(place: Place, installation: &str, folder: &Path, name: &str) -> Outcom
     Ok(place.prepare(builder, installation).build()?)
 }
 
+/// How long a host's lease holds, where several share the log.
+pub(crate) const LEASE: HumanDuration = HumanDuration::millis(1500);
+
+/// Names the address and the schema of the log, where several hosts share it.
+const POSTGRES: &str = "HODEI_CHAOS_POSTGRES";
+
+/// The log: a PostgreSQL where `HODEI_CHAOS_POSTGRES` names its address and schema, else in the folder.
+pub(crate) async fn store(folder: &Path) -> Outcome<Arc<dyn Store>> {
+    match std::env::var(POSTGRES) {
+        Ok(named) => {
+            let (url, schema) = named.split_once('#').ok_or("no schema is named")?;
+            Ok(Arc::new(PostgresStore::connect(PostgresSettings::at(url).in_schema(schema)).await?))
+        }
+        Err(_) => Ok(Arc::new(RedbStore::open(folder.join("log"), FileSettings::default()).await?)),
+    }
+}
+
 async fn open(place: Place, installation: &str, folder: &Path) -> Outcome<WorkerManager> {
     std::fs::create_dir_all(folder.join("runs"))?;
-    let store = RedbStore::open(folder.join("log"), FileSettings::default()).await?;
+    let store = store(folder).await?;
     let mut settings = ManagerSettings::default();
     settings.sweep_after = HumanDuration::millis(50);
     // Often enough that kills come in the middle of it.
     settings.compact_every = 100;
-    settings.keep_events = 50;
+    // Two hosts write more between two checks than one, and the starts among it are counted.
+    settings.keep_events = if std::env::var_os(POSTGRES).is_some() { 50_000 } else { 50 };
+    settings.lease = LEASE;
     let provider = place.connect_with_policies(installation).await?;
-    Ok(WorkerManager::builder(Arc::new(store)).provider(provider).settings(settings).open().await?)
+    Ok(WorkerManager::builder(store).provider(provider).settings(settings).open().await?)
 }
 
 /// Works until it is killed, and tells each command before and after.
-pub(crate) async fn load(place: &str, installation: &str, folder: &Path, seed: &str) -> Outcome {
+pub(crate) async fn load(
+    place: &str,
+    installation: &str,
+    folder: &Path,
+    seed: &str,
+    names: &[&str],
+) -> Outcome {
     let place = Place::named(place)?;
     let manager = open(place, installation, folder).await?;
     println!("ready");
     let mut random = fastrand::Rng::with_seed(seed.parse()?);
     loop {
-        let name = NAMES[random.usize(..NAMES.len())];
+        let name = names[random.usize(..names.len())];
         let operation = Operation::ALL[random.usize(..Operation::ALL.len())];
         println!("begin {} {name}", operation.as_str());
         let id: WorkerId = name.parse()?;

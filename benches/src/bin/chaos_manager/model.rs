@@ -54,16 +54,29 @@ impl Wanted {
 
 /// What may be wanted of each worker, as far as the acknowledgements tell.
 #[derive(Debug, Default)]
-pub(crate) struct Model(BTreeMap<String, BTreeSet<Wanted>>);
+pub(crate) struct Model {
+    possible: BTreeMap<String, BTreeSet<Wanted>>,
+    /// What was told of each worker last.
+    told: BTreeMap<String, Vec<String>>,
+}
+
+/// How much of what was told of a worker is shown with what is wrong.
+const SHOWN: usize = 8;
 
 impl Model {
     pub(crate) fn possible(&self, name: &str) -> BTreeSet<Wanted> {
-        self.0.get(name).cloned().unwrap_or_else(|| BTreeSet::from([Wanted::Nothing]))
+        self.possible.get(name).cloned().unwrap_or_else(|| BTreeSet::from([Wanted::Nothing]))
+    }
+
+    /// What was told of a worker last.
+    pub(crate) fn told(&self, name: &str) -> String {
+        self.told.get(name).map(|told| told.join("; ")).unwrap_or_default()
     }
 
     /// It has been seen what is the case.
+
     pub(crate) fn is(&mut self, name: &str, wanted: Wanted) {
-        self.0.insert(name.to_owned(), BTreeSet::from([wanted]));
+        self.possible.insert(name.to_owned(), BTreeSet::from([wanted]));
     }
 
     /// Takes in what a host told. Gives how many commands were acknowledged and how many cut off.
@@ -71,6 +84,11 @@ impl Model {
         let (mut acknowledged, mut begun) = (0, None);
         for line in told {
             let words: Vec<_> = line.split(' ').collect();
+            if let [_, _, name, ..] = words[..] {
+                let told = self.told.entry(name.to_owned()).or_default();
+                told.push(line.clone());
+                told.drain(..told.len().saturating_sub(SHOWN));
+            }
             match words[..] {
                 ["begin", operation, name] => begun = Some((Operation::named(operation)?, name)),
                 ["done", operation, name] => {
@@ -94,6 +112,6 @@ impl Model {
         if perhaps {
             after.extend(before);
         }
-        self.0.insert(name.to_owned(), after);
+        self.possible.insert(name.to_owned(), after);
     }
 }

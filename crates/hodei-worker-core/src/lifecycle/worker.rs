@@ -30,6 +30,9 @@ pub struct Worker {
     pub version: u64,
     /// The position of the last of them.
     pub position: u64,
+    /// The position of its first event: two workers of one name, one after the other, differ in it.
+    #[serde(default)]
+    pub born: u64,
     /// The position of the intent to create its present generation.
     pub intent: u64,
     /// The intent whose outcome is not known.
@@ -151,6 +154,7 @@ impl Worker {
             goal,
             version: 0,
             position: 0,
+            born: event.event_id,
             intent: 0,
             pending: None,
             retry_at: None,

@@ -199,7 +199,8 @@ fn wait_for_lock(data: &Path) -> Outcome<()> {
     let begun = Instant::now();
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(()),
+            // Given back, not only closed: a process that is just being started has this one's open files for a moment.
+            Ok(()) => return Ok(file.unlock()?),
             Err(TryLockError::WouldBlock) if begun.elapsed() < LETTING_GO => {
                 std::thread::park_timeout(Duration::from_millis(1));
             }

@@ -15,7 +15,17 @@ const ANCHOR: &str = "anchor";
 #[derive(Debug)]
 pub(crate) struct Folder {
     pub(crate) path: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A process that is just being started has all open files of this one until it executes its program, and with them
+        // the lock, unless it is given back.
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(store = %self.path.display(), %error, "the store's lock was not given back");
+        }
+    }
 }
 
 impl Folder {
@@ -30,7 +40,7 @@ impl Folder {
             OpenOptions::new().write(true).create(settings.create).truncate(false).open(path.join(LOCK));
         let lock = lock.map_err(|e| error::from_io(path, doing, e))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
             Err(TryLockError::WouldBlock) => Err(error::in_use(path)),
             Err(TryLockError::Error(e)) => Err(error::from_io(path, doing, e)),
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerId,
     error::ErrorReport,
-    lifecycle::Command,
+    lifecycle::{Command, Worker},
     store::{Batch, Expected, Store},
 };
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,8 @@ const QUESTIONS: &str = "request/";
 const ANSWERS: &str = "answer/";
 /// How many are read at once.
 const PAGE: usize = 100;
+/// A question that stands: it is written once, and removed when it is answered.
+const ASKED: Expected = Expected::Version(1);
 /// How often an answer is looked for.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -23,6 +25,8 @@ pub(super) struct Request {
     #[serde(skip)]
     name: String,
     pub(super) worker: WorkerId,
+    /// Which worker of that name: another may come after it.
+    pub(super) born: u64,
     wanted: Wanted,
 }
 
@@ -37,6 +41,9 @@ enum Wanted {
 #[derive(Debug, Serialize, Deserialize)]
 struct Answer {
     error: Option<ErrorReport>,
+    /// The version of the worker's stream by then: who asked sees what became of it once it has seen that.
+    #[serde(default)]
+    version: u64,
 }
 
 fn as_data<T: Serialize>(value: &T) -> Result<Vec<u8>> {
@@ -47,7 +54,7 @@ fn as_data<T: Serialize>(value: &T) -> Result<Vec<u8>> {
 
 impl Request {
     /// The request that a command makes, if it can be made of another host.
-    pub(super) fn of(worker: &WorkerId, command: &Command) -> Option<Self> {
+    pub(super) fn of(worker: &Worker, command: &Command) -> Option<Self> {
         let wanted = match command {
             Command::Start => Wanted::Start,
             Command::Stop { grace, .. } => Wanted::Stop { grace: *grace },
@@ -56,7 +63,12 @@ impl Request {
             }
             _ => return None,
         };
-        Some(Self { name: format!("{:016x}", fastrand::u64(..)), worker: worker.clone(), wanted })
+        Some(Self {
+            name: format!("{:016x}", fastrand::u64(..)),
+            worker: worker.id.clone(),
+            born: worker.born,
+            wanted,
+        })
     }
 
     /// What tells it from others.
@@ -73,8 +85,8 @@ impl Request {
         }
     }
 
-    /// Asks, and waits for the answer, whichever host gives it.
-    pub(super) async fn ask(self, store: &dyn Store) -> Result<()> {
+    /// Asks, and waits for the answer, whichever host gives it. Gives the version from which on what became of it can be seen.
+    pub(super) async fn ask(&self, store: &dyn Store) -> Result<u64> {
         let (question, answer) = (format!("{QUESTIONS}{}", self.name), format!("{ANSWERS}{}", self.name));
         store.write(Batch::new().put(&question, Expected::Absent, as_data(&self)?)).await?;
         loop {
@@ -83,17 +95,33 @@ impl Request {
                 let answer: Answer = serde_json::from_slice(&found.value).map_err(|error| {
                     Error::new(ErrorKind::Corrupt, "an answer cannot be understood").with_source(error)
                 })?;
-                return answer.error.map_or(Ok(()), |error| Err(error.into()));
+                return answer.error.map_or(Ok(answer.version), |error| Err(error.into()));
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    /// Answers.
-    pub(super) async fn answer(&self, store: &dyn Store, result: Result<()>) -> Result<()> {
+    /// Adds to what is written for it that it is answered: whoever comes later with the same request writes nothing.
+    pub(super) fn settle(&self, batch: Batch, version: u64) -> Result<Batch> {
+        self.answered(batch, Ok(version))
+    }
+
+    fn answered(&self, batch: Batch, result: Result<u64>) -> Result<Batch> {
         let (question, answer) = (format!("{QUESTIONS}{}", self.name), format!("{ANSWERS}{}", self.name));
-        let said = as_data(&Answer { error: result.err().map(|error| error.report()) })?;
-        store.write(Batch::new().remove(&question, Expected::Any).put(&answer, Expected::Any, said)).await
+        let (version, error) = match result {
+            Ok(version) => (version, None),
+            Err(error) => (0, Some(error.report())),
+        };
+        let said = as_data(&Answer { error, version })?;
+        Ok(batch.remove(question, ASKED).put(answer, Expected::Any, said))
+    }
+
+    /// Answers, unless that has been done.
+    pub(super) async fn answer(&self, store: &dyn Store, result: Result<u64>) -> Result<()> {
+        match store.write(self.answered(Batch::new(), result)?).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
+            written => written,
+        }
     }
 }
 

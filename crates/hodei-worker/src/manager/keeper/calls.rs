@@ -57,6 +57,9 @@ impl Keeper {
         if call == Call::Observe && slot.is_called() {
             return;
         }
+        if !slot.owned {
+            return;
+        }
         slot.abandon();
         if call != Call::Observe {
             slot.stands_out = false;

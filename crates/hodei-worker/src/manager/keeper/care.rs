@@ -82,6 +82,10 @@ impl Care {
         self.shared.clone()
     }
 
+    pub(super) fn telemetry(&self) -> Telemetry {
+        self.shared.telemetry.clone()
+    }
+
     /// A worker that was there before.
     pub(super) fn adopt(&self, worker: &Worker) {
         self.shared.performance.adopt(worker);

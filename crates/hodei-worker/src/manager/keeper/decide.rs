@@ -9,20 +9,25 @@ use hodei_worker_core::{
 };
 
 use super::{Keeper, slot::Slot};
-use crate::manager::message::{Ordered, Reply};
+use crate::manager::{
+    message::{Ordered, Reply},
+    requests::Request,
+};
 
 /// Something that happened to a worker.
 pub(super) struct Cause {
     pub(super) input: Input,
     pub(super) reply: Option<Reply<Result<Worker>>>,
     pub(super) config: Option<WorkerConfig>,
+    /// The request of another host that it carries out.
+    pub(super) request: Option<Request>,
     correlation: Option<CorrelationId>,
     metadata: BTreeMap<String, String>,
 }
 
 impl Cause {
     pub(super) fn of(input: Input) -> Self {
-        Self { input, reply: None, config: None, correlation: None, metadata: BTreeMap::new() }
+        Self { input, reply: None, config: None, request: None, correlation: None, metadata: BTreeMap::new() }
     }
 
     pub(super) fn answer(&mut self, result: Result<Worker>) {
@@ -45,7 +50,25 @@ impl Keeper {
         }
         let input = Input::Command(command);
         let correlation = Some(correlation);
-        self.handle(&id, Cause { input, reply: Some(reply), config, correlation, metadata });
+        self.handle(&id, Cause { input, reply: Some(reply), config, request: None, correlation, metadata });
+    }
+
+    /// Carries out what another host asks.
+    pub(super) fn requested_one(
+        &mut self,
+        id: &WorkerId,
+        mut command: Command,
+        reply: Reply<Result<Worker>>,
+        request: Request,
+    ) {
+        self.care.before(id, &mut command);
+        let cause = Cause {
+            reply: Some(reply),
+            request: Some(request),
+            correlation: Some(CorrelationId::random()),
+            ..Cause::of(Input::Command(command))
+        };
+        self.handle(id, cause);
     }
 
     /// Takes in what happened, now or when what is being written is durable.

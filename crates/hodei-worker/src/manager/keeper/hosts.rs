@@ -1,14 +1,11 @@
 //! Workers that other hosts answer for, and the lease of this one.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use futures::FutureExt as _;
 use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerId, WorkerStateEvent,
-    lifecycle::{Command, CorrelationId, Input, Worker},
+    lifecycle::{Command, Input, Worker},
     store::{Fence, Page, StoredEvent, TakenOver},
 };
 use tokio::{sync::oneshot, task::JoinSet};
@@ -19,7 +16,12 @@ use super::{
     slot::Slot,
     writes::{UNKNOWN, Written},
 };
-use crate::manager::{hosts::Hold, message::Ordered, requests::Request};
+use crate::manager::{
+    hosts::Hold,
+    message::Reply,
+    opening::{self, View},
+    requests::Request,
+};
 
 /// What a keeper has to do with other hosts. Nothing, where the store is its own.
 #[derive(Default)]
@@ -31,8 +33,20 @@ pub(super) struct Others {
     held_back: HashSet<WorkerId>,
     /// Requests of others that are being carried out.
     requests: HashSet<String>,
+    /// Workers that are ours once what was written of them has been read.
+    taken: Vec<TakenOver>,
+    /// Whether all that is stored is being read.
+    viewing: bool,
     /// Questions and answers under way.
-    errands: JoinSet<()>,
+    pub(super) errands: JoinSet<Option<Forwarded>>,
+}
+
+/// A command that another host has carried out, or refused.
+pub(super) struct Forwarded {
+    id: WorkerId,
+    born: u64,
+    result: Result<u64>,
+    reply: Reply<Result<Worker>>,
 }
 
 impl Others {
@@ -44,6 +58,11 @@ impl Others {
     pub(super) fn fence(&self) -> Option<Fence> {
         self.hold.map(|hold| Fence::new(hold.lease))
     }
+}
+
+/// Whether a worker that was taken over has had events that are not known.
+fn behind(known: u64, taken: Option<&TakenOver>) -> bool {
+    taken.is_some_and(|taken| known < taken.version)
 }
 
 fn fenced() -> Error {
@@ -181,6 +200,14 @@ impl Keeper {
         });
         match events {
             Ok((events, is_last)) => {
+                if events.first().is_some_and(|event| event.version != known + 1)
+                    || (events.is_empty() && is_last && behind(known, taken.as_ref()))
+                {
+                    // What is missing was compacted away: a snapshot stands for it.
+                    self.others.taken.extend(taken);
+                    self.view();
+                    return;
+                }
                 if !events.is_empty() {
                     self.slots.entry(id.clone()).or_insert_with(Slot::of_another);
                     self.heard(id, events);
@@ -207,6 +234,59 @@ impl Keeper {
         }
     }
 
+    /// Reads all that is stored.
+    fn view(&mut self) {
+        if !std::mem::replace(&mut self.others.viewing, true) {
+            let store = Arc::clone(&self.store);
+            self.writes.push(async move { Written::Viewed(opening::read(&*store).await) }.boxed());
+        }
+    }
+
+    /// All that was stored has been read, in place of what was missed.
+    pub(super) fn viewed(&mut self, view: Result<View>) {
+        self.others.viewing = false;
+        let mut view = match view {
+            Ok(view) => view,
+            Err(error) => {
+                tracing::warn!(%error, "what other hosts wrote cannot be read, and is tried again");
+                let store = Arc::clone(&self.store);
+                self.others.viewing = true;
+                self.writes.push(
+                    async move {
+                        tokio::time::sleep(super::writes::PAUSE).await;
+                        Written::Viewed(opening::read(&*store).await)
+                    }
+                    .boxed(),
+                );
+                return;
+            }
+        };
+        self.position = self.position.max(view.position);
+        let gone: Vec<_> = self
+            .slots
+            .iter()
+            .filter(|(id, slot)| !slot.owned && !slot.is_writing() && !view.workers.contains_key(*id))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in gone {
+            if let Some(worker) = self.slots.get(&id).and_then(Slot::worker).cloned() {
+                self.ended(&id, &worker);
+            }
+        }
+        for (id, opened) in view.workers.drain() {
+            let Some(worker) = opened.worker else { continue };
+            let slot = self.slots.entry(id.clone()).or_insert_with(Slot::of_another);
+            let newer = slot.worker().is_none_or(|known| known.position < worker.position);
+            if newer && !slot.is_writing() {
+                slot.set_worker(Some(worker.clone()));
+                self.care.changed(&worker);
+                self.tell_waiting(&worker);
+            }
+        }
+        let taken = std::mem::take(&mut self.others.taken);
+        self.took_over(taken);
+    }
+
     pub(super) fn took_over(&mut self, taken: Vec<TakenOver>) {
         for taken in taken {
             let known =
@@ -230,51 +310,87 @@ impl Keeper {
 
     /// Has another host carry out a command.
     pub(super) fn forward(&mut self, id: &WorkerId, mut cause: Cause) {
-        let request = match &cause.input {
-            Input::Command(command) => Request::of(id, command),
+        let worker = self.slots.get(id).and_then(Slot::worker).cloned();
+        let request = match (&cause.input, &worker) {
+            (Input::Command(command), Some(worker)) => Request::of(worker, command),
             _ => None,
         };
         let (Some(request), Some(reply)) = (request, cause.reply.take()) else { return };
-        let worker = self.slots.get(id).and_then(Slot::worker).cloned();
-        let store = Arc::clone(&self.store);
+        let (store, id) = (Arc::clone(&self.store), id.clone());
         self.others.errands.spawn(async move {
-            let answer = request.ask(&*store).await;
-            let known = worker.ok_or_else(fenced);
-            let _ = reply.send(answer.and(known));
+            let result = request.ask(&*store).await;
+            Some(Forwarded { id, born: request.born, result, reply })
         });
+    }
+
+    /// A command that was forwarded is over: it counts when what became of it is seen here as well, so that whoever gave it
+    /// goes on from there.
+    pub(super) fn forwarded(&mut self, forwarded: Forwarded) {
+        let Forwarded { id, born, result, reply } = forwarded;
+        let version = match result {
+            Ok(version) => version,
+            Err(error) => {
+                let _ = reply.send(Err(error));
+                return;
+            }
+        };
+        match self.slots.get(&id).and_then(Slot::worker) {
+            Some(worker) if worker.born == born && worker.version < version => {
+                self.wait(
+                    id,
+                    Box::new(move |worker| worker.version >= version || worker.born != born),
+                    reply,
+                );
+            }
+            Some(worker) => {
+                let _ = reply.send(Ok(worker.clone()));
+            }
+            None => {
+                let error =
+                    Error::new(ErrorKind::NotFound, "the worker is no more").with_context("worker", id);
+                let _ = reply.send(Err(error));
+            }
+        }
     }
 
     /// Carries out what other hosts ask of our workers.
     pub(super) fn requested(&mut self, requests: Vec<Request>) {
-        while self.others.errands.try_join_next().is_some() {}
         let open: HashSet<_> = requests.iter().map(|request| request.name().to_owned()).collect();
         self.others.requests.retain(|name| open.contains(name));
         for request in requests {
             let known = self.slots.get(&request.worker);
+            let meant = known.filter(|slot| slot.worker().is_some_and(|worker| worker.born == request.born));
             // A worker that is no more is nobody's: whoever sees the request answers.
-            let ours = known.map_or(self.others.hold.is_some(), |slot| slot.owned);
+            let ours = meant.map_or(self.others.hold.is_some(), |slot| slot.owned);
             if !ours || !self.others.requests.insert(request.name().to_owned()) {
+                continue;
+            }
+            if meant.is_none() {
+                let error = Error::new(ErrorKind::NotFound, "the worker was removed meanwhile")
+                    .with_context("worker", &request.worker);
+                let store = Arc::clone(&self.store);
+                self.others.errands.spawn(async move {
+                    if let Err(error) = request.answer(&*store, Err(error)).await {
+                        tracing::warn!(%error, "another host's request could not be answered");
+                    }
+                    None
+                });
                 continue;
             }
             let (reply, answer) = oneshot::channel::<Result<Worker>>();
             let command: Command = request.command();
             let id = request.worker.clone();
-            let store = Arc::clone(&self.store);
+            let (store, settled) = (Arc::clone(&self.store), request.clone());
             self.others.errands.spawn(async move {
-                let Ok(result) = answer.await else { return };
-                // What became of it is known; that it is asked again does no harm.
-                if let Err(error) = request.answer(&*store, result.map(drop)).await {
+                let result = answer.await.ok()?;
+                // Where it changed something, that was written together with the answer.
+                let result = result.map(|worker| worker.version);
+                if let Err(error) = request.answer(&*store, result).await {
                     tracing::warn!(%error, "another host's request could not be answered");
                 }
+                None
             });
-            self.ordered(Ordered {
-                id,
-                command,
-                config: None,
-                correlation: CorrelationId::random(),
-                metadata: HashMap::new().into_iter().collect(),
-                reply,
-            });
+            self.requested_one(&id, command, reply, settled);
         }
     }
 }

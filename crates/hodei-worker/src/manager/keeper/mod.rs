@@ -151,6 +151,11 @@ impl Keeper {
                         self.check(subject);
                     }
                 },
+                Some(errand) = self.others.errands.join_next(), if !self.others.errands.is_empty() => {
+                    if let Ok(Some(forwarded)) = errand {
+                        self.forwarded(forwarded);
+                    }
+                },
                 Some(report) = self.care.findings.recv() => self.found(report),
                 Some(changed) = self.care.changes.next() => self.jobs_changed(changed),
                 message = self.inbox.recv() => match message {

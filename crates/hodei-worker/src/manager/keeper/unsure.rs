@@ -41,10 +41,25 @@ impl Unsure {
         loop {
             let mut page = store.read(position, PAGE).await?;
             page.events.retain(|event| event.worker == *id && event.version > self.version);
-            if !page.events.is_empty() || page.is_last {
+            if !page.events.is_empty() {
                 return Ok(page);
+            }
+            if page.is_last {
+                return Ok(forgotten());
             }
             position = page.next;
         }
     }
+
+    /// Whether it was written, and the log has been compacted since.
+    pub(super) fn is_forgotten(self, page: &Result<Page>) -> bool {
+        self.ends && page.as_ref().is_ok_and(|page| *page == forgotten())
+    }
+}
+
+/// A page that no read of a stream gives: that would go on after the version that is known.
+fn forgotten() -> Page {
+    let mut page = Page::new(Vec::new(), 0);
+    (page.compacted, page.is_last) = (true, true);
+    page
 }

@@ -11,10 +11,14 @@ use hodei_worker_core::{
 use tokio::time::Instant;
 
 use super::{Keeper, decide::Cause, unsure::Unsure};
-use crate::manager::config_key;
+use crate::manager::{config_key, opening::View};
 
 /// The pause after a write that failed, before what happened is decided about anew.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
+/// The pause before a write whose outcome is unknown is made again or looked for.
+const AGAIN: Duration = Duration::from_millis(200);
+/// How often a write is looked for that somebody else may hide for a moment.
+const READS: u32 = 5;
 /// How many events a worker can have got that we do not know of: one write at most.
 pub(super) const UNKNOWN: usize = 64;
 
@@ -23,6 +27,9 @@ pub(super) struct Writing {
     events: Vec<WorkerStateEvent>,
     call: Option<Call>,
     cause: Cause,
+    batch: Batch,
+    /// How often it was looked for without being found.
+    reads: u32,
 }
 
 /// What was written, or read.
@@ -34,6 +41,8 @@ pub(super) enum Written {
     Saved(Vec<(WorkerId, u64)>, Result<Appended>),
     /// What other hosts wrote of a worker, and whether it is ours from there.
     Caught(WorkerId, Result<Page>, Option<TakenOver>),
+    /// All that is stored, where a part of what others wrote was missed.
+    Viewed(Result<View>),
     Compacted(Result<Compaction>),
 }
 
@@ -50,11 +59,24 @@ impl Keeper {
             }
         };
         let slot = self.slots.entry(id.clone()).or_default();
-        slot.busy().writing = Some(Writing { events: decision.events, call: decision.call, cause });
-        let (store, id) = (Arc::clone(&self.store), id.clone());
+        let Decision { events, call, .. } = decision;
+        slot.busy().writing = Some(Writing { events, call, cause, batch: batch.clone(), reads: 0 });
+        self.append(id, batch, Duration::ZERO);
+    }
+
+    /// Appends, after that time.
+    fn append(&mut self, id: &WorkerId, batch: Batch, pause: Duration) {
+        let (store, id, telemetry) = (Arc::clone(&self.store), id.clone(), self.care.telemetry());
+        telemetry.queued(store.info().kind, self.writes.len() + 1);
         self.writes.push(
             async move {
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
+                let begun = Instant::now();
                 let result = store.append(batch).await;
+                let failure = result.as_ref().err().map(Error::kind);
+                telemetry.appended(store.info().kind, failure, begun.elapsed());
                 Written::Events(id, result)
             }
             .boxed(),
@@ -77,13 +99,14 @@ impl Keeper {
             }
             Written::Again(id, page, error) => self.read_again(&id, page, error),
             Written::Caught(id, page, taken) => self.caught(&id, page, taken),
+            Written::Viewed(view) => self.viewed(view),
             Written::Saved(saved, result) => self.saved(saved, result),
             Written::Compacted(result) => self.compacted(result),
         }
     }
 
     fn durable(&mut self, id: &WorkerId, writing: Writing, first: u64) {
-        let Writing { events, call, mut cause } = writing;
+        let Writing { events, call, mut cause, .. } = writing;
         let Some(worker) = self.take_in(id, events, first) else { return };
         let config = cause.config.take();
         cause.answer(Ok(worker.clone()));
@@ -113,6 +136,10 @@ impl Keeper {
         let mut stored = Vec::with_capacity(events.len());
         for (position, mut event) in (first..).zip(events) {
             event.event_id = position;
+            if known.as_ref().is_some_and(|worker| worker.version + 1 != event.version) {
+                tracing::error!(worker = %id, version = event.version, "an event does not follow from what is known");
+                break;
+            }
             self.position = self.position.max(position);
             known = Worker::apply(known, &event);
             if let Some(worker) = &known {
@@ -146,15 +173,23 @@ impl Keeper {
         }
     }
 
-    fn not_written(&mut self, id: &WorkerId, writing: Writing, error: Error) {
+    fn not_written(&mut self, id: &WorkerId, mut writing: Writing, error: Error) {
         tracing::warn!(worker = %id, %error, "a change of a worker could not be written down");
         let unsure = matches!(error.retry(), Retry::IfIdempotent | Retry::Exhausted)
-            || matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Timeout | ErrorKind::Fenced);
+            || error.kind() == ErrorKind::Timeout;
+        let closing = self.is_closing();
         let Some(slot) = self.slots.get_mut(id) else { return };
-        if unsure {
+        if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Fenced) {
+            // Somebody else wrote, or we did, and the answer was lost.
             let unsure = Unsure::of(slot, &writing.events);
             slot.busy().writing = Some(writing);
             self.look_for(id, unsure, error, Duration::ZERO);
+        } else if unsure && !closing {
+            // It may come to be written yet. The same again is written once at most, and says which.
+            let batch = writing.batch.clone().fenced(self.others.fence().or(writing.batch.fence));
+            writing.batch = batch.clone();
+            slot.busy().writing = Some(writing);
+            self.append(id, batch, AGAIN);
         } else {
             self.give_back(id, writing, error);
         }
@@ -164,7 +199,9 @@ impl Keeper {
         let (store, id) = (Arc::clone(&self.store), id.clone());
         self.writes.push(
             async move {
-                tokio::time::sleep(pause).await;
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
                 let page = unsure.read(&*store, &id).await;
                 Written::Again(id, page, error)
             }
@@ -174,17 +211,31 @@ impl Keeper {
 
     /// It is known now whether it was written.
     fn read_again(&mut self, id: &WorkerId, page: Result<Page>, error: Error) {
+        let closing = self.is_closing();
+        let shared = self.others.shared;
         let Some(slot) = self.slots.get_mut(id) else { return };
         let Some(mut writing) = slot.busy().writing.take() else { return };
+        let unsure = Unsure::of(slot, &writing.events);
+        if unsure.is_forgotten(&page) {
+            // Its position is not known any more.
+            self.durable(id, writing, 0);
+            return;
+        }
         let events: Result<Vec<_>> =
             page.and_then(|page| page.events.iter().map(WorkerStateEvent::from_stored).collect());
         match events {
-            // The store is still lost: nothing is known until it is back.
-            Err(_) => {
-                let unsure = Unsure::of(slot, &writing.events);
+            // The store is lost: nothing is known until it is back.
+            Err(_) if !closing => {
                 slot.busy().writing = Some(writing);
                 self.look_for(id, unsure, error, PAUSE);
             }
+            // What was written a moment ago may not be seen yet.
+            Ok(events) if events.is_empty() && shared && writing.reads < READS && !closing => {
+                writing.reads += 1;
+                slot.busy().writing = Some(writing);
+                self.look_for(id, unsure, error, AGAIN);
+            }
+            Err(_) => self.give_back(id, writing, error),
             Ok(events) if events.is_empty() => self.give_back(id, writing, error),
             Ok(events) => {
                 let ours = events.len() == writing.events.len()
@@ -193,6 +244,9 @@ impl Keeper {
                     let first = events.first().map_or(0, |event| event.event_id);
                     self.durable(id, writing, first);
                     return;
+                }
+                if shared && slot.worker().is_none() {
+                    slot.owned = false;
                 }
                 writing.cause.answer(Err(error));
                 for event in events {
@@ -240,6 +294,9 @@ fn batch(id: &WorkerId, expected: u64, decision: &Decision, cause: &Cause) -> Re
             Error::new(ErrorKind::Config, "the configuration cannot be kept as data").with_source(error)
         })?;
         batch = batch.put(config_key(id), Expected::Any, bytes);
+    }
+    if let Some(request) = &cause.request {
+        batch = request.settle(batch, written)?;
     }
     if decision.events.last().is_some_and(|event| matches!(event.change, Change::Terminated)) {
         batch = batch.remove(config_key(id), Expected::Any).forget(id.clone(), written);

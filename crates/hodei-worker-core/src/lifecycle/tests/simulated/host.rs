@@ -90,7 +90,9 @@ impl Host {
             self.log.push(event);
         }
         self.worker = self.fold();
-        let plain = |worker: Option<Worker>| worker.map(|worker| Worker { position: 0, intent: 0, ..worker });
+        let plain = |worker: Option<Worker>| {
+            worker.map(|worker| Worker { position: 0, born: 0, intent: 0, ..worker })
+        };
         assert_eq!(plain(self.worker.clone()), plain(after), "the fold is what was decided");
         if self.worker.as_ref().is_some_and(|worker| worker.state.is_none()) {
             self.goal = None;
