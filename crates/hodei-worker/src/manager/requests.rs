@@ -88,10 +88,28 @@ impl Request {
     /// Asks, and waits for the answer, whichever host gives it. Gives the version from which on what became of it can be seen.
     pub(super) async fn ask(&self, store: &dyn Store) -> Result<u64> {
         let (question, answer) = (format!("{QUESTIONS}{}", self.name), format!("{ANSWERS}{}", self.name));
-        store.write(Batch::new().put(&question, Expected::Absent, as_data(&self)?)).await?;
+        let asked = Batch::new().put(&question, Expected::Absent, as_data(&self)?);
+        while let Err(error) = store.write(asked.clone()).await {
+            match error.kind() {
+                // It was written, and the answer lost.
+                ErrorKind::Conflict => break,
+                // Whether it was written is not known; it is written once.
+                _ if error.is_retryable() => tokio::time::sleep(PAUSE).await,
+                _ => return Err(error),
+            }
+        }
         loop {
-            if let Some(found) = store.get(&answer).await? {
-                store.write(Batch::new().remove(&answer, Expected::Any)).await?;
+            // From here on it may be carried out: nobody but the answer can say that it was not.
+            let found = match store.get(&answer).await {
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::warn!(%error, "the answer of another host cannot be read yet");
+                    None
+                }
+            };
+            if let Some(found) = found {
+                // One that stays is nobody's, and small.
+                let _ = store.write(Batch::new().remove(&answer, Expected::Any)).await;
                 let answer: Answer = serde_json::from_slice(&found.value).map_err(|error| {
                     Error::new(ErrorKind::Corrupt, "an answer cannot be understood").with_source(error)
                 })?;

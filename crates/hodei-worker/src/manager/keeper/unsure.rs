@@ -30,36 +30,24 @@ impl Unsure {
         Self { version, position, ends }
     }
 
-    /// Reads what the worker's stream has got.
-    pub(super) async fn read(self, store: &dyn Store, id: &WorkerId) -> Result<Page> {
+    /// Reads what the worker's stream has got. `None`: it has ended as it should, and its events are compacted away already.
+    pub(super) async fn read(self, store: &dyn Store, id: &WorkerId) -> Result<Option<Page>> {
         let page = store.read_stream(id, self.version, UNKNOWN).await?;
         // A forgotten stream shows nothing. Its worker's configuration went in the same write.
         if !self.ends || !page.events.is_empty() || store.get(&config_key(id)).await?.is_some() {
-            return Ok(page);
+            return Ok(Some(page));
         }
         let mut position = self.position;
         loop {
             let mut page = store.read(position, PAGE).await?;
             page.events.retain(|event| event.worker == *id && event.version > self.version);
             if !page.events.is_empty() {
-                return Ok(page);
+                return Ok(Some(page));
             }
             if page.is_last {
-                return Ok(forgotten());
+                return Ok(None);
             }
             position = page.next;
         }
     }
-
-    /// Whether it was written, and the log has been compacted since.
-    pub(super) fn is_forgotten(self, page: &Result<Page>) -> bool {
-        self.ends && page.as_ref().is_ok_and(|page| *page == forgotten())
-    }
-}
-
-/// A page that no read of a stream gives: that would go on after the version that is known.
-fn forgotten() -> Page {
-    let mut page = Page::new(Vec::new(), 0);
-    (page.compacted, page.is_last) = (true, true);
-    page
 }

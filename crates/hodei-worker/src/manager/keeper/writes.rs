@@ -36,7 +36,7 @@ pub(super) struct Writing {
 pub(super) enum Written {
     Events(WorkerId, Result<Appended>),
     /// The worker's stream after an answer was lost.
-    Again(WorkerId, Result<Page>, Error),
+    Again(WorkerId, Result<Option<Page>>, Error),
     /// Snapshots, with the versions that they cover.
     Saved(Vec<(WorkerId, u64)>, Result<Appended>),
     /// What other hosts wrote of a worker, and whether it is ours from there.
@@ -210,28 +210,31 @@ impl Keeper {
     }
 
     /// It is known now whether it was written.
-    fn read_again(&mut self, id: &WorkerId, page: Result<Page>, error: Error) {
+    fn read_again(&mut self, id: &WorkerId, page: Result<Option<Page>>, error: Error) {
         let closing = self.is_closing();
         let shared = self.others.shared;
         let Some(slot) = self.slots.get_mut(id) else { return };
         let Some(mut writing) = slot.busy().writing.take() else { return };
-        let unsure = Unsure::of(slot, &writing.events);
-        if unsure.is_forgotten(&page) {
-            // Its position is not known any more.
-            self.durable(id, writing, 0);
-            return;
-        }
-        let events: Result<Vec<_>> =
-            page.and_then(|page| page.events.iter().map(WorkerStateEvent::from_stored).collect());
+        let events: Result<Vec<_>> = match page {
+            Ok(None) => {
+                let first = self.position;
+                self.durable(id, writing, first);
+                return;
+            }
+            Ok(Some(page)) => page.events.iter().map(WorkerStateEvent::from_stored).collect(),
+            Err(error) => Err(error),
+        };
         match events {
             // The store is lost: nothing is known until it is back.
             Err(_) if !closing => {
+                let unsure = Unsure::of(slot, &writing.events);
                 slot.busy().writing = Some(writing);
                 self.look_for(id, unsure, error, PAUSE);
             }
             // What was written a moment ago may not be seen yet.
             Ok(events) if events.is_empty() && shared && writing.reads < READS && !closing => {
                 writing.reads += 1;
+                let unsure = Unsure::of(slot, &writing.events);
                 slot.busy().writing = Some(writing);
                 self.look_for(id, unsure, error, AGAIN);
             }
