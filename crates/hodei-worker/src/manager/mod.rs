@@ -4,6 +4,8 @@
 //! durable before it is acted on, so that a host that is killed at any instant comes back with the same view, adopts
 //! what still runs and removes what it had half made. What fails is brought back by rules that its user sets, and
 //! a person is called when that does not help.
+//!
+#![doc = include_str!("guide.md")]
 
 mod adopt;
 mod builder;

@@ -132,6 +132,11 @@ async fn l6_a_log_that_was_compacted_meanwhile_gives_the_same_view() {
         let again = |worker: &hodei_worker::lifecycle::Worker| runs(worker) && worker.earlier_run.is_some();
         manager.wait_for(&format!("w{n}").parse().unwrap(), again).await.unwrap();
     }
+    for n in (0..30).filter(|n| n % 3 == 1) {
+        let id = format!("w{n}").parse().unwrap();
+        let gone = manager.wait_until_gone(&id);
+        tokio::time::timeout(Duration::from_secs(60), gone).await.expect("it stays").unwrap();
+    }
     manager.quiet().await.unwrap();
     manager.compact().await.unwrap();
     let before = manager.workers(&WorkerQuery::all()).await.unwrap();

@@ -58,7 +58,19 @@ impl Bed {
     }
 
     pub(crate) async fn provider(&self) -> Arc<dyn WorkerProvider> {
-        let context = ConnectContext::new(self.place.name().parse().unwrap(), self.installation.clone());
+        self.provider_named(self.place.name()).await
+    }
+
+    /// A provider beside the usual one: processes have a place of their own, containers their engine with an installation
+    /// of its own.
+    pub(crate) async fn provider_named(&self, name: &str) -> Arc<dyn WorkerProvider> {
+        let usual = name == self.place.name();
+        let installation = if usual {
+            self.installation.clone()
+        } else {
+            InstallationId::new(format!("{}-{name}", self.installation)).unwrap()
+        };
+        let context = ConnectContext::new(name.parse().unwrap(), installation);
         match self.place {
             Place::Process => {
                 let mut settings = ProcessSettings::default();
