@@ -34,6 +34,8 @@ const VOCABULARY: [&str; 18] = [
 const ESCAPE: &str = "client";
 /// The providers that offer it, and the SDK that it leads to.
 const ESCAPES: [(&str, &str); 1] = [("hodei-worker-docker", "bollard")];
+/// Files that hand something on to an SDK of the host's own, which they have to name.
+const BRIDGES: [(&str, &str); 1] = [("src/telemetry/otel.rs", "opentelemetry")];
 /// The ports, each of whose methods shows how it is used.
 const PORTS: [&str; 2] = ["WorkerProvider", "CredentialProvider"];
 
@@ -78,7 +80,7 @@ fn leaks(documentation: &Value, escape: Option<&str>) -> Result<(usize, Vec<Stri
         type_ids(inner, &mut ids);
         for id in ids {
             let Some((krate, path)) = origin(documentation, id) else { continue };
-            if !is_ours(&krate) && way_out != Some(krate.as_str()) {
+            if !is_ours(&krate) && way_out != Some(krate.as_str()) && !is_bridge(item, &krate) {
                 found.push(format!("{} shows {path}", describe(item)));
             }
         }
@@ -141,6 +143,12 @@ fn origin(documentation: &Value, id: &Value) -> Option<(String, String)> {
 
 fn is_ours(krate: &str) -> bool {
     krate.starts_with("hodei_") || VOCABULARY.contains(&krate)
+}
+
+/// Whether the item stands in a file whose purpose is to hand on to that SDK.
+fn is_bridge(item: &Value, krate: &str) -> bool {
+    let file = item["span"]["filename"].as_str().unwrap_or_default();
+    BRIDGES.iter().any(|(bridge, sdk)| *sdk == krate && file.ends_with(bridge))
 }
 
 fn describe(item: &Value) -> String {
