@@ -27,6 +27,8 @@ use tokio::{
 };
 
 const OPERATIONS: [&str; 4] = ["create", "start", "stop", "delete"];
+/// Rounds from which on every kind of instant has to be hit.
+const PROOF: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Says what happens to it, and ends when it is asked to.
 const SCRIPT: &str = "trap 'echo term; exit 7' TERM; echo run; sleep 1000 & wait $!";
@@ -99,7 +101,10 @@ async fn drive(place: &str, rounds: &str) -> Outcome {
             let end = end.map_err(|error| format!("{operation}, killed after {after:?}: {error}"))?;
             aim.hit(after, end.hit);
         }
-        if let Some(missed) = aim.missing().first() {
+        // A few rounds may miss the instants of a call of microseconds; a run that is to prove something may not.
+        if let Some(missed) = aim.missing().first()
+            && rounds >= PROOF
+        {
             let total = aim.total();
             return Err(format!("none of {total} kills of {operation} came {}", missed.name()).into());
         }
