@@ -5,7 +5,11 @@ mod common;
 
 use std::sync::{Arc, Mutex};
 
-use common::{on_engine, on_engine_with, proxy::Proxy, socket, var};
+use common::{
+    limit, on_engine, on_engine_with,
+    proxy::{Mode, Proxy},
+    socket, var,
+};
 use hodei_worker_core::{
     ErrorKind, WorkerProvider as _,
     provider::{CreateOptions, CreateProgress, DeleteOptions, WorkerFilter},
@@ -51,14 +55,24 @@ async fn d6_an_image_that_is_always_pulled_is_pulled_for_many_at_once() {
         let always = DockerOptions::default().pull(PullPolicy::Always);
         let config =
             |id: &str| bench.script(id, "true").image(image.as_str()).options(&always).build().unwrap();
-        proxy.take();
+        // Held until all ten want it: how fast a registry is says nothing about who shares what.
+        proxy.set(Mode::Hold("/images/create"));
+        let (sink, mut told) = tokio::sync::mpsc::unbounded_channel();
         let many = (0..10).map(|n| {
-            let (config, provider) = (config(&format!("a-{n}")), bench.provider.clone());
-            async move { provider.create_worker(&config, &CreateOptions::default()).await.unwrap() }
+            let (config, provider, sink) = (config(&format!("a-{n}")), bench.provider.clone(), sink.clone());
+            let options = CreateOptions::default().with_progress(move |step| drop(sink.send(step)));
+            async move { provider.create_worker(&config, &options).await.unwrap() }
         });
-        let created = futures::future::join_all(many).await;
+        let all_want_it = async {
+            for _ in 0..10 {
+                assert!(matches!(told.recv().await, Some(CreateProgress::Pulling { .. })));
+            }
+            proxy.set(Mode::Pass);
+        };
+        let (created, ()) = limit(futures::future::join(futures::future::join_all(many), all_want_it)).await;
         let pulls = proxy.take().iter().filter(|asked| asked.contains("/images/create")).count();
-        assert!((1..=2).contains(&pulls), "{pulls} pulls");
+        // The first may have begun before the others asked, so one more is for all of them.
+        assert_eq!(pulls, 2);
         // What is there is what was asked for, whether its registry answers or not.
         proxy.plan("/images/create", 500, r#"{"message":"the registry is down"}"#);
         let again = bench.provider.create_worker(&config("a-0"), &CreateOptions::default()).await.unwrap();
