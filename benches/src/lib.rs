@@ -6,6 +6,7 @@ pub mod place;
 pub mod plot;
 pub mod processes;
 pub mod sample;
+pub mod slow_disk;
 pub mod still;
 pub mod table;
 

@@ -146,7 +146,8 @@ fn all(
         print!("\n{}", shown(&ends));
     }
     let failed = ends.iter().filter(|end| end.result.starts_with("FAILED"));
-    Ok(failed.map(|end| format!("chaos {}: {}", end.name, end.result)).collect())
+    let said = |end: &Ended| end.lines.last().map_or_else(String::new, |line| format!(": {line}"));
+    Ok(failed.map(|end| format!("chaos {}: {}{}", end.name, end.result, said(end))).collect())
 }
 
 fn one(site: &Site, running: &Running<'_>, scenario: &Scenario, rounds: u32) -> Result<Ended> {

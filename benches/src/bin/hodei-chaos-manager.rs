@@ -1,7 +1,7 @@
 //! Kills a host with -9 at random instants while its manager creates, starts, stops and removes workers that fail and end
 //! by themselves, again and again on the same log; then has the next one settle, and compares what is there with what was
-//! acknowledged. Some hosts are paused before, and some lose their engine, which comes back: where `HODEI_TEST_ENGINE`
-//! names the program that does that. `hodei-chaos-manager --provider process|docker --rounds N`
+//! acknowledged. Some hosts are paused before, some have a disk that is slow, and some lose their engine, which comes back:
+//! where `HODEI_TEST_ENGINE` names the program that does that. `hodei-chaos-manager --provider process|docker --rounds N`
 
 #[path = "chaos_manager/check.rs"]
 mod check;
@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use hodei_worker_benches::{Outcome, leftovers, place::Place};
+use hodei_worker_benches::{Outcome, leftovers, place::Place, processes, slow_disk::SlowDisk};
 use model::Model;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
@@ -29,6 +29,9 @@ const CHECK_EVERY: usize = 10;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest pause of a host, in milliseconds.
 const LONGEST_PAUSE: u64 = 1500;
+/// How many writes a second a slow disk does.
+const SLOWEST: u32 = 10;
+const FASTEST: u32 = 200;
 
 fn main() -> ExitCode {
     hodei_worker::process::init();
@@ -60,6 +63,7 @@ struct Run {
     place: Place,
     installation: String,
     folder: PathBuf,
+    slow_disk: Option<SlowDisk>,
 }
 
 async fn drive(place: &str, rounds: &str) -> Outcome {
@@ -68,18 +72,22 @@ async fn drive(place: &str, rounds: &str) -> Outcome {
     let installation = format!("chaos-m-{}", std::process::id());
     let folder = std::env::temp_dir().join("hodei-bench").join(&installation);
     std::fs::create_dir_all(&folder)?;
-    let run = Run { place, installation, folder };
+    let slow_disk = SlowDisk::of(&folder);
+    let run = Run { place, installation, folder, slow_disk };
     let end = run.rounds(rounds).await;
     let cleared = run.clear().await;
     let counts = end?;
     cleared?;
     println!(
-        "{:<8} manager {rounds} kills at random instants, {} before the log was open, {} after a pause, {} after the \
-         engine was killed and came back; {} commands acknowledged, {} cut off; {} runs; lost {}, doubled {}, orphaned {}",
+        "{:<8} manager {rounds} kills at random instants, {} before the log was open, {} after a pause, {} \
+         on a slow disk, {} and {} after the engine was restarted and killed; {} commands acknowledged, {} cut off; {} runs; lost {}, doubled {}, \
+         orphaned {}",
         place.name(),
         counts.early,
         counts.paused,
-        counts.engine,
+        counts.slowed,
+        counts.restarted,
+        counts.killed,
         counts.acknowledged,
         counts.cut_off,
         counts.runs,
@@ -87,6 +95,12 @@ async fn drive(place: &str, rounds: &str) -> Outcome {
         0,
         0
     );
+    if counts.forgotten > 0 {
+        println!(
+            "{:<8} {} processes that a killed engine no longer knew of were ended from outside",
+            "", counts.forgotten
+        );
+    }
     Ok(())
 }
 
@@ -96,15 +110,22 @@ enum Blow {
     Nothing,
     /// It stands still for a while.
     Pause,
+    /// Its disk gets slow.
+    SlowDisk,
+    /// Its engine is stopped in order, and started again.
+    Restart,
     /// Its engine is killed and started again.
-    Engine,
+    Kill,
 }
 
 #[derive(Default)]
 struct Counts {
     early: usize,
     paused: usize,
-    engine: usize,
+    slowed: usize,
+    restarted: usize,
+    killed: usize,
+    forgotten: usize,
     acknowledged: usize,
     cut_off: usize,
     runs: usize,
@@ -114,13 +135,17 @@ impl Run {
     async fn rounds(&self, rounds: usize) -> Outcome<Counts> {
         let mut model = Model::default();
         let mut counts = Counts::default();
-        let longest = if self.place == Place::Docker { 2000 } else { 250 };
         for round in 1..=rounds {
-            let after = Duration::from_micros(fastrand::u64(0..longest * 1000));
             let blow = self.blow(round);
+            // On a slow disk it takes longer until something has been done.
+            let longest = if self.place == Place::Docker || blow == Blow::SlowDisk { 2000 } else { 250 };
+            let after = Duration::from_micros(fastrand::u64(0..longest * 1000));
             counts.paused += usize::from(blow == Blow::Pause);
-            counts.engine += usize::from(blow == Blow::Engine);
-            let told = self.killed(after, round, blow).await?;
+            counts.slowed += usize::from(blow == Blow::SlowDisk);
+            counts.restarted += usize::from(blow == Blow::Restart);
+            counts.killed += usize::from(blow == Blow::Kill);
+            let (told, forgotten) = self.killed(after, round, blow).await?;
+            counts.forgotten += forgotten;
             counts.early += usize::from(!told.iter().any(|line| line == "ready"));
             let (acknowledged, cut_off) = model.take(&told)?;
             counts.acknowledged += acknowledged;
@@ -150,8 +175,10 @@ impl Run {
     fn blow(&self, round: usize) -> Blow {
         let engine = self.place == Place::Docker && std::env::var_os("HODEI_TEST_ENGINE").is_some();
         match round {
-            _ if engine && round % 25 == 2 => Blow::Engine,
+            _ if engine && round % 50 == 2 => Blow::Kill,
+            _ if engine && round % 25 == 2 => Blow::Restart,
             _ if round % 5 == 1 => Blow::Pause,
+            _ if round % 5 == 3 && self.slow_disk.is_some() => Blow::SlowDisk,
             _ => Blow::Nothing,
         }
     }
@@ -167,34 +194,39 @@ impl Run {
         Ok(command)
     }
 
-    /// Has a host work, strikes it in the middle, and kills it after that time. Gives what it told.
-    async fn killed(&self, after: Duration, seed: usize, blow: Blow) -> Outcome<Vec<String>> {
+    /// Has a host work, strikes it in the middle, and kills it after that time. Gives what it told, and how many
+    /// processes its engine forgot.
+    async fn killed(&self, after: Duration, seed: usize, blow: Blow) -> Outcome<(Vec<String>, usize)> {
         let (folder, seed) = (self.folder.display().to_string(), seed.to_string());
         let mut host =
             self.host(&["host", self.place.name(), &self.installation, &folder, &seed])?.spawn()?;
         let pid = host.id().ok_or("the host has ended by itself")?;
         let mut life = std::pin::pin!(async {
             tokio::time::sleep(after / 2).await;
-            strike(blow, pid).await?;
+            let forgotten = self.strike(blow, pid).await?;
             tokio::time::sleep(after / 2).await;
-            Outcome::Ok(())
+            Outcome::Ok(forgotten)
         });
         let mut output = BufReader::new(host.stdout.take().ok_or("no standard output")?).lines();
         let mut told = Vec::new();
-        loop {
+        let forgotten = loop {
             tokio::select! {
                 line = output.next_line() => match line? {
                     Some(line) => told.push(line),
-                    None => return Err(format!("the host ended by itself, having told {told:?}").into()),
+                    None => {
+                        let said = host.wait_with_output().await?.stderr;
+                        let said = String::from_utf8_lossy(&said);
+                        return Err(format!("the host ended by itself, having told {told:?}: {said}").into());
+                    }
                 },
                 lived = &mut life => break lived?,
             }
-        }
+        };
         host.kill().await?;
         while let Some(line) = output.next_line().await? {
             told.push(line);
         }
-        Ok(told)
+        Ok((told, forgotten))
     }
 
     /// Has a host bring everything to rest, and tell what it knows then.
@@ -221,26 +253,58 @@ impl Run {
         std::fs::remove_dir_all(&self.folder)?;
         if left.is_empty() { Ok(()) } else { Err(format!("left behind: {}", left.join(", ")).into()) }
     }
-}
 
-async fn strike(blow: Blow, pid: u32) -> Outcome {
-    match blow {
-        Blow::Nothing => {}
-        Blow::Pause => {
-            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or("no such process id")?;
-            kill_process(pid, Signal::STOP)?;
-            tokio::time::sleep(Duration::from_millis(fastrand::u64(1..LONGEST_PAUSE))).await;
-            kill_process(pid, Signal::CONT)?;
-        }
-        Blow::Engine => {
-            let program =
-                std::env::var_os("HODEI_TEST_ENGINE").ok_or("HODEI_TEST_ENGINE names no program")?;
-            for verb in ["kill", "start"] {
-                if !Command::new(&program).arg(verb).stdout(Stdio::null()).status().await?.success() {
-                    return Err(format!("the engine could not be made to {verb}").into());
+    /// Gives how many processes the engine forgot.
+    async fn strike(&self, blow: Blow, pid: u32) -> Outcome<usize> {
+        match blow {
+            Blow::Nothing => {}
+            Blow::Pause => {
+                let pid = as_pid(pid)?;
+                kill_process(pid, Signal::STOP)?;
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(1..LONGEST_PAUSE))).await;
+                kill_process(pid, Signal::CONT)?;
+            }
+            Blow::SlowDisk => {
+                if let Some(disk) = &self.slow_disk {
+                    disk.slow(pid, fastrand::u32(SLOWEST..FASTEST))?;
                 }
             }
+            Blow::Restart => {
+                engine("stop").await?;
+                engine("start").await?;
+            }
+            Blow::Kill => {
+                engine("kill").await?;
+                let alive = processes::marked(&self.installation);
+                engine("start").await?;
+                return forgotten(&self.installation, &alive);
+            }
+        }
+        Ok(0)
+    }
+}
+
+fn as_pid(pid: u32) -> Outcome<Pid> {
+    Ok(i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or("no such process id")?)
+}
+
+async fn engine(verb: &str) -> Outcome {
+    let program = std::env::var_os("HODEI_TEST_ENGINE").ok_or("HODEI_TEST_ENGINE names no program")?;
+    let ended = Command::new(&program).arg(verb).stdout(Stdio::null()).status().await?;
+    if ended.success() { Ok(()) } else { Err(format!("the engine could not be made to {verb}").into()) }
+}
+
+/// An engine that comes back ends the containers that it knows to have run. One that was killed in the middle of a
+/// start may say that the container was never started, while it runs: nobody who asks the engine can know. Such runs
+/// are counted, and ended here.
+fn forgotten(installation: &str, alive: &[u32]) -> Outcome<usize> {
+    let mut still = processes::marked(installation);
+    still.retain(|pid| alive.contains(pid));
+    for pid in &still {
+        match kill_process(as_pid(*pid)?, Signal::KILL) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            Err(error) => return Err(format!("process {pid}, which the engine forgot: {error}").into()),
         }
     }
-    Ok(())
+    Ok(still.len())
 }
