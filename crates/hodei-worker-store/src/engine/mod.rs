@@ -17,7 +17,7 @@ use crate::FileSettings;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub(crate) enum Table {
-    /// Events by position.
+    /// Events by the position of the first of a row.
     Log = 1,
     /// Values by their key.
     State = 2,
@@ -74,6 +74,8 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + Sized + 'static {
     fn try_out(path: &Path, scratch: &Path, settings: &FileSettings) -> Outcome<Self>;
     /// Reads a row.
     fn get(&self, table: Table, key: &[u8]) -> Outcome<Option<Vec<u8>>>;
+    /// Reads the last row whose key is not greater.
+    fn at_or_before(&self, table: Table, key: &[u8]) -> Outcome<Option<(Vec<u8>, Vec<u8>)>>;
     /// Visits rows from a key on, in order.
     fn range(&self, table: Table, from: Bound<&[u8]>, visit: &mut Visit<'_>) -> Outcome<()>;
     /// Makes sure that there is room for that many bytes, where the engine does not bear it when there is none. A failure

@@ -69,6 +69,17 @@ impl Engine for RedbEngine {
         Ok(rows.get(key)?.map(|row| row.value().to_vec()))
     }
 
+    fn at_or_before(&self, table: Table, key: &[u8]) -> Outcome<Option<(Vec<u8>, Vec<u8>)>> {
+        let reading = self.0.begin_read()?;
+        let rows = match reading.open_table(definition(table)) {
+            Ok(rows) => rows,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let found = rows.range::<&[u8]>((Bound::Unbounded, Bound::Included(key)))?.next_back().transpose()?;
+        Ok(found.map(|(key, row)| (key.value().to_vec(), row.value().to_vec())))
+    }
+
     fn range(&self, table: Table, from: Bound<&[u8]>, visit: &mut Visit<'_>) -> Outcome<()> {
         let reading = self.0.begin_read()?;
         let rows = match reading.open_table(definition(table)) {

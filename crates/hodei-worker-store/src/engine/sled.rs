@@ -90,6 +90,12 @@ impl Engine for SledEngine {
         Ok(self.db.get(place(table, key))?.map(|row| row.to_vec()))
     }
 
+    fn at_or_before(&self, table: Table, key: &[u8]) -> Outcome<Option<(Vec<u8>, Vec<u8>)>> {
+        let _durable = self.writing.read().unwrap_or_else(PoisonError::into_inner);
+        let found = self.db.range(place(table, &[])..=place(table, key)).next_back().transpose()?;
+        Ok(found.map(|(key, row)| (key[1..].to_vec(), row.to_vec())))
+    }
+
     fn range(&self, table: Table, from: Bound<&[u8]>, visit: &mut Visit<'_>) -> Outcome<()> {
         let _durable = self.writing.read().unwrap_or_else(PoisonError::into_inner);
         let from = match from {

@@ -85,9 +85,7 @@ impl<'a, E: Engine> Group<'a, E> {
             self.manifest.last += 1;
             let version = head.version + 1;
             let row = EventRow { worker: stream.worker.as_str(), version, back: head.last, event };
-            let row = row.write(self.rows.seal, self.manifest.last);
-            self.size += row.len();
-            self.rows.append(self.manifest.last, row);
+            self.size += self.rows.append(&row);
             head = Head { version, last: self.manifest.last, covered: head.covered };
         }
         self.heads.insert(stream.worker.clone(), Some(head));
@@ -162,8 +160,8 @@ impl<'a, E: Engine> Group<'a, E> {
 
     /// Removes the events before that position, which something covers, and what was remembered because of them.
     pub(crate) fn remove_before(&mut self, first: u64) -> Result<()> {
-        for position in self.manifest.first..first {
-            self.rows.set(Table::Log, &position.to_be_bytes(), None);
+        for begin in self.rows.log_before(self.manifest.first, first)? {
+            self.rows.set(Table::Log, &begin.to_be_bytes(), None);
         }
         self.manifest.first = first;
         for (worker, over) in &self.index.over {

@@ -14,10 +14,15 @@ use hodei_worker_core::{
 use super::{Shared, error};
 use crate::{
     engine::{Engine, Outcome, Table},
-    format::{EventRow, SnapshotRow, StateRow},
+    format::{EventRow, SnapshotRow, StateRow, Unreadable},
 };
 
 const READING: &str = "cannot read the store";
+
+/// Where a row of the log begins.
+fn begin(key: &[u8]) -> u64 {
+    <[u8; 8]>::try_from(key).map_or(0, u64::from_be_bytes)
+}
 
 impl<E: Engine> Shared<E> {
     fn call<T>(&self, call: impl FnOnce(&E) -> Outcome<T>) -> Result<T> {
@@ -46,15 +51,20 @@ impl<E: Engine> Shared<E> {
         failed.map_or(Ok(()), Err)
     }
 
-    fn event(&self, position: u64, row: &[u8]) -> Result<(StoredEvent, u64)> {
+    fn event(&self, position: u64, event: Result<EventRow<'_>, Unreadable>) -> Result<(StoredEvent, u64)> {
         let what = || format!("event {position}");
-        let event = EventRow::read(self.seal, position, row);
         let event = event.map_err(|why| error::unreadable(&self.place, &what(), why))?;
         let worker = self.index().share(event.worker);
         let worker =
             worker.ok_or_else(|| error::corrupt(&self.place, format!("{} is of no worker", what())))?;
         let bytes = Bytes::copy_from_slice(event.event);
         Ok((StoredEvent::new(position, worker, event.version, bytes), event.back))
+    }
+
+    /// The row of the log that would hold a position, and where it begins.
+    fn log_row(&self, position: u64) -> Result<Option<(u64, Vec<u8>)>> {
+        let found = self.call(|engine| engine.at_or_before(Table::Log, &position.to_be_bytes()))?;
+        Ok(found.map(|(key, row)| (begin(&key), row)))
     }
 
     pub(crate) fn log(&self, after: u64, limit: usize) -> Result<Page> {
@@ -65,10 +75,27 @@ impl<E: Engine> Shared<E> {
         let mut page = Page::default();
         page.next = after;
         if limit > 0 && after < last {
-            let mut next = (after + 1).max(first);
+            let from = (after + 1).max(first);
             page.compacted = after + 1 < first;
-            self.visit(Table::Log, Bound::Included(&next.to_be_bytes()), |key, row| {
-                let position = <[u8; 8]>::try_from(key).map_or(0, u64::from_be_bytes);
+            self.log_from(from, last, limit, &mut page)?;
+            match page.events.last() {
+                Some(event) => page.next = event.position,
+                // All of it was compacted away.
+                None if first > last || self.index().first > last => page.next = last,
+                None => {
+                    return Err(error::corrupt(&self.place, format!("events {from} to {last} are missing")));
+                }
+            }
+        }
+        page.is_last = page.next >= last;
+        Ok(page)
+    }
+
+    fn log_from(&self, from: u64, last: u64, limit: usize, page: &mut Page) -> Result<()> {
+        let mut next = from;
+        let row = self.log_row(from)?.map_or(from, |(begin, _)| begin);
+        self.visit(Table::Log, Bound::Included(&row.to_be_bytes()), |key, row| {
+            for (position, event) in EventRow::all(self.seal, begin(key), next, row) {
                 if position > last {
                     return Ok(ControlFlow::Break(()));
                 }
@@ -80,22 +107,14 @@ impl<E: Engine> Shared<E> {
                         return Err(error::corrupt(&self.place, format!("event {next} is missing")));
                     }
                 }
-                page.events.push(self.event(position, row)?.0);
+                page.events.push(self.event(position, event)?.0);
                 next = position + 1;
-                let full = page.events.len() >= limit || next > last;
-                Ok(if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-            })?;
-            match page.events.last() {
-                Some(event) => page.next = event.position,
-                // All of it was compacted away.
-                None if first > last || self.index().first > last => page.next = last,
-                None => {
-                    return Err(error::corrupt(&self.place, format!("events {next} to {last} are missing")));
+                if page.events.len() >= limit || next > last {
+                    return Ok(ControlFlow::Break(()));
                 }
             }
-        }
-        page.is_last = page.next >= last;
-        Ok(page)
+            Ok(ControlFlow::Continue(()))
+        })
     }
 
     pub(crate) fn stream(&self, worker: &WorkerId, after: u64, limit: usize) -> Result<Page> {
@@ -108,22 +127,27 @@ impl<E: Engine> Shared<E> {
         };
         let mut events = VecDeque::new();
         let (mut position, mut version) = (head.last, head.version);
+        // Events of one commit are often of one worker, and in one row.
+        let mut row = None;
         while version > after {
-            let row = match position >= self.index().first {
-                true => self.call(|engine| engine.get(Table::Log, &position.to_be_bytes()))?,
-                false => None,
-            };
-            let Some(row) = row else {
-                if position >= self.index().first {
-                    return Err(error::corrupt(
-                        &self.place,
-                        format!("event {position} of `{worker}` is missing"),
-                    ));
-                }
+            if position < self.index().first {
                 page.compacted = true;
                 break;
+            }
+            if row.as_ref().is_none_or(|(begin, _)| *begin > position) {
+                row = self.log_row(position)?;
+            }
+            let found = row.as_ref().and_then(|(begin, row)| EventRow::at(self.seal, *begin, position, row));
+            let Some(found) = found else {
+                // It may have been compacted away just now.
+                if position < self.index().first {
+                    page.compacted = true;
+                    break;
+                }
+                let missing = format!("event {position} of `{worker}` is missing");
+                return Err(error::corrupt(&self.place, missing));
             };
-            let (event, back) = self.event(position, &row)?;
+            let (event, back) = self.event(position, found)?;
             if event.worker != *worker || event.version != version {
                 let wrong = format!("event {position} is not version {version} of `{worker}`");
                 return Err(error::corrupt(&self.place, wrong));

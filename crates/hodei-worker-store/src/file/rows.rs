@@ -1,11 +1,14 @@
-use std::path::Path;
+use std::{
+    ops::{Bound, ControlFlow},
+    path::Path,
+};
 
 use hodei_worker_core::{Result, model::WorkerId};
 
 use super::{error, group::Staged};
 use crate::{
     engine::{Engine, Table, Write},
-    format::{EventRow, Seal, SnapshotRow, StateRow},
+    format::{EventRow, Pieces, Seal, SnapshotRow, StateRow},
 };
 
 /// An engine's rows, and those on top of them that are to be written.
@@ -16,9 +19,15 @@ pub(crate) struct Rows<'a, E> {
     pub(super) seal: Seal,
     /// The first of the events to be written, which follow one by one.
     first: u64,
-    events: Vec<Vec<u8>>,
+    /// The rows that hold them, with the position at which each begins.
+    events: Vec<(u64, Vec<u8>)>,
+    /// The position after the last of them.
+    next: u64,
     staged: Staged,
 }
+
+/// More than this does not go into one row with others: with what the engine adds, it fills a page of 16 KiB.
+const ROW: usize = (16 << 10) - 64;
 
 /// What links an event to its stream.
 #[derive(Debug, Clone, Copy)]
@@ -29,12 +38,20 @@ pub(super) struct Link {
 impl<'a, E: Engine> Rows<'a, E> {
     /// Of a store whose log ends before `first`.
     pub(crate) fn new(engine: &'a E, place: &'a Path, seal: Seal, first: u64) -> Self {
-        Self { engine, place, seal, first, events: Vec::new(), staged: Staged::new() }
+        Self { engine, place, seal, first, events: Vec::new(), next: first, staged: Staged::new() }
     }
 
-    pub(super) fn append(&mut self, position: u64, row: Vec<u8>) {
-        debug_assert_eq!(position, self.first + self.events.len() as u64);
-        self.events.push(row);
+    /// Adds the next event. Returns its size.
+    pub(super) fn append(&mut self, event: &EventRow<'_>) -> usize {
+        let size = event.event.len() + event.worker.len();
+        if self.events.last().is_none_or(|(_, row)| row.len() + size > ROW - EventRow::AROUND) {
+            self.events.push((self.next, Vec::new()));
+        }
+        if let Some((_, row)) = self.events.last_mut() {
+            event.add(self.seal, self.next, row);
+        }
+        self.next += 1;
+        size + EventRow::AROUND
     }
     pub(super) fn set(&mut self, table: Table, key: &[u8], row: Option<Vec<u8>>) {
         self.staged.insert((table, key.to_vec()), row);
@@ -73,26 +90,58 @@ impl<'a, E: Engine> Rows<'a, E> {
     }
 
     pub(super) fn event(&self, position: u64) -> Result<Link> {
-        let staged = position.checked_sub(self.first).and_then(|index| self.events.get(index as usize));
-        let row = match staged {
-            Some(row) => Some(row.clone()),
-            None => self.get(Table::Log, &position.to_be_bytes())?,
+        let read;
+        let row = if position >= self.first {
+            let after = self.events.partition_point(|(begin, _)| *begin <= position);
+            after.checked_sub(1).map(|index| (self.events[index].0, &*self.events[index].1))
+        } else {
+            read = self.log_row(position)?;
+            read.as_ref().map(|(begin, row)| (*begin, &**row))
         };
-        let missing = || error::corrupt(self.place, format!("event {position} is missing"));
-        let row = row.ok_or_else(missing)?;
-        match EventRow::read(self.seal, position, &row) {
-            Ok(event) => Ok(Link { back: event.back }),
-            Err(why) => Err(error::unreadable(self.place, &format!("event {position}"), why)),
+        match row.and_then(|(begin, row)| EventRow::at(self.seal, begin, position, row)) {
+            Some(Ok(event)) => Ok(Link { back: event.back }),
+            Some(Err(why)) => Err(error::unreadable(self.place, &format!("event {position}"), why)),
+            None => Err(error::corrupt(self.place, format!("event {position} is missing"))),
         }
     }
 
+    /// The row of the log that holds a position, and where it begins.
+    fn log_row(&self, position: u64) -> Result<Option<(u64, Vec<u8>)>> {
+        let row = error::guarded(|| self.engine.at_or_before(Table::Log, &position.to_be_bytes()));
+        let row = row.map_err(|fault| error::from_fault(self.place, "cannot read the store", fault))?;
+        Ok(row.map(|(key, row)| (at(&key), row)))
+    }
+
+    /// Where those rows of the log begin that end before a position.
+    pub(super) fn log_before(&self, from: u64, end: u64) -> Result<Vec<u64>> {
+        let first = self.log_row(from)?.map_or(from, |(begin, _)| begin);
+        let mut begins = Vec::new();
+        let reading = error::guarded(|| {
+            self.engine.range(Table::Log, Bound::Included(&first.to_be_bytes()), &mut |key, row| {
+                let begin = at(key);
+                if begin + Pieces::of(row).count() as u64 > end {
+                    return ControlFlow::Break(());
+                }
+                begins.push(begin);
+                ControlFlow::Continue(())
+            })
+        });
+        reading.map_err(|fault| error::from_fault(self.place, "cannot read the store", fault))?;
+        Ok(begins)
+    }
+
     pub(super) fn into_writes(self) -> Vec<Write> {
-        let events = (self.first..).zip(self.events).map(|(position, row)| Write {
+        let events = self.events.into_iter().map(|(begin, row)| Write {
             table: Table::Log,
-            key: position.to_be_bytes().to_vec(),
+            key: begin.to_be_bytes().to_vec(),
             row: Some(row),
         });
         let staged = self.staged.into_iter().map(|((table, key), row)| Write { table, key, row });
         events.chain(staged).collect()
     }
+}
+
+/// The position that a key of the log stands for; none, where it is no key of the log.
+fn at(key: &[u8]) -> u64 {
+    <[u8; 8]>::try_from(key).map_or(0, u64::from_be_bytes)
 }

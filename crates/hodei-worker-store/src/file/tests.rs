@@ -109,10 +109,13 @@ async fn l6_a_store_of_a_newer_format_is_refused() {
     let of_a_row = |engine: &RedbEngine| {
         let manifest = Manifest::read(&row(engine, Table::Meta, MANIFEST)).unwrap();
         let key = position(6);
-        let mut body = row(engine, Table::Log, &key);
-        body.truncate(body.len() - 8);
-        body[0] = FORMAT + 1;
-        Seal::of(&manifest.log).close(Table::Log, &key, body)
+        let mut newer = row(engine, Table::Log, &key);
+        // After the length of the event.
+        newer.truncate(newer.len() - 8);
+        newer[4] = FORMAT + 1;
+        let event = Seal::of(&manifest.log).close(Table::Log, &key, newer.split_off(4));
+        newer.extend(event);
+        newer
     };
     let whole = filled().await;
     tamper(&whole, |engine| vec![(Table::Meta, MANIFEST.to_vec(), Some(newer(engine)))]);

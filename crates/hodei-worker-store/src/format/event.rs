@@ -2,6 +2,9 @@ use super::{CHECKSUM, FORMAT, Seal, Unreadable, number, put_text, text};
 use crate::engine::Table;
 
 /// An event: whose, its version, a link to the stream's event before it, and what was written.
+///
+/// A row of the log holds one or more of them that follow each other, each with its length before it and its own checksum;
+/// the key is the position of the first. Those of one commit share rows: what is written together takes few pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EventRow<'a> {
     pub(crate) worker: &'a str,
@@ -11,23 +14,83 @@ pub(crate) struct EventRow<'a> {
     pub(crate) event: &'a [u8],
 }
 
+/// The length before an event.
+const LENGTH: usize = size_of::<u32>();
+
 impl<'a> EventRow<'a> {
-    pub(crate) fn write(&self, seal: Seal, position: u64) -> Vec<u8> {
-        let length = 2 + self.worker.len() + 16 + self.event.len() + CHECKSUM;
-        let mut body = Vec::with_capacity(length);
-        body.push(FORMAT);
-        put_text(&mut body, self.worker);
-        body.extend_from_slice(&self.version.to_le_bytes());
-        body.extend_from_slice(&self.back.to_le_bytes());
-        body.extend_from_slice(self.event);
-        seal.close(Table::Log, &position.to_be_bytes(), body)
+    /// What a row has around the worker's name and the event.
+    pub(crate) const AROUND: usize = LENGTH + 2 + 16 + CHECKSUM;
+
+    /// Adds it to a row, as the event of that position.
+    pub(crate) fn add(&self, seal: Seal, position: u64, row: &mut Vec<u8>) {
+        let length = Self::AROUND - LENGTH + self.worker.len() + self.event.len();
+        row.reserve(LENGTH + length);
+        row.extend_from_slice(&(length as u32).to_le_bytes());
+        let begin = row.len();
+        row.push(FORMAT);
+        put_text(row, self.worker);
+        row.extend_from_slice(&self.version.to_le_bytes());
+        row.extend_from_slice(&self.back.to_le_bytes());
+        row.extend_from_slice(self.event);
+        let sum = seal.sum(Table::Log, &position.to_be_bytes(), &row[begin..]);
+        row.extend_from_slice(&sum.to_le_bytes());
     }
 
-    pub(crate) fn read(seal: Seal, position: u64, row: &'a [u8]) -> Result<Self, Unreadable> {
-        let mut body = seal.open(Table::Log, &position.to_be_bytes(), row)?;
+    fn read(seal: Seal, position: u64, bytes: &'a [u8]) -> Result<Self, Unreadable> {
+        let mut body = seal.open(Table::Log, &position.to_be_bytes(), bytes)?;
         let worker = text(&mut body)?;
         let version = number(&mut body)?;
         let back = number(&mut body)?;
         Ok(Self { worker, version, back, event: body })
+    }
+
+    /// The events of a row that begins at that position, those before `from` left out. It ends with the first whose length
+    /// makes no sense: what comes after that cannot be found.
+    pub(crate) fn all(
+        seal: Seal,
+        begin: u64,
+        from: u64,
+        row: &'a [u8],
+    ) -> impl Iterator<Item = (u64, Result<Self, Unreadable>)> {
+        let read = move |(position, bytes): (u64, Result<&'a [u8], Unreadable>)| {
+            (position, bytes.and_then(|bytes| Self::read(seal, position, bytes)))
+        };
+        (begin..).zip(Pieces::of(row)).skip_while(move |(position, _)| *position < from).map(read)
+    }
+
+    /// The event at that position of a row that begins at `begin`, if it has one.
+    pub(crate) fn at(
+        seal: Seal,
+        begin: u64,
+        position: u64,
+        row: &'a [u8],
+    ) -> Option<Result<Self, Unreadable>> {
+        let index = usize::try_from(position.checked_sub(begin)?).ok()?;
+        let bytes = Pieces::of(row).nth(index)?;
+        Some(bytes.and_then(|bytes| Self::read(seal, position, bytes)))
+    }
+}
+
+/// The events of a row, each with its version and checksum.
+pub(crate) struct Pieces<'a>(Option<&'a [u8]>);
+
+impl<'a> Pieces<'a> {
+    pub(crate) fn of(row: &'a [u8]) -> Self {
+        Self(Some(row))
+    }
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Result<&'a [u8], Unreadable>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.0.take()?;
+        let split = || {
+            let (length, rest) = rest.split_first_chunk()?;
+            rest.split_at_checked(u32::from_le_bytes(*length) as usize)
+        };
+        let Some((event, rest)) = split() else { return Some(Err(Unreadable::Damaged)) };
+        self.0 = Some(rest).filter(|rest| !rest.is_empty());
+        Some(Ok(event))
     }
 }

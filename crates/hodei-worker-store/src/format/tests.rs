@@ -4,11 +4,37 @@ fn log() -> LogId {
     "0123456789abcdef0123456789abcdef".parse().unwrap()
 }
 
+/// A row of the log that begins at that position.
+fn row(seal: Seal, begin: u64, events: &[EventRow<'_>]) -> Vec<u8> {
+    let mut row = Vec::new();
+    for (position, event) in (begin..).zip(events) {
+        event.add(seal, position, &mut row);
+    }
+    row
+}
+
+/// The first event of a row that begins at that position.
+fn first(seal: Seal, begin: u64, row: &[u8]) -> Result<EventRow<'_>, Unreadable> {
+    EventRow::at(seal, begin, begin, row).unwrap()
+}
+
 #[test]
 fn l6_rows_are_read_as_they_were_written() {
     let seal = Seal::of(&log());
-    let event = EventRow { worker: "build-1", version: 3, back: 7, event: b"stopped" };
-    assert_eq!(EventRow::read(seal, 9, &event.write(seal, 9)), Ok(event));
+    let events = [
+        EventRow { worker: "build-1", version: 3, back: 7, event: b"stopped" },
+        EventRow { worker: "build-2", version: 1, back: 0, event: b"" },
+        EventRow { worker: "build-1", version: 4, back: 9, event: b"terminated" },
+    ];
+    let together = row(seal, 9, &events);
+    for (from, left) in [(0, 3), (9, 3), (10, 2), (11, 1), (12, 0)] {
+        let read: Vec<_> = EventRow::all(seal, 9, from, &together).collect();
+        let meant: Vec<_> = (9..).zip(events.map(Ok)).skip(3 - left).collect();
+        assert_eq!(read, meant, "from {from}");
+    }
+    assert_eq!(EventRow::at(seal, 9, 11, &together), Some(Ok(events[2])));
+    assert_eq!(EventRow::at(seal, 9, 12, &together), None);
+    assert_eq!(EventRow::at(seal, 9, 8, &together), None);
     let state = StateRow { version: 2, value: b"" };
     assert_eq!(StateRow::read(seal, b"k", &state.write(seal, b"k")), Ok(state));
     let snapshot = SnapshotRow { version: 2, position: 8, state: b"fold" };
@@ -26,10 +52,10 @@ fn l6_rows_are_read_as_they_were_written() {
 #[test]
 fn l6_a_row_passes_for_no_other() {
     let seal = Seal::of(&log());
-    let row = EventRow { worker: "a", version: 1, back: 0, event: b"x" }.write(seal, 9);
-    assert_eq!(EventRow::read(seal, 10, &row), Err(Unreadable::Damaged));
+    let row = row(seal, 9, &[EventRow { worker: "a", version: 1, back: 0, event: b"x" }]);
+    assert_eq!(first(seal, 10, &row), Err(Unreadable::Damaged));
     let other = Seal::of(&LogId::random());
-    assert_eq!(EventRow::read(other, 9, &row), Err(Unreadable::Damaged));
+    assert_eq!(first(other, 9, &row), Err(Unreadable::Damaged));
     let over = OverRow { position: 5 }.write(seal, b"k");
     assert_eq!(StateRow::read(seal, b"k", &over), Err(Unreadable::Damaged));
 }
@@ -37,14 +63,20 @@ fn l6_a_row_passes_for_no_other() {
 #[test]
 fn l6_a_flipped_bit_is_noticed() {
     let seal = Seal::of(&log());
-    let row = EventRow { worker: "a", version: 1, back: 0, event: b"something happened" }.write(seal, 9);
+    let event = |version, event| EventRow { worker: "a", version, back: 0, event };
+    let row = row(seal, 9, &[event(1, b"something happened"), event(2, b"and more")]);
+    let is_whole = |row: &[u8]| {
+        let events: Vec<_> = EventRow::all(seal, 9, 0, row).collect();
+        events.len() == 2 && events.iter().all(|(_, event)| event.is_ok())
+    };
+    assert!(is_whole(&row));
     for bit in 0..row.len() * 8 {
         let mut row = row.clone();
         row[bit / 8] ^= 1 << (bit % 8);
-        assert_eq!(EventRow::read(seal, 9, &row), Err(Unreadable::Damaged), "bit {bit}");
+        assert!(!is_whole(&row), "bit {bit}");
     }
     for length in 0..row.len() {
-        assert_eq!(EventRow::read(seal, 9, &row[..length]), Err(Unreadable::Damaged), "{length} bytes");
+        assert!(!is_whole(&row[..length]), "{length} bytes");
     }
 }
 
@@ -67,8 +99,12 @@ fn golden() -> Vec<(&'static str, Vec<u8>)> {
     manifest.state = Tally { rows: 2, digest: 3 };
     manifest.snapshots = Tally { rows: 4, digest: 5 };
     manifest.over = Tally { rows: 6, digest: 7 };
+    let events = [
+        EventRow { worker: "build-1", version: 3, back: 7, event: b"stopped" },
+        EventRow { worker: "build-2", version: 1, back: 0, event: b"created" },
+    ];
     vec![
-        ("event", EventRow { worker: "build-1", version: 3, back: 7, event: b"stopped" }.write(seal, 9)),
+        ("events", row(seal, 9, &events)),
         ("value", StateRow { version: 2, value: b"on" }.write(seal, b"key")),
         ("snapshot", SnapshotRow { version: 2, position: 8, state: b"fold" }.write(seal, b"build-1")),
         ("over", OverRow { position: 5 }.write(seal, b"build-1")),
@@ -97,7 +133,10 @@ fn l6_rows_of_every_version_are_read() {
                 .collect();
             let seal = Seal::of(&log());
             match name {
-                "event" => assert_eq!(EventRow::read(seal, 9, &row).unwrap().event, b"stopped"),
+                "events" => {
+                    assert_eq!(first(seal, 9, &row).unwrap().event, b"stopped");
+                    assert_eq!(EventRow::at(seal, 9, 10, &row).unwrap().unwrap().event, b"created");
+                }
                 "value" => assert_eq!(StateRow::read(seal, b"key", &row).unwrap().value, b"on"),
                 "snapshot" => assert_eq!(SnapshotRow::read(seal, b"build-1", &row).unwrap().state, b"fold"),
                 "over" => assert_eq!(OverRow::read(seal, b"build-1", &row).unwrap().position, 5),

@@ -65,9 +65,10 @@ impl Finds {
         if let Some(seal) = log.as_ref().map(Seal::of) {
             let _ = guarded(|| {
                 E::remnants(entry, &mut |key, row| {
-                    let table = [Table::Log, Table::State, Table::Snapshots, Table::Over]
+                    let table = [Table::State, Table::Snapshots, Table::Over]
                         .into_iter()
                         .find(|table| seal.open(*table, key, row).is_ok());
+                    let table = table.or_else(|| is_of_the_log(seal, key, row).then_some(Table::Log));
                     if let Some(table) = table {
                         remnants.push((table, key.to_vec(), row.to_vec()));
                     }
@@ -133,9 +134,15 @@ impl Finds {
         let seal = self.seal;
         let (rows, age): (_, Age) = match table {
             Table::Log => {
-                let Ok(position) = <[u8; 8]>::try_from(key).map(u64::from_be_bytes) else { return };
-                if position >= self.manifest.first && EventRow::read(seal, position, row).is_ok() {
-                    self.log.entry(position).or_insert_with(|| row.to_vec());
+                let Ok(begin) = <[u8; 8]>::try_from(key).map(u64::from_be_bytes) else { return };
+                for (position, event) in EventRow::all(seal, begin, self.manifest.first, row) {
+                    if let Ok(event) = event {
+                        self.log.entry(position).or_insert_with(|| {
+                            let mut row = Vec::new();
+                            event.add(seal, position, &mut row);
+                            row
+                        });
+                    }
                 }
                 return;
             }
@@ -160,4 +167,10 @@ impl Finds {
             }
         }
     }
+}
+
+/// Whether it is a row of the log of which something can be read.
+fn is_of_the_log(seal: Seal, key: &[u8], row: &[u8]) -> bool {
+    <[u8; 8]>::try_from(key)
+        .is_ok_and(|key| EventRow::all(seal, u64::from_be_bytes(key), 0, row).any(|(_, event)| event.is_ok()))
 }

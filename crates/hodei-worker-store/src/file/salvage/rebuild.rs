@@ -124,7 +124,7 @@ impl New {
         // A worker that was forgotten may have begun anew.
         let mut births: HashMap<String, u64> = HashMap::new();
         for (position, row) in &finds.log {
-            if let Ok(event) = EventRow::read(finds.seal, *position, row)
+            if let Some(Ok(event)) = EventRow::at(finds.seal, *position, *position, row)
                 && event.version == 1
             {
                 births.insert(event.worker.to_owned(), *position);
@@ -146,7 +146,7 @@ impl New {
         }
         let mut broken: BTreeMap<String, u64> = BTreeMap::new();
         for (position, row) in &finds.log {
-            let Ok(event) = EventRow::read(finds.seal, *position, row) else { continue };
+            let Some(Ok(event)) = EventRow::at(finds.seal, *position, *position, row) else { continue };
             let before_birth = births.get(event.worker).is_some_and(|birth| position < birth);
             if before_birth || is_over(finds, event.worker, *position) {
                 continue;
@@ -160,7 +160,8 @@ impl New {
                 continue;
             }
             last += 1;
-            let moved = EventRow { back, ..event }.write(finds.seal, last);
+            let mut moved = Vec::new();
+            EventRow { back, ..event }.add(finds.seal, last, &mut moved);
             self.set(Table::Log, last.to_be_bytes().to_vec(), moved);
             chains.insert(event.worker.to_owned(), (event.version, last));
             self.events += 1;

@@ -36,25 +36,33 @@ impl<E: Engine> Writer<E> {
         let index = self.shared.index();
         let mut wrong = None;
         let reading = error::guarded(|| {
-            engine.range(Table::Log, Bound::Included(&first.to_be_bytes()), &mut |key, row| {
-                let event = match EventRow::read(self.shared.seal, first, row) {
-                    Ok(event) if key == first.to_be_bytes() => event,
-                    Ok(_) => {
-                        wrong = Some(error::corrupt(place, format!("event {first} is missing")));
+            let begin = engine.at_or_before(Table::Log, &first.to_be_bytes())?;
+            let begin = begin.map_or(first.to_be_bytes().to_vec(), |(key, _)| key);
+            engine.range(Table::Log, Bound::Included(&begin), &mut |key, row| {
+                let begin = <[u8; 8]>::try_from(key).map_or(0, u64::from_be_bytes);
+                for (position, event) in EventRow::all(self.shared.seal, begin, first, row) {
+                    let event = match event {
+                        Ok(event) if position == first => event,
+                        Ok(_) => {
+                            wrong = Some(error::corrupt(place, format!("event {first} is missing")));
+                            return ControlFlow::Break(());
+                        }
+                        Err(why) => {
+                            wrong = Some(error::unreadable(place, &format!("event {first}"), why));
+                            return ControlFlow::Break(());
+                        }
+                    };
+                    let covered = index.heads.get(event.worker).map_or(0, |head| head.covered);
+                    let over = index.over.get(event.worker).copied().unwrap_or(0);
+                    if first > covered.max(over) {
                         return ControlFlow::Break(());
                     }
-                    Err(why) => {
-                        wrong = Some(error::unreadable(place, &format!("event {first}"), why));
+                    first += 1;
+                    if first > end {
                         return ControlFlow::Break(());
                     }
-                };
-                let covered = index.heads.get(event.worker).map_or(0, |head| head.covered);
-                let over = index.over.get(event.worker).copied().unwrap_or(0);
-                if first > covered.max(over) {
-                    return ControlFlow::Break(());
                 }
-                first += 1;
-                if first > end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                ControlFlow::Continue(())
             })
         });
         reading.map_err(|fault| error::from_fault(place, "cannot read the store", fault))?;
