@@ -26,8 +26,8 @@ pub(crate) struct Rows<'a, E> {
     staged: Staged,
 }
 
-/// More than this does not go into one row with others: with what the engine adds, it fills a page of 16 KiB.
-const ROW: usize = (16 << 10) - 64;
+/// More than this does not go into one row with others: with what the engine adds, it fills a page of 8 KiB.
+const ROW: usize = (8 << 10) - 64;
 
 /// What links an event to its stream.
 #[derive(Debug, Clone, Copy)]

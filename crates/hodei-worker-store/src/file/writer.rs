@@ -60,7 +60,7 @@ pub(crate) struct Writer<E> {
     pub(super) inbox: Receiver<Job>,
     /// What may have been written, or not: known when the engine works again.
     pub(super) unknown: Option<(Manifest, Changes)>,
-    /// How many batches the last commit had.
+    /// How many writers there are: those whose batches the last commit had, and those that waited for it to end.
     pub(super) crowd: usize,
 }
 
@@ -90,7 +90,7 @@ impl<E: Engine> Writer<E> {
     fn append(&mut self, batch: Batch, answer: Answer) -> Option<Job> {
         let mut batches = vec![(batch, answer)];
         let other = self.gather(&mut batches);
-        self.crowd = batches.len();
+        let size = batches.len();
         let mut written = Vec::with_capacity(batches.len());
         let outcome = self.write(|group| {
             for (batch, answer) in batches.drain(..) {
@@ -108,6 +108,8 @@ impl<E: Engine> Writer<E> {
             }
             Ok(())
         });
+        // Those that get their answers now, and those that came meanwhile: written together from now on, not in turns.
+        self.crowd = size + self.inbox.len();
         for (appended, answer) in written {
             drop(answer.send(outcome.clone().map(|()| appended)));
         }
