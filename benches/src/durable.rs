@@ -85,7 +85,12 @@ impl Raw {
 }
 
 /// F2: a command of a manager until it is acknowledged, and an append alone, each against a commit of the same bytes.
+/// From a task, as a host gives commands: the thread that waits for the whole program is another.
 pub(crate) async fn transitions() -> Outcome<Vec<Row>> {
+    tokio::spawn(each_transition()).await?
+}
+
+async fn each_transition() -> Outcome<Vec<Row>> {
     let folder = Folder::new("f2")?;
     let store = Arc::new(RedbStore::open(folder.0.join("log"), FileSettings::default()).await?);
     let still = Still::new(ConnectContext::new("still".parse()?, "f2".parse()?));

@@ -59,7 +59,7 @@ pub enum Change {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failure: Option<FailureClass>,
     },
-    /// Nothing more is tried by itself: a person is called.
+    /// A person is called. Nothing more is tried by itself, unless it is to be stopped or removed.
     Escalated {
         /// Why.
         why: Escalation,

@@ -236,6 +236,9 @@ pub enum Escalation {
     Hopeless,
     /// Its own limit of restarts is reached.
     RetriesExhausted,
+    /// Its provider refuses, again and again, to stop or remove it. That goes on being tried: what has to go may not be
+    /// forgotten.
+    Refused,
 }
 
 impl Escalation {
@@ -245,6 +248,7 @@ impl Escalation {
             Self::CrashLoop => "it failed again and again",
             Self::Hopeless => "trying again does not mend this failure",
             Self::RetriesExhausted => "the limit of its restart policy is reached",
+            Self::Refused => "its provider refuses to stop or remove it",
         }
     }
 }

@@ -217,6 +217,10 @@ impl Worker {
                     self.intend(None);
                 }
             }
+            // What is to be stopped or removed stays so, and what was planned for after that.
+            Change::Escalated { why: why @ Escalation::Refused, .. } => {
+                self.recovery.get_or_insert_default().escalated = Some(*why);
+            }
             Change::Escalated { why, failure, .. } => {
                 let recovery = self.recovery.get_or_insert_default();
                 recovery.history.end(false);
@@ -266,6 +270,9 @@ impl Worker {
         }
         (self.alive, self.created) = (false, !end.gone);
         self.degraded.clear();
+        if let Some(recovery) = &mut self.recovery {
+            recovery.escalated.take_if(|why| *why == Escalation::Refused);
+        }
         self.end = Some(Box::new(end.clone()));
         if end.gone || !matches!(self.pending, Some(Pending::Delete { .. })) {
             self.intend(None);

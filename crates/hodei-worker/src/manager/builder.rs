@@ -5,12 +5,12 @@ use hodei_worker_core::{
     settings::Problems,
     store::{HostId, Store},
 };
-use tokio::sync::mpsc;
 
 use super::{
     ManagerSettings, WorkerManager,
     hosts::{self, Hosts},
     keeper::{Care, Keeper, Parts},
+    mailbox::mailbox,
     opening,
     watcher::Watcher,
 };
@@ -81,14 +81,14 @@ impl ManagerBuilder {
     /// version wrote it; what the store says when it cannot be read.
     ///
     /// # Cancel safety
-    /// Reads only.
+    /// When dropped, nothing is lost; where the store has leases, one of this host's may be held until it runs out.
     pub async fn open(self) -> Result<WorkerManager> {
         self.check()?;
         let view = opening::read(&*self.store).await?;
         let care = Care::begin(&self.settings, self.telemetry)?;
         let shared = care.shared();
         let settings = Arc::new(self.settings);
-        let (sender, inbox) = mpsc::channel(settings.queue);
+        let (sender, inbox) = mailbox(settings.queue);
         let mut watchers = tokio::task::JoinSet::new();
         for provider in &self.providers {
             let watcher = Watcher {
@@ -102,7 +102,13 @@ impl ManagerBuilder {
         let mut hold = None;
         if self.store.leases().is_some() {
             let host = settings.host.clone().map_or_else(host_id, Ok)?;
-            let hosts = Hosts::new(Arc::clone(&self.store), host, settings.lease.get(), sender.downgrade());
+            let hosts = Hosts::new(
+                Arc::clone(&self.store),
+                host,
+                settings.lease.get(),
+                Arc::clone(&self.clock),
+                sender.downgrade(),
+            );
             let held = hosts.acquire().await?;
             hold = Some(held);
             watchers.spawn(hosts.run(held));

@@ -2,13 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::{mailbox, message::Message, requests};
 use hodei_worker_core::{
-    Error, ErrorKind, Result,
+    Clock, Error, ErrorKind, Result,
     store::{HostId, LeaseId, LeaseStore, Store, TakenOver},
 };
-use tokio::sync::mpsc;
-
-use super::{message::Message, requests};
 
 /// Workers that are taken over at once.
 const AT_ONCE: usize = 256;
@@ -50,7 +48,8 @@ pub(super) struct Hosts {
     store: Arc<dyn Store>,
     host: HostId,
     ttl: Duration,
-    keeper: mpsc::WeakSender<Message>,
+    clock: Arc<dyn Clock>,
+    keeper: mailbox::WeakSender,
 }
 
 /// The keeper is gone.
@@ -61,9 +60,10 @@ impl Hosts {
         store: Arc<dyn Store>,
         host: HostId,
         ttl: Duration,
-        keeper: mpsc::WeakSender<Message>,
+        clock: Arc<dyn Clock>,
+        keeper: mailbox::WeakSender,
     ) -> Self {
-        Self { store, host, ttl, keeper }
+        Self { store, host, ttl, clock, keeper }
     }
 
     fn leases(&self) -> Result<&dyn LeaseStore> {
@@ -107,6 +107,7 @@ impl Hosts {
     async fn keep(&self, hold: &mut Hold) -> Result<(), Over> {
         let pause = (self.ttl / 4).min(PAUSE);
         let mut renew_at = since_boot() + self.ttl / 4;
+        let mut forget_at = since_boot();
         loop {
             if since_boot() >= renew_at {
                 match self.renew(hold.lease).await {
@@ -121,6 +122,10 @@ impl Hosts {
                 if hold.left().is_zero() {
                     return Ok(());
                 }
+            }
+            if since_boot() >= forget_at {
+                let forgotten = requests::forget_answers(&*self.store, self.clock.now()).await;
+                forget_at = since_boot() + forgotten.unwrap_or(self.ttl);
             }
             match self.look_around(hold.lease).await? {
                 Ok(()) => {}
@@ -175,13 +180,12 @@ impl Hosts {
     }
 
     async fn tell(&self, message: Message) -> Result<(), Over> {
-        let keeper = self.keeper.upgrade().ok_or(Over)?;
-        keeper.send(message).await.map_err(|_| Over)
+        self.keeper.send(message).await.map_err(|_| Over)
     }
 }
 
 /// Tells the keeper what is stored after that position, whoever wrote it.
-pub(super) async fn tail(store: Arc<dyn Store>, keeper: mpsc::WeakSender<Message>, mut after: u64) {
+pub(super) async fn tail(store: Arc<dyn Store>, keeper: mailbox::WeakSender, mut after: u64) {
     loop {
         let read = async {
             store.changed(after).await?;
@@ -193,7 +197,6 @@ pub(super) async fn tail(store: Arc<dyn Store>, keeper: mpsc::WeakSender<Message
                 if page.events.is_empty() {
                     continue;
                 }
-                let Some(keeper) = keeper.upgrade() else { return };
                 if keeper.send(Message::Stored(page.events)).await.is_err() {
                     return;
                 }

@@ -49,6 +49,13 @@ pub(super) enum Message {
     Quiet(Reply<()>),
 }
 
+impl Message {
+    /// Whether something may have to be written down for it.
+    pub(super) fn is_work(&self) -> bool {
+        matches!(self, Self::Command(_) | Self::Observed(..) | Self::Capabilities(..) | Self::Stored(_))
+    }
+}
+
 /// A command, with what belongs to it.
 pub(super) struct Ordered {
     pub(super) id: WorkerId,

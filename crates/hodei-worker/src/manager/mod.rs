@@ -11,6 +11,7 @@ mod adopt;
 mod builder;
 mod hosts;
 mod keeper;
+mod mailbox;
 mod message;
 mod opening;
 mod options;
@@ -28,7 +29,7 @@ use hodei_worker_core::{
     model::{Generation, ProviderName},
     store::{Compaction, Store},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use self::message::{Message, Ordered};
 pub use self::{
@@ -74,7 +75,7 @@ const AT_ONCE: usize = 256;
 /// ```
 #[derive(Clone)]
 pub struct WorkerManager {
-    keeper: mpsc::Sender<Message>,
+    keeper: mailbox::Sender,
     store: Arc<dyn Store>,
     providers: Arc<[Arc<dyn WorkerProvider>]>,
     bus: EventBus,
@@ -96,7 +97,7 @@ impl WorkerManager {
     }
 
     fn new(
-        keeper: mpsc::Sender<Message>,
+        keeper: mailbox::Sender,
         store: Arc<dyn Store>,
         providers: Vec<Arc<dyn WorkerProvider>>,
         bus: EventBus,

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 
 use hodei_worker_core::{
     Error, ErrorKind, Result, Timestamp, WorkerId, WorkerStateEvent,
-    lifecycle::Worker,
+    lifecycle::{Change, Worker},
     model::Generation,
     store::{Store, StoredEvent, WorkerSnapshot},
 };
+
+use super::config_key;
 
 /// How many are read at once.
 const PAGE: usize = 4096;
@@ -22,6 +24,15 @@ pub(super) struct View {
     pub(super) position: u64,
     /// How many events were read.
     pub(super) events: u64,
+    /// Events without a beginning, by worker, with whether they came to an end: the rest of those that are no more.
+    rests: HashMap<WorkerId, Rest>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    position: u64,
+    version: u64,
+    is_over: bool,
 }
 
 /// A worker, and what of it its snapshot covers.
@@ -51,9 +62,11 @@ pub(super) async fn read(store: &dyn Store) -> Result<View> {
         view.position = view.position.max(from);
         match next? {
             Some(next) => page = next,
-            None => return Ok(view),
+            None => break,
         }
     }
+    view.check_rests(store).await?;
+    Ok(view)
 }
 
 impl View {
@@ -71,17 +84,32 @@ impl View {
         events.iter().try_for_each(|stored| self.take(stored))
     }
 
+    /// A worker without a beginning that did not come to an end is one that the log has lost a part of.
+    async fn check_rests(&mut self, store: &dyn Store) -> Result<()> {
+        for (worker, rest) in std::mem::take(&mut self.rests) {
+            let is_lost = !rest.is_over && !self.workers.contains_key(&worker);
+            // Its configuration goes with it.
+            if is_lost && store.get(&config_key(&worker)).await?.is_some() {
+                return Err(does_not_follow(&worker, rest.position, rest.version));
+            }
+        }
+        Ok(())
+    }
+
     /// Takes in the next event of the log.
     pub(super) fn take(&mut self, stored: &StoredEvent) -> Result<()> {
         let known = self.workers.get_mut(&stored.worker);
         if known.as_ref().is_some_and(|known| stored.position <= known.covered) {
             return Ok(());
         }
+        let event = WorkerStateEvent::from_stored(stored)?;
         if known.is_none() && stored.version > 1 {
             // The rest of a worker that is no more: a snapshot would stand for the beginning of any other.
+            let is_over = matches!(event.change, Change::Terminated);
+            let rest = Rest { position: stored.position, version: stored.version, is_over };
+            self.rests.insert(stored.worker.clone(), rest);
             return Ok(());
         }
-        let event = WorkerStateEvent::from_stored(stored)?;
         let folded = match known {
             Some(known) => {
                 let worker = known.worker.take();
@@ -94,7 +122,9 @@ impl View {
                 self.workers.entry(stored.worker.clone()).or_insert(opened).worker.as_ref()
             }
         };
-        let Some(worker) = folded else { return Err(does_not_follow(stored)) };
+        let Some(worker) = folded else {
+            return Err(does_not_follow(&stored.worker, stored.position, stored.version));
+        };
         if worker.state.is_none() {
             self.removed.insert(stored.worker.clone(), (worker.generation, event.timestamp));
             self.workers.remove(&stored.worker);
@@ -103,10 +133,10 @@ impl View {
     }
 }
 
-fn does_not_follow(stored: &StoredEvent) -> Error {
+fn does_not_follow(worker: &WorkerId, position: u64, version: u64) -> Error {
     Error::new(ErrorKind::Corrupt, "an event of the log does not follow from what is before it")
-        .with_context("position", stored.position)
-        .with_context("worker", &stored.worker)
-        .with_context("version", stored.version)
+        .with_context("position", position)
+        .with_context("worker", worker)
+        .with_context("version", version)
         .with_help("events are missing; `verify` of the store says what, `repair` salvages the rest")
 }

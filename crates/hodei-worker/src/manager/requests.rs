@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use hodei_worker_core::{
-    Error, ErrorKind, Result, WorkerId,
+    Error, ErrorKind, Result, Retry, Timestamp, WorkerId,
     error::ErrorReport,
     lifecycle::{Command, Worker},
-    store::{Batch, Expected, Store},
+    store::{Batch, Expected, StateEntry, Store},
 };
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +16,13 @@ const ANSWERS: &str = "answer/";
 const PAGE: usize = 100;
 /// A question that stands: it is written once, and removed when it is answered.
 const ASKED: Expected = Expected::Version(1);
+/// After how many looks for an answer it is looked whether the question still stands.
+const LOOKS: u32 = 20;
 /// How often an answer is looked for.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long a question stands. Who asked may be gone; nobody expects a command to be carried out that much later. Long
+/// beside what the clocks of hosts differ by.
+const STANDS: Duration = Duration::from_secs(300);
 
 /// What is asked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,6 +33,8 @@ pub(super) struct Request {
     /// Which worker of that name: another may come after it.
     pub(super) born: u64,
     wanted: Wanted,
+    /// When it was asked, by the clock of who asked.
+    asked: Timestamp,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -44,6 +51,8 @@ struct Answer {
     /// The version of the worker's stream by then: who asked sees what became of it once it has seen that.
     #[serde(default)]
     version: u64,
+    /// By the clock of who answered.
+    given: Timestamp,
 }
 
 fn as_data<T: Serialize>(value: &T) -> Result<Vec<u8>> {
@@ -54,7 +63,7 @@ fn as_data<T: Serialize>(value: &T) -> Result<Vec<u8>> {
 
 impl Request {
     /// The request that a command makes, if it can be made of another host.
-    pub(super) fn of(worker: &Worker, command: &Command) -> Option<Self> {
+    pub(super) fn of(worker: &Worker, command: &Command, now: Timestamp) -> Option<Self> {
         let wanted = match command {
             Command::Start => Wanted::Start,
             Command::Stop { grace, .. } => Wanted::Stop { grace: *grace },
@@ -68,7 +77,13 @@ impl Request {
             worker: worker.id.clone(),
             born: worker.born,
             wanted,
+            asked: now,
         })
+    }
+
+    /// Whether it is too old to be carried out.
+    pub(super) fn is_over(&self, now: Timestamp) -> bool {
+        is_old(self.asked, now)
     }
 
     /// What tells it from others.
@@ -98,7 +113,12 @@ impl Request {
                 _ => return Err(error),
             }
         }
+        let mut looks: u32 = 0;
         loop {
+            looks = looks.wrapping_add(1);
+            // Whether it still stands is asked before its answer is looked for: what is answered stands no more.
+            let may_be_lost =
+                looks.is_multiple_of(LOOKS) && store.get(&question).await.is_ok_and(|found| found.is_none());
             // From here on it may be carried out: nobody but the answer can say that it was not.
             let found = match store.get(&answer).await {
                 Ok(found) => found,
@@ -115,28 +135,36 @@ impl Request {
                 })?;
                 return answer.error.map_or(Ok(answer.version), |error| Err(error.into()));
             }
+            if may_be_lost {
+                return Err(Error::new(
+                    ErrorKind::Timeout,
+                    "the other host's answer is too old to be there still",
+                )
+                .with_retry(Retry::IfIdempotent)
+                .with_context("worker", &self.worker));
+            }
             tokio::time::sleep(PAUSE).await;
         }
     }
 
     /// Adds to what is written for it that it is answered: whoever comes later with the same request writes nothing.
-    pub(super) fn settle(&self, batch: Batch, version: u64) -> Result<Batch> {
-        self.answered(batch, Ok(version))
+    pub(super) fn settle(&self, batch: Batch, version: u64, now: Timestamp) -> Result<Batch> {
+        self.answered(batch, Ok(version), now)
     }
 
-    fn answered(&self, batch: Batch, result: Result<u64>) -> Result<Batch> {
+    fn answered(&self, batch: Batch, result: Result<u64>, now: Timestamp) -> Result<Batch> {
         let (question, answer) = (format!("{QUESTIONS}{}", self.name), format!("{ANSWERS}{}", self.name));
         let (version, error) = match result {
             Ok(version) => (version, None),
             Err(error) => (0, Some(error.report())),
         };
-        let said = as_data(&Answer { error, version })?;
+        let said = as_data(&Answer { error, version, given: now })?;
         Ok(batch.remove(question, ASKED).put(answer, Expected::Any, said))
     }
 
     /// Answers, unless that has been done.
-    pub(super) async fn answer(&self, store: &dyn Store, result: Result<u64>) -> Result<()> {
-        match store.write(self.answered(Batch::new(), result)?).await {
+    pub(super) async fn answer(&self, store: &dyn Store, result: Result<u64>, now: Timestamp) -> Result<()> {
+        match store.write(self.answered(Batch::new(), result, now)?).await {
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
             written => written,
         }
@@ -145,11 +173,38 @@ impl Request {
 
 /// The requests that nobody has answered yet.
 pub(super) async fn open(store: &dyn Store) -> Result<Vec<Request>> {
-    let entries = store.list(QUESTIONS, None, PAGE).await?;
-    let read = |entry: hodei_worker_core::store::StateEntry| {
-        let request: Result<Request, _> = serde_json::from_slice(&entry.value.value);
-        // One that a newer version wrote is left to that.
-        request.ok().map(|request| Request { name: entry.key[QUESTIONS.len()..].to_owned(), ..request })
-    };
-    Ok(entries.into_iter().filter_map(read).collect())
+    let mut requests = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let entries = store.list(QUESTIONS, after.as_deref(), PAGE).await?;
+        let Some(last) = entries.last() else { return Ok(requests) };
+        after = Some(last.key.clone());
+        let read = |entry: StateEntry| {
+            let request: Result<Request, _> = serde_json::from_slice(&entry.value.value);
+            // One that a newer version wrote is left to that.
+            request.ok().map(|request| Request { name: entry.key[QUESTIONS.len()..].to_owned(), ..request })
+        };
+        requests.extend(entries.into_iter().filter_map(read));
+    }
+}
+
+/// Whether something of that time is over.
+fn is_old(at: Timestamp, now: Timestamp) -> bool {
+    Duration::try_from(now.duration_since(at)).is_ok_and(|age| age > STANDS)
+}
+
+/// Removes answers that nobody fetched: who asked is gone. Says how long that need not be done again.
+pub(super) async fn forget_answers(store: &dyn Store, now: Timestamp) -> Result<Duration> {
+    let mut after: Option<String> = None;
+    loop {
+        let entries = store.list(ANSWERS, after.as_deref(), PAGE).await?;
+        let Some(last) = entries.last() else { return Ok(STANDS) };
+        after = Some(last.key.clone());
+        for entry in entries {
+            let answer: Result<Answer, _> = serde_json::from_slice(&entry.value.value);
+            if answer.is_ok_and(|answer| is_old(answer.given, now)) {
+                store.write(Batch::new().remove(&entry.key, Expected::Any)).await?;
+            }
+        }
+    }
 }

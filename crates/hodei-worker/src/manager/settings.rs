@@ -34,7 +34,8 @@ pub struct ManagerSettings {
     pub degradation: DegradationSettings,
     /// What is kept of where workers' time goes.
     pub performance: PerformanceSettings,
-    /// Commands and observations that may wait for the manager. Default: 1024.
+    /// Commands and observations that may wait for the manager, and changes that may wait to be written down: beyond, who
+    /// gives commands waits. Default: 1024.
     pub queue: usize,
     /// The name of this host, where several share a store. Default: made of the process's id.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::{mailbox, message::Message};
 use futures::StreamExt as _;
 use hodei_worker_core::{
     Capability, Error, ErrorKind, Result, WorkerObservation, WorkerProvider,
@@ -9,9 +10,6 @@ use hodei_worker_core::{
     model::ProviderName,
     provider::{WatchOptions, WorkerFilter},
 };
-use tokio::sync::mpsc;
-
-use super::message::Message;
 
 /// The pause after a watch that ended; doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -20,7 +18,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 pub(super) struct Watcher {
     pub(super) name: ProviderName,
     pub(super) provider: Arc<dyn WorkerProvider>,
-    pub(super) keeper: mpsc::WeakSender<Message>,
+    pub(super) keeper: mailbox::WeakSender,
     pub(super) poll: Duration,
 }
 
@@ -98,7 +96,6 @@ impl Watcher {
     }
 
     async fn send(&self, message: Message) -> Result<(), Over> {
-        let keeper = self.keeper.upgrade().ok_or(Over)?;
-        keeper.send(message).await.map_err(|_| Over)
+        self.keeper.send(message).await.map_err(|_| Over)
     }
 }

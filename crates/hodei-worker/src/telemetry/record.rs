@@ -102,6 +102,7 @@ impl Telemetry {
             Change::Escalated { why, .. } => {
                 let reason = match why {
                     Escalation::CrashLoop => "crash_loop",
+                    Escalation::Refused => "refused",
                     Escalation::Hopeless => "hopeless",
                     Escalation::RetriesExhausted => "retries_exhausted",
                     _ => "other",

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::{Change, Goal, Input, Next, Pending, WorkerState, observed};
 use crate::{
     error::{ErrorKind, ErrorReport, Retry},
-    lifecycle::{Outcome, OutcomeOf, RunEnd, Strategy, recovery},
+    lifecycle::{Escalation, Outcome, OutcomeOf, RunEnd, Strategy, recovery},
     provider::Operation,
     status::{FailureClass, WorkerPhase, WorkerStatus},
 };
@@ -172,8 +172,16 @@ fn failed(next: &mut Next<'_>, operation: Operation, error: &ErrorReport) {
     match (operation, error.kind) {
         (Operation::Stop, ErrorKind::NotFound) => return observed::vanished(next, None),
         (Operation::Delete, ErrorKind::NotFound) => return deleted(next),
-        // What has to go is tried until it is gone.
-        (Operation::Stop | Operation::Delete, _) => return again(next, operation, error),
+        // What has to go is tried until it is gone; a person hears of it.
+        (Operation::Stop | Operation::Delete, _) => {
+            again(next, operation, error);
+            let is_known = next.worker.escalated() == Some(Escalation::Refused);
+            if !is_outage(error.kind) && !is_known && next.worker.calls_failed >= MOST_CALLS {
+                let reason = Some(error.message.clone());
+                next.stay(Change::Escalated { why: Escalation::Refused, failure: None, reason });
+            }
+            return;
+        }
         _ => {}
     }
     if is_outage(error.kind) || (may_be_repeated(error) && next.worker.calls_failed < MOST_CALLS) {

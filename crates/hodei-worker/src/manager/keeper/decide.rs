@@ -83,18 +83,7 @@ impl Keeper {
                     self.forward(id, cause);
                 }
             }
-            Some(slot) if slot.is_writing() => {
-                let queue = &mut slot.busy().queue;
-                // Of several statuses that wait, the last says it all, unless a run ended or began in between.
-                if let (Some(last), Input::Observed(new)) = (queue.back_mut(), &cause.input)
-                    && let Input::Observed(waiting) = &last.input
-                    && (waiting.phase, &waiting.run) == (new.phase, &new.run)
-                {
-                    *last = cause;
-                    return;
-                }
-                queue.push_back(cause);
-            }
+            Some(slot) if slot.is_writing() => slot.busy().put_off(id, cause),
             None if !matches!(cause.input, Input::Command(_)) => {}
             _ => self.decide(id, cause),
         }

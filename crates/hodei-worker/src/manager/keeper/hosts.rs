@@ -4,8 +4,8 @@ use std::{collections::HashSet, sync::Arc};
 
 use futures::FutureExt as _;
 use hodei_worker_core::{
-    Error, ErrorKind, Result, WorkerId, WorkerStateEvent,
-    lifecycle::{Command, Input, Worker},
+    Error, ErrorKind, Result, Retry, WorkerId, WorkerStateEvent,
+    lifecycle::{Call, Input, Worker},
     store::{Fence, Page, StoredEvent, TakenOver},
 };
 use tokio::{sync::oneshot, task::JoinSet};
@@ -90,7 +90,13 @@ impl Keeper {
     pub(super) fn leased(&mut self, hold: Hold) {
         self.others.hold = Some(hold);
         for id in std::mem::take(&mut self.others.held_back) {
+            // A look, where nothing is intended.
+            let looks =
+                self.slots.get(&id).and_then(Slot::worker).is_some_and(|worker| worker.pending.is_none());
             self.resume(&id);
+            if looks {
+                self.act(&id, Call::Observe);
+            }
         }
     }
 
@@ -323,7 +329,7 @@ impl Keeper {
     pub(super) fn forward(&mut self, id: &WorkerId, mut cause: Cause) {
         let worker = self.slots.get(id).and_then(Slot::worker).cloned();
         let request = match (&cause.input, &worker) {
-            (Input::Command(command), Some(worker)) => Request::of(worker, command),
+            (Input::Command(command), Some(worker)) => Request::of(worker, command, self.clock.now()),
             _ => None,
         };
         let (Some(request), Some(reply)) = (request, cause.reply.take()) else { return };
@@ -383,32 +389,35 @@ impl Keeper {
                 self.others.requests.remove(request.name());
                 continue;
             }
-            if meant.is_none() {
-                let error = Error::new(ErrorKind::NotFound, "the worker was removed meanwhile")
-                    .with_context("worker", &request.worker);
-                let store = Arc::clone(&self.store);
-                self.others.errands.spawn(async move {
-                    if let Err(error) = request.answer(&*store, Err(error)).await {
-                        tracing::warn!(%error, "another host's request could not be answered");
-                    }
-                    None
-                });
-                continue;
-            }
             let (reply, answer) = oneshot::channel::<Result<Worker>>();
-            let command: Command = request.command();
             let id = request.worker.clone();
-            let (store, settled) = (Arc::clone(&self.store), request.clone());
-            self.others.errands.spawn(async move {
-                let result = answer.await.ok()?;
-                // Where it changed something, that was written together with the answer.
-                let result = result.map(|worker| worker.version);
-                if let Err(error) = request.answer(&*store, result).await {
-                    tracing::warn!(%error, "another host's request could not be answered");
-                }
+            let refusal = if meant.is_none() {
+                Some(Error::new(ErrorKind::NotFound, "the worker was removed meanwhile"))
+            } else if request.is_over(self.clock.now()) {
+                let message = "the request was too old to be carried out: the worker's host was away";
+                Some(Error::new(ErrorKind::Timeout, message).with_retry(Retry::Safe { after: None }))
+            } else {
                 None
-            });
-            self.requested_one(&id, command, reply, settled);
+            };
+            self.answer_for(request.clone(), answer);
+            match refusal {
+                Some(error) => drop(reply.send(Err(error.with_context("worker", &id)))),
+                None => self.requested_one(&id, request.command(), reply, request),
+            }
         }
+    }
+
+    /// Answers another host when it is known what came of its request.
+    fn answer_for(&mut self, request: Request, answer: oneshot::Receiver<Result<Worker>>) {
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        self.others.errands.spawn(async move {
+            let result = answer.await.ok()?;
+            // Where it changed something, that was written together with the answer.
+            let result = result.map(|worker| worker.version);
+            if let Err(error) = request.answer(&*store, result, clock.now()).await {
+                tracing::warn!(%error, "another host's request could not be answered");
+            }
+            None
+        });
     }
 }

@@ -26,10 +26,7 @@ use hodei_worker_core::{
     model::{Generation, LogId, ProviderName},
     store::Store,
 };
-use tokio::{
-    sync::mpsc,
-    task::{self, JoinSet},
-};
+use tokio::task::{self, JoinSet};
 use tokio_util::time::DelayQueue;
 
 use self::{
@@ -40,7 +37,7 @@ pub(super) use self::{
     calls::read_config,
     care::{Care, Shared},
 };
-use super::{ManagerSettings, hosts::Hold, message::Message, opening::View};
+use super::{ManagerSettings, hosts::Hold, mailbox::Mailbox, message::Message, opening::View};
 use crate::events::EventBus;
 
 pub(super) struct Keeper {
@@ -49,7 +46,7 @@ pub(super) struct Keeper {
     clock: Arc<dyn Clock>,
     settings: Arc<ManagerSettings>,
     bus: EventBus,
-    inbox: mpsc::Receiver<Message>,
+    inbox: Mailbox,
     slots: HashMap<WorkerId, Slot>,
     /// The last generation of workers that are no more, and when they ended.
     removed: HashMap<WorkerId, (Generation, Timestamp)>,
@@ -79,7 +76,7 @@ pub(super) struct Parts {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) settings: Arc<ManagerSettings>,
     pub(super) bus: EventBus,
-    pub(super) inbox: mpsc::Receiver<Message>,
+    pub(super) inbox: Mailbox,
     pub(super) providers: Vec<Arc<dyn WorkerProvider>>,
     pub(super) view: View,
     pub(super) watchers: JoinSet<()>,
@@ -141,6 +138,7 @@ impl Keeper {
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !self.is_closed() {
             let ends_at = self.ends_at();
+            let has_room = self.writes.len() < self.settings.queue;
             tokio::select! {
                 // What is under way ends first: it makes room.
                 biased;
@@ -159,7 +157,7 @@ impl Keeper {
                 },
                 Some(report) = self.care.findings.recv() => self.found(report),
                 Some(changed) = self.care.changes.next() => self.jobs_changed(changed),
-                message = self.inbox.recv() => match message {
+                message = self.inbox.next(has_room) => match message {
                     Some(message) => self.hear(message),
                     None => break,
                 },

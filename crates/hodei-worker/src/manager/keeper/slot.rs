@@ -1,6 +1,9 @@
 use std::collections::VecDeque;
 
-use hodei_worker_core::lifecycle::Worker;
+use hodei_worker_core::{
+    Error, ErrorKind, WorkerId,
+    lifecycle::{Input, Worker},
+};
 use tokio::{task::AbortHandle, time::Instant};
 use tokio_util::time::delay_queue::Key;
 
@@ -39,7 +42,37 @@ pub(super) struct Busy {
     pub(super) correlation: Option<hodei_worker_core::lifecycle::CorrelationId>,
 }
 
+/// What may wait for what is being written for a worker.
+const QUEUE: usize = 64;
+
 impl Busy {
+    /// Has something wait until what is being written is durable.
+    pub(super) fn put_off(&mut self, id: &WorkerId, mut cause: Cause) {
+        // Of several statuses that wait, the last says it all, unless a run ended or began in between.
+        if let (Some(last), Input::Observed(new)) = (self.queue.back_mut(), &cause.input)
+            && let Input::Observed(waiting) = &last.input
+            && (waiting.phase, &waiting.run) == (new.phase, &new.run)
+        {
+            *last = cause;
+            return;
+        }
+        if self.queue.len() >= QUEUE {
+            if matches!(cause.input, Input::Command(_)) {
+                let error = Error::new(
+                    ErrorKind::Overloaded,
+                    "too many commands for this worker wait to be written down",
+                );
+                cause.answer(Err(error.with_context("worker", id).with_context("waiting", QUEUE)));
+                return;
+            }
+            // What is the case now matters more than what was.
+            if let Some(oldest) = self.queue.iter().position(|old| matches!(old.input, Input::Observed(_))) {
+                self.queue.remove(oldest);
+            }
+        }
+        self.queue.push_back(cause);
+    }
+
     fn is_idle(&self) -> bool {
         self.writing.is_none()
             && self.queue.is_empty()

@@ -19,12 +19,14 @@ pub(super) struct Tidying {
     at: u64,
     /// Workers that are still to be saved; `None` while it is not under way.
     left: Option<Vec<WorkerId>>,
+    /// How many of these, at the end, are saved one by one: together they were refused because of one.
+    singly: usize,
     replies: Vec<Reply<Result<Compaction>>>,
 }
 
 impl Tidying {
     pub(super) fn since(at: u64) -> Self {
-        Self { at, left: None, replies: Vec::new() }
+        Self { at, left: None, singly: 0, replies: Vec::new() }
     }
 }
 
@@ -52,10 +54,13 @@ impl Keeper {
 
     fn tidy_on(&mut self) {
         let Some(left) = &mut self.tidying.left else { return };
-        let chunk = left.split_off(left.len().saturating_sub(CHUNK));
+        let size = if self.tidying.singly > 0 { 1 } else { CHUNK };
         let mut batch = Batch::new();
-        let mut saved = Vec::with_capacity(chunk.len());
-        for id in chunk {
+        let mut saved = Vec::with_capacity(size);
+        while saved.len() < size
+            && let Some(id) = left.pop()
+        {
+            self.tidying.singly = self.tidying.singly.saturating_sub(1);
             let Some(worker) = self.slots.get(&id).and_then(|slot| slot.worker()) else { continue };
             match worker.to_bytes() {
                 Ok(bytes) => {
@@ -85,10 +90,22 @@ impl Keeper {
                 }
                 self.tidy_on();
             }
-            // A worker of the chunk was removed meanwhile: the others are saved the next time.
-            Err(error) if error.kind() == ErrorKind::Conflict => self.tidy_on(),
+            // A worker of the chunk was removed meanwhile, or is another host's: the others are saved without it.
+            Err(error) if self.tidying_goes_on(&error) => {
+                if let (Some(left), 2..) = (&mut self.tidying.left, saved.len()) {
+                    self.tidying.singly = saved.len();
+                    left.extend(saved.into_iter().map(|(id, _)| id));
+                }
+                self.tidy_on();
+            }
             Err(error) => self.compacted(Err(error)),
         }
+    }
+
+    /// Whether it says something about a worker, and nothing about all of them.
+    fn tidying_goes_on(&self, error: &Error) -> bool {
+        let is_host = self.others.hold.is_some();
+        error.kind() == ErrorKind::Conflict || (error.kind() == ErrorKind::Fenced && is_host)
     }
 
     pub(super) fn compacted(&mut self, result: Result<Compaction>) {

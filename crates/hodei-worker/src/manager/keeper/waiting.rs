@@ -63,7 +63,8 @@ impl Keeper {
                 let _ = reply.send(());
             }
         }
-        if !self.waiting.quiet.is_empty() && self.writes.is_empty() && self.calls.is_empty() {
+        let is_quiet = self.writes.is_empty() && self.calls.is_empty() && self.inbox.is_idle();
+        if !self.waiting.quiet.is_empty() && is_quiet {
             for reply in self.waiting.quiet.drain(..) {
                 let _ = reply.send(());
             }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use hodei_worker_core::{
-    Error, ErrorKind, Result, Retry, WorkerId, WorkerStateEvent,
+    Error, ErrorKind, Result, Retry, Timestamp, WorkerId, WorkerStateEvent,
     lifecycle::{self, Call, Change, Decision, Input, Worker},
     store::{Appended, Batch, Compaction, Expected, Page, TakenOver},
 };
@@ -50,7 +50,7 @@ impl Keeper {
     /// Has a decision written down; it counts when it is durable.
     pub(super) fn write(&mut self, id: &WorkerId, decision: Decision, mut cause: Cause) {
         let expected = self.slots.get(id).and_then(|slot| slot.worker()).map_or(0, |worker| worker.version);
-        let batch = match batch(id, expected, &decision, &cause) {
+        let batch = match batch(id, expected, &decision, &cause, self.clock.now()) {
             Ok(batch) => batch.fenced(self.others.fence()),
             Err(error) => {
                 cause.answer(Err(error));
@@ -292,7 +292,7 @@ impl Keeper {
     }
 }
 
-fn batch(id: &WorkerId, expected: u64, decision: &Decision, cause: &Cause) -> Result<Batch> {
+fn batch(id: &WorkerId, expected: u64, decision: &Decision, cause: &Cause, now: Timestamp) -> Result<Batch> {
     let events = decision.events.iter().map(WorkerStateEvent::to_bytes).collect::<Result<Vec<_>>>()?;
     let written = expected + events.len() as u64;
     let mut batch = Batch::new().append(id.clone(), expected, events);
@@ -305,7 +305,7 @@ fn batch(id: &WorkerId, expected: u64, decision: &Decision, cause: &Cause) -> Re
         batch = batch.put(config_key(id), Expected::Any, bytes);
     }
     if let Some(request) = &cause.request {
-        batch = request.settle(batch, written)?;
+        batch = request.settle(batch, written, now)?;
     }
     if decision.events.last().is_some_and(|event| matches!(event.change, Change::Terminated)) {
         batch = batch.remove(config_key(id), Expected::Any).forget(id.clone(), written);

@@ -117,6 +117,43 @@ fn l1_a_platform_that_refuses_the_first_start_is_not_asked_for_ever() {
 }
 
 #[test]
+fn l3_a_stop_that_is_always_refused_is_told_to_a_person_and_goes_on_being_tried() {
+    let mut story = Story::running(ON_FAILURE);
+    let stop = story.stop(0);
+    assert!(matches!(stop, Some(Call::Stop { .. })));
+    let mut calls = 1;
+    while story.worker().escalated().is_none() {
+        assert!(calls < 20, "nobody hears of it");
+        story.failed(Operation::Stop, ErrorKind::Unavailable);
+        assert_eq!(story.worker().escalated(), None, "an outage is no refusal");
+        assert_eq!(story.due(), stop);
+        story.failed(Operation::Stop, ErrorKind::PermissionDenied);
+        assert_eq!(story.due(), stop);
+        calls += 1;
+    }
+    assert_eq!(story.worker().escalated(), Some(Escalation::Refused));
+    story.failed(Operation::Stop, ErrorKind::PermissionDenied);
+    assert!(!story.told(EventType::Escalated), "once is enough");
+    assert_eq!(story.due(), stop, "it is not left running");
+    story.ends("r1", 0);
+    assert_eq!((story.state(), story.worker().escalated()), (WorkerState::Stopped, None));
+}
+
+#[test]
+fn l3_what_was_planned_for_after_a_refused_stop_is_done() {
+    let mut story = Story::running(ON_FAILURE);
+    let stop = story.ill();
+    assert!(matches!(stop, Some(Call::Stop { .. })));
+    for _ in 0..10 {
+        story.failed(Operation::Stop, ErrorKind::PermissionDenied);
+        assert_eq!(story.due(), stop);
+    }
+    assert_eq!(story.worker().escalated(), Some(Escalation::Refused));
+    assert_eq!(story.ends("r1", 143), start_after("r1"), "its time has come long since");
+    assert_eq!((story.state(), story.worker().escalated()), (WorkerState::Starting, None));
+}
+
+#[test]
 fn l1_a_start_that_is_always_in_conflict_comes_to_an_end() {
     let mut story = Story::of(traits(RestartPolicy::Never, false));
     story.created();
