@@ -22,7 +22,7 @@
 //!
 //! | what happens | what a host sees |
 //! |---|---|
-//! | a second host opens it | `Conflict` |
+//! | a second host opens it | `Conflict`, after a second in which one that was just killed lets go |
 //! | the folder cannot be written | `PermissionDenied` |
 //! | the disk is full | `Capacity`; writing goes on when there is room |
 //! | a newer version wrote it | `Unsupported`, with both versions |
@@ -35,6 +35,8 @@ mod engine;
 mod file;
 #[cfg(any(feature = "redb", feature = "sled"))]
 mod format;
+#[cfg(any(feature = "redb", feature = "sled"))]
+mod lock;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(any(feature = "redb", feature = "sled"))]

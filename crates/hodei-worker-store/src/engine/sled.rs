@@ -1,18 +1,18 @@
 use std::{
     collections::HashSet,
     ffi::OsString,
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     io::{self, ErrorKind as Io},
     ops::{Bound, ControlFlow},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError, RwLock},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use sled::{Batch, Config, Db, Error};
 
 use super::{Engine, Fault, Outcome, Table, Visit, Write, sync_folder};
-use crate::FileSettings;
+use crate::{FileSettings, lock};
 
 /// How long an engine that was closed in this process may take to let go of its file.
 const LETTING_GO: Duration = Duration::from_secs(5);
@@ -202,18 +202,8 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 /// An engine of this process that was closed lets go of its file a little later; one of another process does not.
 fn wait_for_lock(data: &Path) -> Outcome<()> {
     let file = File::open(data)?;
-    let begun = Instant::now();
-    loop {
-        match file.try_lock() {
-            // Given back, not only closed: a process that is just being started has this one's open files for a moment.
-            Ok(()) => return Ok(file.unlock()?),
-            Err(TryLockError::WouldBlock) if begun.elapsed() < LETTING_GO => {
-                std::thread::park_timeout(Duration::from_millis(1));
-            }
-            Err(TryLockError::WouldBlock) => return Err(Fault::Locked),
-            Err(TryLockError::Error(error)) => return Err(error.into()),
-        }
-    }
+    // Given back, not only closed, for the same reason as it is waited for.
+    if lock::take(&file, LETTING_GO)? { Ok(file.unlock()?) } else { Err(Fault::Locked) }
 }
 
 /// What it cannot make sense of when it opens its files is damage.

@@ -1,15 +1,18 @@
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use hodei_worker_core::Result;
 
 use super::{anchor::AnchorFile, error};
-use crate::{FileSettings, engine::sync_folder};
+use crate::{FileSettings, engine::sync_folder, lock};
 
 const LOCK: &str = "lock";
 const ANCHOR: &str = "anchor";
+/// How long the store of a host that has just been killed may be held.
+const LETTING_GO: Duration = Duration::from_secs(1);
 
 /// A store's folder, which one process has to itself.
 #[derive(Debug)]
@@ -39,10 +42,10 @@ impl Folder {
         let lock =
             OpenOptions::new().write(true).create(settings.create).truncate(false).open(path.join(LOCK));
         let lock = lock.map_err(|e| error::from_io(path, doing, e))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
-            Err(TryLockError::WouldBlock) => Err(error::in_use(path)),
-            Err(TryLockError::Error(e)) => Err(error::from_io(path, doing, e)),
+        match lock::take(&lock, LETTING_GO) {
+            Ok(true) => Ok(Self { path: path.to_owned(), lock }),
+            Ok(false) => Err(error::in_use(path)),
+            Err(e) => Err(error::from_io(path, doing, e)),
         }
     }
 

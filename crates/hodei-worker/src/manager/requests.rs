@@ -208,3 +208,78 @@ pub(super) async fn forget_answers(store: &dyn Store, now: Timestamp) -> Result<
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hodei_worker_core::{
+        ErrorKind,
+        store::{MemoryStore, StateStore as _},
+    };
+
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2030-01-01T00:00:00Z".parse().unwrap()
+    }
+
+    fn request() -> Request {
+        let worker = "a".parse().unwrap();
+        Request { name: "r".into(), worker, born: 1, wanted: Wanted::Start, asked: now() }
+    }
+
+    async fn count(store: &MemoryStore) -> usize {
+        store.list("", None, 10).await.unwrap().len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn l6_a_question_is_answered_once() {
+        let store = MemoryStore::new();
+        let request = request();
+        let answers = async {
+            let asked = loop {
+                match open(&store).await.unwrap().pop() {
+                    Some(asked) => break asked,
+                    None => tokio::time::sleep(PAUSE).await,
+                }
+            };
+            asked.answer(&store, Ok(7), now()).await.unwrap();
+            // Somebody else had it too.
+            asked.answer(&store, Ok(8), now()).await.unwrap();
+        };
+        let (version, ()) = tokio::join!(request.ask(&store), answers);
+        assert_eq!(version.unwrap(), 7);
+        assert_eq!(count(&store).await, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn l6_answers_that_nobody_fetches_are_removed_and_who_comes_too_late_is_told() {
+        let store = MemoryStore::new();
+        let request = request();
+        let forgets = async {
+            while open(&store).await.unwrap().is_empty() {
+                tokio::time::sleep(PAUSE).await;
+            }
+            request.answer(&store, Ok(7), now()).await.unwrap();
+            forget_answers(&store, now() + STANDS).await.unwrap();
+            assert_eq!(count(&store).await, 1);
+            forget_answers(&store, now() + STANDS + Duration::from_secs(1)).await.unwrap();
+        };
+        // Who asked stands still between asking and looking: here, it asks first of all.
+        let asked = request.ask(&store);
+        tokio::pin!(asked);
+        assert!(futures::poll!(asked.as_mut()).is_pending());
+        forgets.await;
+        assert_eq!(count(&store).await, 0);
+        let error = asked.await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Timeout, Retry::IfIdempotent), "{error}");
+    }
+
+    #[test]
+    fn l6_a_question_does_not_stand_for_ever() {
+        let request = request();
+        assert!(!request.is_over(now() + STANDS));
+        assert!(request.is_over(now() + STANDS + Duration::from_secs(1)));
+        // A clock that is behind.
+        assert!(!request.is_over(now() - Duration::from_secs(60)));
+    }
+}

@@ -64,6 +64,12 @@ impl Bed {
         self.manager_with(self.provider("fake"), Self::settings()).await
     }
 
+    /// As [`manager`](Self::manager), where it may be refused.
+    pub(crate) async fn open(&self) -> hodei_worker::Result<WorkerManager> {
+        let store: Arc<dyn Store> = Arc::clone(&self.store) as Arc<dyn Store>;
+        WorkerManager::builder(store).provider(self.provider("fake")).open().await
+    }
+
     pub(crate) async fn manager_with(
         &self,
         provider: Arc<dyn WorkerProvider>,

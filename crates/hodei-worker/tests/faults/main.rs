@@ -10,4 +10,5 @@ mod log;
 mod provider;
 mod repeater;
 mod store;
+mod strays;
 mod weak;

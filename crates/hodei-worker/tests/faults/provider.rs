@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use hodei_worker::{
     ErrorKind, WorkerState,
-    manager::{RemoveWorker, Shutdown, StopWorker, Sweep},
+    lifecycle::Escalation,
+    manager::{RemoveWorker, Shutdown, StopWorker, Sweep, WorkerQuery},
     policy::{PolicySettings, Stack},
     provider::Operation,
     testkit::{Fault, Program},
@@ -87,7 +88,7 @@ async fn l6_what_is_never_answered_times_out_and_is_done_again() {
 #[tokio::test(start_paused = true)]
 async fn l6_news_that_come_twice_and_out_of_order_count_once() {
     let bed = Bed::new();
-    let manager = bed.manager_with(Arc::new(Repeater(bed.provider("fake"))), Bed::settings()).await;
+    let manager = bed.manager_with(Arc::new(Repeater::new(bed.provider("fake"))), Bed::settings()).await;
     let config = sleeper("a");
     let id = &config.worker_id;
     manager.create_worker(&config).await.unwrap();
@@ -117,6 +118,49 @@ async fn l6_news_that_come_twice_and_out_of_order_count_once() {
     assert!(again.generation > end.generation);
     manager.quiet().await.unwrap();
     assert_eq!(manager.worker(id).await.unwrap(), Some(again));
+}
+
+#[tokio::test(start_paused = true)]
+async fn l6_a_provider_that_panics_takes_nobody_with_it() {
+    let bed = Bed::new();
+    let provider = Arc::new(Repeater::new(bed.provider("fake")));
+    let manager = bed.manager_with(Arc::clone(&provider) as _, Bed::settings()).await;
+    let config = sleeper("a");
+    let id = &config.worker_id;
+    provider.panics(2);
+    manager.create_worker(&config).await.unwrap();
+    manager.wait_for(id, runs).await.unwrap();
+    assert!(provider.has_panicked());
+    provider.panics(2);
+    manager.stop_worker(id, &StopWorker::default()).await.unwrap();
+    assert_eq!(manager.wait_for_end(id).await.unwrap().state, Some(WorkerState::Stopped));
+    manager.start_worker(id).await.unwrap();
+    manager.wait_for(id, runs).await.unwrap();
+    assert!(provider.has_panicked());
+    manager.shutdown(Shutdown::Remove { grace: None }).await.unwrap();
+    assert!(bed.platform.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn l3_a_removal_that_is_always_refused_is_told_to_a_person() {
+    let bed = Bed::new();
+    let manager = bed.manager().await;
+    let config = sleeper("a");
+    let id = &config.worker_id;
+    manager.create_worker(&config).await.unwrap();
+    manager.wait_for(id, runs).await.unwrap();
+    for _ in 0..20 {
+        let refused = hodei_worker::Error::new(ErrorKind::PermissionDenied, "you may not");
+        bed.platform.inject(Operation::Delete, Fault::Fail(refused));
+    }
+    manager.remove_worker(id, &RemoveWorker::kill()).await.unwrap();
+    let told = manager.wait_for(id, |worker| worker.escalated().is_some()).await.unwrap();
+    assert_eq!(told.escalated(), Some(Escalation::Refused));
+    let listed = manager.workers(&WorkerQuery::escalated()).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    // It is not left behind when it is possible again.
+    manager.wait_until_gone(id).await.unwrap();
+    assert!(bed.platform.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,9 @@
-//! A provider whose news come twice and out of order.
+//! A provider whose news come twice and out of order, and that panics when it is told to.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 use async_trait::async_trait;
 use futures::{StreamExt as _, stream};
@@ -16,7 +19,24 @@ use hodei_worker::{
 };
 
 #[derive(Debug)]
-pub(crate) struct Repeater(pub(crate) Arc<FakeProvider>);
+pub(crate) struct Repeater(pub(crate) Arc<FakeProvider>, AtomicU32);
+
+impl Repeater {
+    pub(crate) fn new(provider: Arc<FakeProvider>) -> Self {
+        Self(provider, AtomicU32::new(0))
+    }
+    /// So many of the next questions for a status, and starts, are not survived.
+    pub(crate) fn panics(&self, times: u32) {
+        self.1.store(times, Ordering::Relaxed);
+    }
+    fn panic_if_told(&self) {
+        let left = self.1.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        assert!(left.is_err(), "told to panic");
+    }
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.1.load(Ordering::Relaxed) == 0
+    }
+}
 
 #[async_trait]
 impl WorkerProvider for Repeater {
@@ -30,6 +50,7 @@ impl WorkerProvider for Repeater {
         self.0.create_worker(config, options).await
     }
     async fn start_worker(&self, worker: &WorkerRef, options: &StartOptions) -> Result<()> {
+        self.panic_if_told();
         self.0.start_worker(worker, options).await
     }
     async fn stop_worker(&self, worker: &WorkerRef, options: &StopOptions) -> Result<()> {
@@ -39,6 +60,7 @@ impl WorkerProvider for Repeater {
         self.0.delete_worker(worker, options).await
     }
     async fn get_worker_status(&self, worker: &WorkerRef) -> Result<Arc<WorkerStatus>> {
+        self.panic_if_told();
         self.0.get_worker_status(worker).await
     }
     async fn list_workers(&self, filter: &WorkerFilter) -> Result<Listing> {

@@ -109,6 +109,34 @@ async fn l6_a_slow_store_delays_and_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn l6_a_worker_whose_beginning_is_missing_is_not_forgotten() {
+    let bed = Bed::new();
+    let mut settings = Bed::settings();
+    settings.keep_events = 0;
+    let manager = bed.manager_with(bed.provider("fake"), settings).await;
+    let (stays, goes) = (sleeper("stays"), sleeper("goes"));
+    for config in [&stays, &goes] {
+        manager.create_worker(config).await.unwrap();
+        manager.wait_for(&config.worker_id, runs).await.unwrap();
+    }
+    manager.quiet().await.unwrap();
+    manager.compact().await.unwrap();
+    // What comes after the snapshots stays in the log.
+    manager.remove_worker(&goes.worker_id, &RemoveWorker::kill()).await.unwrap();
+    manager.wait_until_gone(&goes.worker_id).await.unwrap();
+    manager.stop_worker(&stays.worker_id, &StopWorker::kill()).await.unwrap();
+    manager.wait_for_end(&stays.worker_id).await.unwrap();
+    manager.shutdown(Shutdown::HandOver).await.unwrap();
+    let whole = bed.manager().await;
+    assert_eq!(whole.workers(&WorkerQuery::all()).await.unwrap().len(), 1);
+    whole.shutdown(Shutdown::HandOver).await.unwrap();
+    bed.store.forget_snapshots();
+    let refused = bed.open().await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Corrupt, "{refused}");
+    assert_eq!(refused.context_value("worker"), Some("stays"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn l6_a_log_that_was_compacted_meanwhile_gives_the_same_view() {
     let bed = Bed::new();
     let mut settings = Bed::settings();

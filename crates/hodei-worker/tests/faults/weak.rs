@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -35,11 +38,30 @@ pub(crate) struct WeakStore {
     inner: MemoryStore,
     writes: Mutex<VecDeque<Weakness>>,
     reads: Mutex<VecDeque<Weakness>>,
+    forgets_snapshots: AtomicBool,
+    /// Writes under way, and the most that there were.
+    under_way: AtomicUsize,
+    most: AtomicUsize,
 }
 
 impl WeakStore {
     pub(crate) fn new() -> Self {
-        Self { inner: MemoryStore::new(), writes: Mutex::default(), reads: Mutex::default() }
+        Self {
+            inner: MemoryStore::new(),
+            writes: Mutex::default(),
+            reads: Mutex::default(),
+            forgets_snapshots: AtomicBool::new(false),
+            under_way: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
+        }
+    }
+    /// From now on it has no snapshots any more.
+    pub(crate) fn forget_snapshots(&self) {
+        self.forgets_snapshots.store(true, Ordering::Relaxed);
+    }
+    /// How many writes there were at once, at most.
+    pub(crate) fn most_at_once(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
     }
     /// The next writes go like that.
     pub(crate) fn writes(&self, weaknesses: impl IntoIterator<Item = Weakness>) {
@@ -67,12 +89,8 @@ fn full() -> Error {
     Error::new(ErrorKind::Capacity, "the disk is full").with_help("make room")
 }
 
-#[async_trait]
-impl EventStore for WeakStore {
-    fn info(&self) -> &StoreInfo {
-        self.inner.info()
-    }
-    async fn append(&self, batch: Batch) -> Result<Appended> {
+impl WeakStore {
+    async fn append_weakly(&self, batch: Batch) -> Result<Appended> {
         match next(&self.writes) {
             Weakness::Full => return Err(full()),
             Weakness::LosesAnswer => return self.inner.append(batch).await.and(Err(lost())),
@@ -81,6 +99,20 @@ impl EventStore for WeakStore {
             Weakness::None => {}
         }
         self.inner.append(batch).await
+    }
+}
+
+#[async_trait]
+impl EventStore for WeakStore {
+    fn info(&self) -> &StoreInfo {
+        self.inner.info()
+    }
+    async fn append(&self, batch: Batch) -> Result<Appended> {
+        let now = self.under_way.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most.fetch_max(now, Ordering::Relaxed);
+        let appended = self.append_weakly(batch).await;
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
+        appended
     }
     async fn read(&self, after: u64, limit: usize) -> Result<Page> {
         self.inner.read(after, limit).await
@@ -98,6 +130,9 @@ impl EventStore for WeakStore {
         self.inner.changed(after).await
     }
     async fn snapshots(&self, after: Option<&WorkerId>, limit: usize) -> Result<Vec<WorkerSnapshot>> {
+        if self.forgets_snapshots.load(Ordering::Relaxed) {
+            return Ok(Vec::new());
+        }
         self.inner.snapshots(after, limit).await
     }
     async fn compact(&self, through: u64) -> Result<Compaction> {

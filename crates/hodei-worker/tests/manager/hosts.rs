@@ -76,7 +76,11 @@ async fn l6_a_fleet_is_one_view_for_all_hosts(bed: Arc<Bed>) {
         }
         assert!(manager.strays().await.unwrap().is_empty());
     }
+    // A host that leaves ends its own workers, and leaves those of others alone.
+    let before = second.worker(&"b".parse().unwrap()).await.unwrap();
     first.shutdown(Shutdown::Remove { grace: Some(Duration::ZERO) }).await.unwrap();
+    second.wait_until_gone(&"a".parse().unwrap()).await.unwrap();
+    assert_eq!(second.worker(&"b".parse().unwrap()).await.unwrap(), before);
     second.shutdown(Shutdown::HandOver).await.unwrap();
 }
 

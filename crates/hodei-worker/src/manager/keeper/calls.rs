@@ -190,7 +190,13 @@ impl Task {
     }
 
     async fn status(&self) -> Result<Option<Arc<WorkerStatus>>> {
-        self.provider.get_worker_status(&self.worker).await.map(Some)
+        let status = self.provider.get_worker_status(&self.worker).await?;
+        let mark = status.ownership.as_ref().and_then(|ownership| ownership.intent.as_ref());
+        if mark.is_none_or(|mark| *mark == self.intent) {
+            return Ok(Some(status));
+        }
+        // An object of that name and generation, made by another intent: ours is not there.
+        Ok(Some(WorkerStatus::absent(&self.worker, status.as_of)))
     }
 
     /// The configuration as its provider gets it.

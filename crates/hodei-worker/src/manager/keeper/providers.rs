@@ -19,8 +19,16 @@ pub(super) struct Provider {
     pub(super) synced: bool,
     /// Whether what stood out for its workers at the start has been gone on with.
     resumed: bool,
-    /// The workers of the listing that is under way.
-    listing: Option<HashSet<WorkerRef>>,
+    /// The objects of the listing that is under way.
+    listing: Option<Listed>,
+}
+
+/// What a listing has shown.
+#[derive(Default)]
+struct Listed {
+    all: HashSet<WorkerRef>,
+    /// Those that are not a worker's own, although they may have its name and generation.
+    strays: HashSet<WorkerRef>,
 }
 
 impl Provider {
@@ -49,14 +57,19 @@ impl Keeper {
     pub(super) fn observed(&mut self, name: &ProviderName, observation: WorkerObservation) {
         let Some(provider) = self.providers.get_mut(name) else { return };
         match observation {
-            WorkerObservation::Resync => provider.listing = Some(HashSet::new()),
+            WorkerObservation::Resync => provider.listing = Some(Listed::default()),
             WorkerObservation::Listed(status) => {
-                if let Some(listing) = &mut provider.listing {
-                    listing.insert(status.worker.clone());
+                let is_ours = self.told(name, &status);
+                if let Some(listing) = self.providers.get_mut(name).and_then(|known| known.listing.as_mut()) {
+                    listing.all.insert(status.worker.clone());
+                    if !is_ours {
+                        listing.strays.insert(status.worker.clone());
+                    }
                 }
+            }
+            WorkerObservation::Applied(status) => {
                 self.told(name, &status);
             }
-            WorkerObservation::Applied(status) => self.told(name, &status),
             WorkerObservation::Gone(gone) => {
                 self.strays.gone(name, &gone.worker);
                 if self.is_on(name, &gone.worker.id) {
@@ -83,13 +96,18 @@ impl Keeper {
         self.slots.get(id).and_then(Slot::worker).is_some_and(|worker| worker.provider == *name)
     }
 
-    pub(super) fn told(&mut self, name: &ProviderName, status: &Arc<WorkerStatus>) {
+    /// Takes in what a provider says of an object. Says whether it is a worker's.
+    pub(super) fn told(&mut self, name: &ProviderName, status: &Arc<WorkerStatus>) -> bool {
         match self.judged(name, status) {
             Judgement::Ours => {
                 self.care.status(status);
                 self.handle(&status.worker.id, Cause::of(Input::Observed(Arc::clone(status))));
+                true
             }
-            Judgement::Stray(reason) => self.strays.seen(name, status, reason, self.clock.now()),
+            Judgement::Stray(reason) => {
+                self.strays.seen(name, status, reason, self.clock.now());
+                false
+            }
         }
     }
 
@@ -102,10 +120,11 @@ impl Keeper {
     }
 
     /// A provider's picture is whole.
-    fn synced(&mut self, name: &ProviderName, listed: &HashSet<WorkerRef>) {
+    fn synced(&mut self, name: &ProviderName, listed: &Listed) {
         let Some(provider) = self.providers.get_mut(name) else { return };
         provider.resumed = true;
-        self.strays.listed(name, listed);
+        self.strays.listed(name, &listed.all);
+        let is_there = |worker: &WorkerRef| listed.all.contains(worker) && !listed.strays.contains(worker);
         let ours = self.slots.iter().filter(|(_, slot)| {
             slot.owned
                 && !slot.is_writing()
@@ -117,7 +136,7 @@ impl Keeper {
             let Some(worker) = slot.worker() else { continue };
             if slot.stands_out {
                 calls.push((id.clone(), None));
-            } else if worker.created && !listed.contains(&worker.reference()) {
+            } else if worker.created && !is_there(&worker.reference()) {
                 // It may have come after the listing began: it is looked for before it is judged.
                 calls.push((id.clone(), Some(Call::Observe)));
             }

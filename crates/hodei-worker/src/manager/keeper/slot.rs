@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 
 use hodei_worker_core::{
-    Error, ErrorKind, WorkerId,
+    Error, ErrorKind, Retry, WorkerId,
     lifecycle::{Input, Worker},
 };
 use tokio::{task::AbortHandle, time::Instant};
@@ -62,6 +62,7 @@ impl Busy {
                     ErrorKind::Overloaded,
                     "too many commands for this worker wait to be written down",
                 );
+                let error = error.with_retry(Retry::Safe { after: None });
                 cause.answer(Err(error.with_context("worker", id).with_context("waiting", QUEUE)));
                 return;
             }
