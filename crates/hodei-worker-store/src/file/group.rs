@@ -173,9 +173,9 @@ impl<'a, E: Engine> Group<'a, E> {
         Ok(())
     }
 
-    /// Whether there is nothing to write.
+    /// Whether there is nothing to write. Where the log begins is written although its first row stays for the others in it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.rows.is_empty() && self.manifest.first == self.index.first
     }
 
     /// What is to be written, the manifest with it, and what changes in the index then.
