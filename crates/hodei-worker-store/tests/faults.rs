@@ -6,7 +6,7 @@ mod common;
 use std::{
     fs,
     future::Future,
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     sync::{
@@ -20,10 +20,11 @@ use common::{Engine, folder, log, say, worker};
 use hodei_worker_core::{
     ErrorKind,
     store::{Batch, Expected},
-    testkit::stores::FolderSubject as _,
+    testkit::{SmallDisk, stores::FolderSubject as _},
 };
 use hodei_worker_store::FileSettings;
 use libtest_mimic::{Arguments, Completion, Trial};
+use tempfile::TempDir;
 
 /// The variables by which the test starts itself as the host that is killed.
 const HOST: &str = "HODEI_STORE_HOST";
@@ -120,37 +121,8 @@ async fn l6_a_file_where_the_folder_should_be_is_refused(engine: Engine) -> Comp
     Completion::Completed
 }
 
-/// A file system of its own. Only root can make some.
-struct Small(PathBuf);
-
-impl Small {
-    fn at(folder: PathBuf, size: &str) -> Option<Self> {
-        fs::create_dir_all(&folder).unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={size},mode=0755"), "tmpfs"]).arg(&folder);
-        let mounted = mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
-        mounted.then_some(Self(folder))
-    }
-    fn read_only(&self, read_only: bool) {
-        let how = if read_only { "remount,ro" } else { "remount,rw" };
-        assert!(Command::new("mount").args(["-o", how]).arg(&self.0).status().unwrap().success());
-    }
-    /// Takes all the room that there is.
-    fn fill(&self) {
-        let mut file = fs::File::create(self.0.join("fill")).unwrap();
-        while file.write_all(&[0; 4096]).is_ok() {}
-    }
-    fn empty(&self) {
-        // Emptied first: a process that is just being started by another test may have it open still, and with it the room.
-        fs::write(self.0.join("fill"), "").unwrap();
-        fs::remove_file(self.0.join("fill")).unwrap();
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
+fn small_disk(folder: &TempDir) -> Option<SmallDisk> {
+    SmallDisk::mount(&folder.path().join("disk"), 16 << 20).unwrap()
 }
 
 fn cannot_mount() -> Completion {
@@ -159,23 +131,23 @@ fn cannot_mount() -> Completion {
 
 async fn l6_a_folder_that_cannot_be_written_is_refused(engine: Engine) -> Completion {
     let folder = folder();
-    let Some(disk) = Small::at(folder.path().join("disk"), "16m") else { return cannot_mount() };
-    let path = disk.0.join("store");
+    let Some(disk) = small_disk(&folder) else { return cannot_mount() };
+    let path = disk.path().join("store");
     say(&engine.open(&path).await.unwrap(), "a", 0, "1").await.unwrap();
-    disk.read_only(true);
-    for path in [path.clone(), disk.0.join("new")] {
+    disk.read_only(true).unwrap();
+    for path in [path.clone(), disk.path().join("new")] {
         let error = engine.open(&path).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
     }
-    disk.read_only(false);
+    disk.read_only(false).unwrap();
     assert_eq!(log(&engine.open(&path).await.unwrap()).await, ["1"]);
     Completion::Completed
 }
 
 async fn l6_on_a_full_disk_nothing_is_lost_and_writing_goes_on(engine: Engine) -> Completion {
     let folder = folder();
-    let Some(disk) = Small::at(folder.path().join("disk"), "16m") else { return cannot_mount() };
-    let path = disk.0.join("store");
+    let Some(disk) = small_disk(&folder) else { return cannot_mount() };
+    let path = disk.path().join("store");
     let store = engine.open(&path).await.unwrap();
     let mut written = Vec::new();
     let mut write = async |store: &Arc<_>, text: String| {
@@ -191,7 +163,7 @@ async fn l6_on_a_full_disk_nothing_is_lost_and_writing_goes_on(engine: Engine) -
         write(&store, text(n)).await.unwrap();
     }
     for round in 1..=3 {
-        disk.fill();
+        disk.fill().unwrap();
         let mut refused = 0;
         for n in 0..2_000 {
             match write(&store, text(1_000 * round + n)).await {
@@ -206,15 +178,15 @@ async fn l6_on_a_full_disk_nothing_is_lost_and_writing_goes_on(engine: Engine) -
             }
         }
         assert_eq!(refused, 5, "the disk is not full");
-        disk.empty();
+        disk.empty().unwrap();
         let written = write(&store, text(round)).await.unwrap();
         assert!(log(&store).await == written, "the log differs from what was acknowledged");
     }
     // Nor when the host ends without room.
-    disk.fill();
+    disk.fill().unwrap();
     while write(&store, text(77)).await.is_ok() {}
     drop(store);
-    disk.empty();
+    disk.empty().unwrap();
     let store = engine.open(&path).await.unwrap();
     let found = log(&store).await;
     assert!(found == written, "the log differs from what was acknowledged");

@@ -19,6 +19,7 @@
 mod cases;
 mod clock;
 mod context;
+mod disk;
 mod eventually;
 mod fake;
 mod polls;
@@ -30,6 +31,7 @@ mod subject;
 
 pub use clock::ManualClock;
 pub use context::{CaseContext, CaseFailure, CaseResult};
+pub use disk::SmallDisk;
 pub use eventually::eventually;
 pub use fake::{FakePlatform, FakeProvider, FakeSettings, FakeSubject, Fault};
 pub use polls::polled;

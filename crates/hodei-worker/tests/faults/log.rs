@@ -4,9 +4,10 @@ use std::{path::Path, sync::Arc};
 
 use hodei_worker::{
     Error, ErrorKind, WorkerManager,
-    manager::Shutdown,
+    manager::{Shutdown, WorkerQuery},
     store::{Batch, EventStore as _, MemoryStore, Store},
     stores::{FileSettings, RedbStore},
+    testkit::SmallDisk,
 };
 
 use crate::bed::{Bed, runs, sleeper};
@@ -92,6 +93,68 @@ async fn l6_a_flipped_bit_is_refused_and_what_is_whole_is_saved() {
     let next = open(&bed, redb(&saved).await.unwrap()).await.unwrap();
     next.synced().await.unwrap();
     assert_eq!(bed.platform.len(), 20);
+}
+
+#[tokio::test]
+async fn l6_on_a_full_disk_commands_are_refused_and_nothing_acknowledged_is_lost() {
+    let (bed, folder) = (Bed::new(), tempfile::tempdir().unwrap());
+    let disk = SmallDisk::mount(&folder.path().join("disk"), 16 << 20).unwrap();
+    let disk = disk.expect("only root can mount a small disk: run this test as root");
+    let place = disk.path().join("log");
+    let manager = open(&bed, redb(&place).await.unwrap()).await.unwrap();
+    let mut created = 0;
+    for _ in 0..3 {
+        disk.fill().unwrap();
+        let refused = loop {
+            match manager.create_worker(&sleeper(&format!("w{created}"))).await {
+                Ok(_) => created += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused.kind(), ErrorKind::Capacity, "{refused}");
+        assert!(refused.help().is_some() || refused.to_string().contains("room"), "{refused}");
+        disk.empty().unwrap();
+        // There is room again: what happened meanwhile is written, and commands are carried out.
+        for n in 0..created {
+            manager.wait_for(&format!("w{n}").parse().unwrap(), runs).await.unwrap();
+        }
+        manager.create_worker(&sleeper(&format!("w{created}"))).await.unwrap();
+        created += 1;
+    }
+    for n in 0..created {
+        manager.wait_for(&format!("w{n}").parse().unwrap(), runs).await.unwrap();
+    }
+    manager.quiet().await.unwrap();
+    assert_eq!(bed.platform.len(), created);
+    let before = manager.workers(&WorkerQuery::all()).await.unwrap();
+    manager.shutdown(Shutdown::HandOver).await.unwrap();
+    drop(manager);
+    let next = open(&bed, redb(&place).await.unwrap()).await.unwrap();
+    assert_eq!(next.workers(&WorkerQuery::all()).await.unwrap(), before);
+    next.shutdown(Shutdown::HandOver).await.unwrap();
+}
+
+#[tokio::test]
+async fn l6_a_folder_that_cannot_be_written_is_refused_before_anything_is_begun() {
+    let (bed, folder) = (Bed::new(), tempfile::tempdir().unwrap());
+    let disk = SmallDisk::mount(&folder.path().join("disk"), 16 << 20).unwrap();
+    let disk = disk.expect("only root can mount a small disk: run this test as root");
+    let place = disk.path().join("log");
+    let manager = open(&bed, redb(&place).await.unwrap()).await.unwrap();
+    let config = sleeper("a");
+    manager.create_worker(&config).await.unwrap();
+    manager.wait_for(&config.worker_id, runs).await.unwrap();
+    manager.shutdown(Shutdown::HandOver).await.unwrap();
+    drop(manager);
+    disk.read_only(true).unwrap();
+    let refused = redb(&place).await.err().unwrap();
+    assert_eq!(refused.kind(), ErrorKind::PermissionDenied, "{refused}");
+    assert!(refused.to_string().contains(&place.display().to_string()), "{refused}");
+    disk.read_only(false).unwrap();
+    let next = open(&bed, redb(&place).await.unwrap()).await.unwrap();
+    next.wait_for(&config.worker_id, runs).await.unwrap();
+    assert_eq!(bed.platform.len(), 1);
+    next.shutdown(Shutdown::HandOver).await.unwrap();
 }
 
 /// Changes one byte of an event.
