@@ -39,9 +39,16 @@ fn main() -> ExitCode {
         .flat_map(|place| {
             cases().map(move |(name, case)| trial(place, place.name(), place.absent(), name, *case))
         })
+        .chain(on_docker())
         .chain(shared())
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// The cases that only an engine can have.
+fn on_docker() -> impl Iterator<Item = Trial> {
+    let place = Place::Docker;
+    telling::DOCKER.iter().map(move |(name, case)| trial(place, place.name(), place.absent(), name, *case))
 }
 
 /// The cases of several hosts, whose workers are processes and whose store is PostgreSQL.

@@ -174,3 +174,30 @@ async fn l4_a_worker_that_does_not_run_gets_no_work(bed: Arc<Bed>) {
     assert!(degradation.begin(&jobs, &ended.id, 0).is_ok());
     assert_eq!(degradation.capacity(Some(&group)).percent(), 100);
 }
+
+/// Those that only an engine can have.
+#[cfg(not(feature = "docker"))]
+pub(crate) const DOCKER: &[crate::Case] = &[];
+#[cfg(feature = "docker")]
+pub(crate) const DOCKER: &[crate::Case] =
+    &[("l11_the_pull_of_an_image_is_a_phase_of_its_own", |bed| Box::pin(pull_is_a_phase(bed)))];
+
+#[cfg(feature = "docker")]
+async fn pull_is_a_phase(bed: Arc<Bed>) {
+    use hodei_worker::docker::{DockerOptions, PullPolicy};
+
+    let registry = std::env::var("HODEI_TEST_REGISTRY").expect("the engine comes with a registry");
+    let manager = bed.manager().await;
+    let always = DockerOptions::default().pull(PullPolicy::Always);
+    let image = format!("{registry}/hodei-test/busybox:1");
+    let config = bed.sleeper("a").image(image.as_str()).options(&always).build().unwrap();
+    manager.create_worker(&config).await.unwrap();
+    let worker = running(&manager, &config.worker_id).await;
+    let group = manager.performance().report(worker.since).groups.remove(0);
+    assert_eq!(group.starts.count, 1);
+    for phase in [StartPhase::Pull, StartPhase::Create, StartPhase::Start] {
+        assert!(!group.phases[&phase].total.get().is_zero(), "{phase}: {group:?}");
+    }
+    let phases: std::time::Duration = group.phases.values().map(|spread| spread.total.get()).sum();
+    assert_eq!(phases, group.starts.total.get(), "the phases add up");
+}

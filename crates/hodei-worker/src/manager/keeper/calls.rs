@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use hodei_worker_core::{
-    Error, ErrorKind, Result, WorkerConfig, WorkerId, WorkerProvider, WorkerRef, WorkerStatus,
+    Clock, Error, ErrorKind, Result, WorkerConfig, WorkerId, WorkerProvider, WorkerRef, WorkerStatus,
     lifecycle::{Call, Input, Outcome, OutcomeOf, Pending},
     model::IntentMark,
-    provider::{CreateOptions, DeleteOptions, Operation, StartOptions, StopOptions},
+    provider::{CreateOptions, CreateProgress, DeleteOptions, Operation, StartOptions, StopOptions},
     quantity::ByteSize,
     store::Store,
 };
@@ -16,7 +16,11 @@ use tokio::{
 };
 
 use super::{Keeper, decide::Cause};
-use crate::{health, manager::config_key};
+use crate::{
+    health,
+    manager::config_key,
+    performance::{PerformanceView, StartPhase},
+};
 
 /// How often the pause between two looks at a worker doubles.
 const LOOKS: u32 = 4;
@@ -35,6 +39,9 @@ struct Task {
     memory_limit: Option<ByteSize>,
     /// Whether the provider tells by itself what comes of it.
     is_told: bool,
+    /// Hears how a creation goes on.
+    performance: PerformanceView,
+    clock: Arc<dyn Clock>,
 }
 
 impl Keeper {
@@ -82,6 +89,8 @@ impl Keeper {
             config,
             memory_limit: worker.traits.memory_limit,
             is_told: provider.synced,
+            performance: self.care.performance(),
+            clock: Arc::clone(&self.clock),
             call,
         };
         self.called += 1;
@@ -165,8 +174,9 @@ impl Task {
         match self.call.clone() {
             Call::Create => {
                 let config = self.config().await?;
-                let options =
-                    CreateOptions::generation(self.worker.generation).with_intent(self.intent.clone());
+                let options = CreateOptions::generation(self.worker.generation)
+                    .with_intent(self.intent.clone())
+                    .with_progress(self.progress());
                 self.provider.create_worker(&config, &options).await?;
                 Ok(None)
             }
@@ -186,6 +196,17 @@ impl Task {
                 Ok(None)
             }
             _ => self.status().await,
+        }
+    }
+
+    /// Takes down when an image was there: nothing else tells.
+    fn progress(&self) -> impl Fn(CreateProgress) + Send + Sync + 'static {
+        let (id, performance, clock) =
+            (self.worker.id.clone(), self.performance.clone(), Arc::clone(&self.clock));
+        move |step| {
+            if matches!(step, CreateProgress::Pulled { .. }) {
+                performance.reached(&id, StartPhase::Pull, clock.now());
+            }
         }
     }
 

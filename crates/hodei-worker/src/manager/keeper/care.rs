@@ -86,6 +86,10 @@ impl Care {
         self.shared.telemetry.clone()
     }
 
+    pub(super) fn performance(&self) -> PerformanceView {
+        self.shared.performance.clone()
+    }
+
     /// A worker that was there before.
     pub(super) fn adopt(&self, worker: &Worker) {
         self.shared.performance.adopt(worker);
