@@ -6,14 +6,14 @@ use std::{convert::Infallible, sync::Arc};
 
 use futures::future::BoxFuture;
 use hodei_worker::{
-    Clock as _, ConnectContext, Error, ErrorKind, Result, SystemClock, WorkerConfig, WorkerId, WorkerManager,
+    Clock as _, ConnectContext, Error, ErrorKind, Result, SystemClock, WorkerConfig, WorkerManager,
     WorkerState,
     lifecycle::Worker,
-    manager::{Shutdown, WorkerQuery},
+    manager::Shutdown,
     process::{self, ProcessSettings},
     store::MemoryStore,
     telemetry::{
-        SampleTarget, Sampler, SamplingSettings, Telemetry,
+        Telemetry,
         prometheus::{CONTENT_TYPE, Prometheus},
     },
 };
@@ -47,11 +47,7 @@ async fn run() -> Result<()> {
     }
     manager.wait_for_end(&"brief".parse()?).await?;
 
-    let scrape = Arc::new(Scrape {
-        sampler: Sampler::new(SamplingSettings::default(), &telemetry),
-        manager: manager.clone(),
-        prometheus,
-    });
+    let scrape = Arc::new(Scrape { manager: manager.clone(), prometheus });
     let served = tokio::select! {
         served = serve(port, scrape) => served,
         _ = tokio::signal::ctrl_c() => Ok(()),
@@ -63,31 +59,13 @@ async fn run() -> Result<()> {
 
 struct Scrape {
     manager: WorkerManager,
-    sampler: Sampler,
     prometheus: Prometheus,
 }
 
 impl Scrape {
-    /// Brings up to date what is measured only when somebody asks, and writes it all.
     async fn text(&self) -> Result<String> {
-        let workers = self.manager.workers(&WorkerQuery::all()).await?;
-        let telemetry = self.manager.telemetry();
-        telemetry.workers(workers.iter().filter_map(|worker| Some((&worker.provider, worker.state?))));
-        telemetry.bus(&self.manager.events().lag());
-        let running: Vec<_> =
-            workers.iter().filter(|worker| worker.alive).filter_map(|worker| self.target(worker)).collect();
-        let after = |after: Option<&WorkerId>, limit| {
-            let later = |target: &&SampleTarget| after.is_none_or(|after| target.worker.id > *after);
-            running.iter().filter(later).take(limit).cloned().collect()
-        };
-        self.sampler.sample(running.len(), after).await;
+        self.manager.measure().await?;
         Ok(self.prometheus.render())
-    }
-
-    fn target(&self, worker: &Worker) -> Option<SampleTarget> {
-        let provider = self.manager.provider(&worker.provider)?;
-        let worker_type = worker.traits.worker_type.clone();
-        Some(SampleTarget::new(worker.reference(), worker_type, Arc::clone(provider)))
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {

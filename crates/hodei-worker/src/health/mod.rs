@@ -36,6 +36,6 @@ mod settings;
 mod tests;
 mod verdict;
 
-pub use monitor::{HealthMonitor, HealthReport, Subject};
+pub use monitor::{HealthMonitor, HealthReport, Subject, Tried, TryObserver};
 pub use plan::{CheckedBy, HealthPlan, HowChecked, plan};
 pub use settings::HealthSettings;

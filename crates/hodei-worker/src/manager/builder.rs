@@ -14,7 +14,10 @@ use super::{
     opening,
     watcher::Watcher,
 };
-use crate::{events::EventBus, telemetry::Telemetry};
+use crate::{
+    events::EventBus,
+    telemetry::{Sampler, Telemetry},
+};
 
 /// What a [`WorkerManager`] is made of.
 #[derive(Debug)]
@@ -85,7 +88,8 @@ impl ManagerBuilder {
     pub async fn open(self) -> Result<WorkerManager> {
         self.check()?;
         let view = opening::read(&*self.store).await?;
-        let care = Care::begin(&self.settings, self.telemetry)?;
+        let sampler = Sampler::new(self.settings.sampling.clone(), &self.telemetry);
+        let care = Care::begin(&self.settings, self.telemetry.clone())?;
         let shared = care.shared();
         let settings = Arc::new(self.settings);
         let (sender, inbox) = mailbox(settings.queue);
@@ -107,6 +111,7 @@ impl ManagerBuilder {
                 host,
                 settings.lease.get(),
                 Arc::clone(&self.clock),
+                self.telemetry.clone(),
                 sender.downgrade(),
             );
             let held = hosts.acquire().await?;
@@ -133,7 +138,7 @@ impl ManagerBuilder {
             hold,
         });
         tokio::spawn(keeper.run());
-        Ok(WorkerManager::new(sender, self.store, self.providers, self.bus, shared))
+        Ok(WorkerManager::new(sender, self.store, self.providers, self.bus, shared, sampler))
     }
 
     fn check(&self) -> Result<()> {

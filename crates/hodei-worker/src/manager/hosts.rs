@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{mailbox, message::Message, requests};
+use crate::telemetry::Telemetry;
 use hodei_worker_core::{
     Clock, Error, ErrorKind, Result,
     store::{HostId, LeaseId, LeaseStore, Store, TakenOver},
@@ -49,6 +50,7 @@ pub(super) struct Hosts {
     host: HostId,
     ttl: Duration,
     clock: Arc<dyn Clock>,
+    telemetry: Telemetry,
     keeper: mailbox::WeakSender,
 }
 
@@ -61,9 +63,10 @@ impl Hosts {
         host: HostId,
         ttl: Duration,
         clock: Arc<dyn Clock>,
+        telemetry: Telemetry,
         keeper: mailbox::WeakSender,
     ) -> Self {
-        Self { store, host, ttl, clock, keeper }
+        Self { store, host, ttl, clock, telemetry, keeper }
     }
 
     fn leases(&self) -> Result<&dyn LeaseStore> {
@@ -84,6 +87,8 @@ impl Hosts {
                 return;
             }
             tracing::warn!(host = %self.host, lease = %hold.lease, "the lease is lost: others answer for the workers");
+            self.telemetry.lease_lost(&self.host);
+            self.telemetry.lease(&self.host, None);
             if self.tell(Message::LeaseLost).await.is_err() {
                 return;
             }
@@ -127,6 +132,7 @@ impl Hosts {
                 let forgotten = requests::forget_answers(&*self.store, self.clock.now()).await;
                 forget_at = since_boot() + forgotten.unwrap_or(self.ttl);
             }
+            self.telemetry.lease(&self.host, Some(hold.left()));
             match self.look_around(hold.lease).await? {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Fenced => return Ok(()),

@@ -12,6 +12,7 @@ mod builder;
 mod hosts;
 mod keeper;
 mod mailbox;
+mod measure;
 mod message;
 mod opening;
 mod options;
@@ -44,7 +45,7 @@ use crate::{
     health::{self, HealthMonitor},
     jobs::{Jobs, Reports},
     performance::PerformanceView,
-    telemetry::Telemetry,
+    telemetry::{Sampler, Telemetry},
 };
 
 /// How many workers are stopped at once at the end.
@@ -80,6 +81,7 @@ pub struct WorkerManager {
     providers: Arc<[Arc<dyn WorkerProvider>]>,
     bus: EventBus,
     shared: keeper::Shared,
+    sampler: Arc<Sampler>,
 }
 
 pub(crate) fn config_key(id: &WorkerId) -> String {
@@ -102,8 +104,9 @@ impl WorkerManager {
         providers: Vec<Arc<dyn WorkerProvider>>,
         bus: EventBus,
         shared: keeper::Shared,
+        sampler: Sampler,
     ) -> Self {
-        Self { keeper, store, providers: providers.into(), bus, shared }
+        Self { keeper, store, providers: providers.into(), bus, shared, sampler: Arc::new(sampler) }
     }
 
     /// Where its events are told.

@@ -5,7 +5,10 @@ use hodei_worker_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{degradation::DegradationSettings, health::HealthSettings, performance::PerformanceSettings};
+use crate::{
+    degradation::DegradationSettings, health::HealthSettings, performance::PerformanceSettings,
+    telemetry::SamplingSettings,
+};
 
 /// How a manager works.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +37,8 @@ pub struct ManagerSettings {
     pub degradation: DegradationSettings,
     /// What is kept of where workers' time goes.
     pub performance: PerformanceSettings,
+    /// What [`measure`](super::WorkerManager::measure) measures of single workers.
+    pub sampling: SamplingSettings,
     /// Commands and observations that may wait for the manager, and changes that may wait to be written down: beyond, who
     /// gives commands waits. Default: 1024.
     pub queue: usize,
@@ -70,6 +75,7 @@ impl Default for ManagerSettings {
             health: HealthSettings::default(),
             degradation: DegradationSettings::default(),
             performance: PerformanceSettings::default(),
+            sampling: SamplingSettings::default(),
             queue: 1024,
             host: None,
             lease: HumanDuration::secs(10),
@@ -89,6 +95,7 @@ impl ManagerSettings {
         nest("health", &|problems| self.health.validate(problems));
         nest("degradation", &|problems| self.degradation.validate(problems));
         nest("performance", &|problems| self.performance.validate(problems));
+        nest("sampling", &|problems| self.sampling.validate(problems));
         problems.require(self.queue > 0, "queue", "it is 0: nothing could ever be said to the manager");
         problems.require(
             self.lease.get() >= Duration::from_secs(1),

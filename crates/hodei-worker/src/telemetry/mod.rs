@@ -17,8 +17,8 @@
 //! | `hodei_worker_recoveries_total` | counter | tries | `provider`, `strategy`, `outcome`: `planned`, `helped`, `failed` where another followed |
 //! | `hodei_worker_escalations_total` | counter | calls for a person | `provider`, `reason` |
 //! | `hodei_worker_takeovers_total` | counter | workers | `provider` |
-//! | `hodei_worker_probes_total` | counter | probes | `provider`, `probe`, `outcome` |
-//! | `hodei_worker_probe_duration_seconds` | histogram | seconds | `provider`, `probe`, `outcome` |
+//! | `hodei_worker_probes_total` | counter | probes | `provider`, `probe`, `outcome`: `ok`, `failed`, `unknown` |
+//! | `hodei_worker_probe_duration_seconds` | histogram | seconds | `provider`, `probe`, `outcome`: as above |
 //! | `hodei_worker_store_appends_total` | counter | batches | `store`, `outcome` |
 //! | `hodei_worker_store_append_duration_seconds` | histogram | seconds, the queue included | `store`, `outcome` |
 //! | `hodei_worker_store_queue_length` | gauge | batches | `store` |
@@ -60,7 +60,7 @@ mod settings;
 mod tests;
 
 pub use names::describe;
-pub use record::{Probed, Telemetry};
+pub use record::Telemetry;
 pub use sampler::{SampleTarget, Sampled, Sampler};
 pub use samples::{Sample, Samples};
 pub use settings::SamplingSettings;

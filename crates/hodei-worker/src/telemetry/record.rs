@@ -13,7 +13,7 @@ use hodei_worker_core::{
 use metrics::{counter, gauge, histogram};
 
 use super::{Samples, names};
-use crate::events::BusLag;
+use crate::{events::BusLag, health::Tried};
 
 /// Workers of which the last probe is kept.
 const PROBED_KEPT: usize = 2000;
@@ -33,37 +33,6 @@ pub struct Telemetry {
     samples: Samples,
     /// Providers that had workers: told as 0 when they have none any more.
     providers: Arc<Mutex<BTreeSet<ProviderName>>>,
-}
-
-/// What a probe of a worker's health found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Probed {
-    /// The kind of probe, as it stands in [`names::PROBE`].
-    pub probe: &'static str,
-    /// How it failed; `None`: it was answered, and well.
-    pub failure: Option<ErrorKind>,
-    /// How long it took.
-    pub took: Duration,
-    /// Whether it went over the network: then it tells whether the worker can be reached.
-    pub network: bool,
-}
-
-impl Probed {
-    /// A probe of that kind that was answered well.
-    pub const fn ok(probe: &'static str, took: Duration) -> Self {
-        Self { probe, failure: None, took, network: false }
-    }
-    /// One that was not.
-    pub const fn failed(probe: &'static str, failure: ErrorKind, took: Duration) -> Self {
-        Self { probe, failure: Some(failure), took, network: false }
-    }
-    /// It went over the network.
-    #[must_use]
-    pub const fn over_network(mut self) -> Self {
-        self.network = true;
-        self
-    }
 }
 
 impl Telemetry {
@@ -140,22 +109,25 @@ impl Telemetry {
     }
 
     /// A probe of a worker's health.
-    pub fn probed(&self, worker: &Worker, probed: &Probed) {
-        let outcome = probed.failure.map_or("ok", ErrorKind::as_str);
+    pub fn probed(&self, tried: &Tried) {
+        let outcome = match tried.is_well {
+            Some(true) => "ok",
+            Some(false) => "failed",
+            None => "unknown",
+        };
         let labels = [
-            metrics::Label::new(names::PROVIDER, worker.provider.to_string()),
-            metrics::Label::from_static_parts(names::PROBE, probed.probe),
+            metrics::Label::new(names::PROVIDER, tried.provider.to_string()),
+            metrics::Label::from_static_parts(names::PROBE, tried.probe),
             metrics::Label::from_static_parts(names::OUTCOME, outcome),
         ];
         counter!(names::PROBES, labels.iter()).increment(1);
-        histogram!(names::PROBE_DURATION, labels.iter()).record(probed.took.as_secs_f64());
-        let worker_type = worker.traits.worker_type.as_ref();
-        self.samples.change(&worker.id, &worker.provider, worker_type, PROBED_KEPT, |sample| {
-            if probed.network {
-                sample.reachable = Some(probed.failure.is_none());
-            }
-            if probed.failure.is_none() {
-                sample.response = Some(probed.took);
+        histogram!(names::PROBE_DURATION, labels.iter()).record(tried.took.as_secs_f64());
+        let (Some(is_well), true) = (tried.is_well, tried.network) else { return };
+        let (id, worker_type) = (&tried.worker.id, tried.worker_type.as_ref());
+        self.samples.change(id, &tried.provider, worker_type, PROBED_KEPT, |sample| {
+            sample.reachable = Some(is_well);
+            if is_well {
+                sample.response = Some(tried.took);
             }
         });
     }

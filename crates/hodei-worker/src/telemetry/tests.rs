@@ -132,9 +132,18 @@ fn measure_all(telemetry: &Telemetry) {
     let (local, other) = ("local".parse().unwrap(), "other".parse().unwrap());
     telemetry.workers([(&local, WorkerState::Running), (&other, WorkerState::Failed)]);
     telemetry.workers([(&local, WorkerState::Running)]);
-    telemetry.probed(&worker, &Probed::ok("http", Duration::from_millis(20)).over_network());
-    telemetry
-        .probed(&worker, &Probed::failed("http", ErrorKind::Timeout, Duration::from_secs(1)).over_network());
+    let mut tried = crate::health::Tried {
+        worker: worker.reference(),
+        provider: worker.provider.clone(),
+        worker_type: worker.traits.worker_type.clone(),
+        probe: "http",
+        is_well: Some(true),
+        took: Duration::from_millis(20),
+        network: true,
+    };
+    telemetry.probed(&tried);
+    (tried.is_well, tried.took) = (Some(false), Duration::from_secs(1));
+    telemetry.probed(&tried);
     telemetry.appended("redb", None, Duration::from_micros(800));
     telemetry.queued("redb", 3);
     let host = HostId::new("h").unwrap();
@@ -167,7 +176,7 @@ fn l7_the_vocabulary_as_prometheus_text() {
         r#"hodei_worker_escalations_total{provider="local",reason="hopeless"} 1"#,
         r#"hodei_worker_workers{provider="local",state="running"} 1"#,
         r#"hodei_worker_workers{provider="other",state="failed"} 0"#,
-        r#"hodei_worker_probes_total{provider="local",probe="http",outcome="timeout"} 1"#,
+        r#"hodei_worker_probes_total{provider="local",probe="http",outcome="failed"} 1"#,
         r#"hodei_worker_probe_duration_seconds_bucket{provider="local",probe="http",outcome="ok",le="0.025"} 1"#,
         r#"hodei_worker_store_appends_total{store="redb",outcome="ok"} 1"#,
         r#"hodei_worker_store_append_duration_seconds_bucket{store="redb",outcome="ok",le="0.001"} 1"#,

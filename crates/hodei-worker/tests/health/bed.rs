@@ -97,6 +97,7 @@ impl Bed {
     pub(crate) async fn watch(&self, config: &WorkerConfig, status: &Arc<WorkerStatus>) {
         let capabilities = self.provider.get_capabilities().await.unwrap();
         self.monitor.watch(Subject {
+            worker_type: None,
             worker: status.worker.clone(),
             run: status.run.clone().unwrap(),
             checks: health::plan(config, &capabilities).unwrap().for_host(),

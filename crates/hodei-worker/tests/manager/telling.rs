@@ -10,17 +10,19 @@ use hodei_worker::{
     jobs::Jobs,
     lifecycle::{EventType, Worker},
     manager::{RemoveWorker, StopWorker, WorkerManager},
-    model::RestartPolicy,
+    model::{HealthCheckConfig, Port, Probe, RestartPolicy},
     performance::{PerformanceView, StartPhase, WorkerPerformance},
-    telemetry::{SampleTarget, Sampler, SamplingSettings, Telemetry},
+    quantity::HumanDuration,
+    testkit::eventually,
 };
 
-use crate::bed::Bed;
+use crate::bed::{Bed, Place, within};
 
 crate::cases![
     l9_a_replay_tells_the_whole_life_and_goes_on,
     l9_what_a_slow_subscriber_missed_is_in_the_store,
     l7_what_workers_use_is_sampled_when_it_is_asked_for,
+    l7_whether_a_worker_can_be_reached_and_how_fast_it_answers,
     l11_the_phases_of_a_start_and_of_a_recovery,
     l4_a_worker_that_does_not_run_gets_no_work,
 ];
@@ -92,22 +94,45 @@ async fn l7_what_workers_use_is_sampled_when_it_is_asked_for(bed: Arc<Bed>) {
     let config = bed.script("a", "while :; do :; done").worker_type("burners").build().unwrap();
     manager.create_worker(&config).await.unwrap();
     let worker = running(&manager, &config.worker_id).await;
-    let telemetry = Telemetry::default();
-    let settings = SamplingSettings::default();
-    let sampler = Sampler::new(settings, &telemetry);
-    assert!(telemetry.samples().is_empty(), "nothing was asked for");
-    let provider = Arc::clone(manager.provider(&worker.provider).unwrap());
-    let target = SampleTarget::new(worker.reference(), worker.traits.worker_type.clone(), provider);
-    let sampled = sampler.sample(1, |_, _| vec![target.clone()]).await;
+    let samples = manager.telemetry().samples().clone();
+    assert!(samples.is_empty(), "nothing was asked for");
+    let sampled = manager.measure().await.unwrap();
     assert_eq!((sampled.measured, sampled.failed, sampled.skipped), (1, 0, 0));
-    let stats = telemetry.samples().get(&worker.id).unwrap().stats.unwrap();
+    let stats = samples.get(&worker.id).unwrap().stats.unwrap();
     assert!(stats.memory.is_some_and(|bytes| bytes > 10_000) && stats.cpu_time.is_some(), "{stats:?}");
+    assert!(manager.measure().await.unwrap().too_soon, "once in the time that is set");
 
     manager.stop_worker(&worker.id, &StopWorker::kill()).await.unwrap();
-    let stopped = manager.wait_for_end(&worker.id).await.unwrap();
-    let last = stored(&manager, stopped.position - 1).await;
-    telemetry.observe(&last[0], &stopped);
-    assert!(telemetry.samples().is_empty(), "what has ended uses nothing");
+    manager.wait_for_end(&worker.id).await.unwrap();
+    assert!(samples.is_empty(), "what has ended uses nothing");
+}
+
+/// By what its checks find, which are made anyway.
+async fn l7_whether_a_worker_can_be_reached_and_how_fast_it_answers(bed: Arc<Bed>) {
+    let manager = bed.manager().await;
+    // A process shares the ports of its host: any that is open will do.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (worker, port) = match bed.place {
+        Place::Docker => (bed.script("a", "mkdir /www; exec httpd -f -p 80 -h /www"), Port::tcp(80)),
+        Place::Process => {
+            let port = listener.local_addr().unwrap().port();
+            (bed.sleeper("a"), Port::tcp(port).on_host_port(port))
+        }
+    };
+    let check = HealthCheckConfig::new(Probe::Tcp { port: port.port })
+        .every(HumanDuration::millis(200))
+        .within(HumanDuration::millis(200));
+    let config = worker.port(port).health_check(check).build().unwrap();
+    let id = &config.worker_id;
+    manager.create_worker(&config).await.unwrap();
+    running(&manager, id).await;
+    let sample = eventually(within(20), || async {
+        let sample = manager.telemetry().samples().get(id).filter(|sample| sample.response.is_some());
+        sample.ok_or("nothing is known of it yet")
+    });
+    let sample = sample.await.unwrap();
+    assert_eq!(sample.reachable, Some(true), "{sample:?}");
+    assert!(sample.response.unwrap() < within(10), "{sample:?}");
 }
 
 async fn l11_the_phases_of_a_start_and_of_a_recovery(bed: Arc<Bed>) {

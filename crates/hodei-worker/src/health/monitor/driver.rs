@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{HealthReport, Shared, state::Key};
+use super::{HealthReport, Shared, TryObserver, state::Key};
 use crate::health::{finding::Finding, probe::Prober};
 
 /// A try: what it found, and when it began.
@@ -19,6 +19,7 @@ pub(super) async fn drive(
     prober: Prober,
     at_once: usize,
     reports: mpsc::Sender<HealthReport>,
+    observer: TryObserver,
 ) {
     let prober = Arc::new(prober);
     let mut tries: JoinSet<Tried> = JoinSet::new();
@@ -30,8 +31,12 @@ pub(super) async fn drive(
             while tries.len() < at_once
                 && let Some((key, attempt)) = state.next_try()
             {
-                let (prober, began) = (Arc::clone(&prober), Instant::now());
-                let trying = tries.spawn(async move { (prober.find_out(&attempt).await, began) });
+                let (prober, observer, began) = (Arc::clone(&prober), Arc::clone(&observer), Instant::now());
+                let trying = tries.spawn(async move {
+                    let finding = prober.find_out(&attempt).await;
+                    observer(&attempt.tried(&finding, began.elapsed()));
+                    (finding, began)
+                });
                 keys.insert(trying.id(), (key.clone(), began));
                 state.begun(&key, trying);
             }

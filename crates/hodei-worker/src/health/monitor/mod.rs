@@ -6,12 +6,13 @@ mod watched;
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use hodei_worker_core::{
     Result, WorkerProvider, WorkerRef, WorkerStatus,
     lifecycle::HealthChange,
-    model::{HealthCheckConfig, ProviderName, RunId},
+    model::{GroupRef, HealthCheckConfig, ProviderName, RunId},
     settings::Problems,
 };
 use tokio::{
@@ -34,9 +35,34 @@ pub struct Subject {
     pub checks: Vec<HealthCheckConfig>,
     /// Where it runs.
     pub provider: Arc<dyn WorkerProvider>,
+    /// Its group, for who hears of the tries.
+    pub worker_type: Option<GroupRef>,
     /// What its provider told of it last.
     pub status: Arc<WorkerStatus>,
 }
+
+/// One try of a check that this host made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tried {
+    /// The worker.
+    pub worker: WorkerRef,
+    /// Its provider.
+    pub provider: ProviderName,
+    /// Its group.
+    pub worker_type: Option<GroupRef>,
+    /// The kind of probe, as in a configuration.
+    pub probe: &'static str,
+    /// Whether the worker was found well; `None`: that could not be found out.
+    pub is_well: Option<bool>,
+    /// How long it took.
+    pub took: Duration,
+    /// Whether it went over the network.
+    pub network: bool,
+}
+
+/// Hears of each try. It is called between the tries: nothing may wait in it.
+pub type TryObserver = Arc<dyn Fn(&Tried) + Send + Sync>;
 
 /// What was found of a worker's health.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,12 +113,24 @@ impl HealthMonitor {
     /// [`Config`](hodei_worker_core::ErrorKind::Config) when a setting is wrong: the file of roots cannot be read, or
     /// holds none.
     pub fn start(settings: &HealthSettings, reports: mpsc::Sender<HealthReport>) -> Result<Self> {
+        Self::start_observed(settings, reports, Arc::new(|_| {}))
+    }
+
+    /// As [`start`](Self::start), with somebody who hears of each try.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_observed(
+        settings: &HealthSettings,
+        reports: mpsc::Sender<HealthReport>,
+        observer: TryObserver,
+    ) -> Result<Self> {
         let mut problems = Problems::new();
         settings.validate(&mut problems);
         problems.into_result()?;
         let prober = Prober::new(settings)?;
         let shared = Arc::new(Shared { state: Mutex::default(), wake: Notify::new() });
-        let driver = driver::drive(Arc::clone(&shared), prober, settings.tries_at_once, reports);
+        let driver = driver::drive(Arc::clone(&shared), prober, settings.tries_at_once, reports, observer);
         let driver = tokio::spawn(driver).abort_handle();
         Ok(Self(Arc::new(Handle { shared, driver })))
     }

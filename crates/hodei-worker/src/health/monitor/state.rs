@@ -276,7 +276,10 @@ impl State {
             if std::mem::take(&mut slot.waits) {
                 let (probe, timeout) = (slot.check.probe.clone(), slot.check.timeout.get());
                 let (provider, status) = (Arc::clone(&known.provider), Arc::clone(&known.status));
-                return Some((key.clone(), Try { probe, timeout, worker: key.worker, provider, status }));
+                let worker_type = known.worker_type.clone();
+                let attempt =
+                    Try { probe, timeout, worker: key.worker.clone(), worker_type, provider, status };
+                return Some((key, attempt));
             }
         }
         None

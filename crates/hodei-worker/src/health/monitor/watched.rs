@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use hodei_worker_core::{
     WorkerPhase, WorkerProvider, WorkerStatus,
-    model::{HealthCheckConfig, Probe, RunId},
+    model::{GroupRef, HealthCheckConfig, Probe, RunId},
     status::Health,
 };
 use tokio::{task::AbortHandle, time::Instant};
@@ -17,6 +17,7 @@ pub(super) struct Watched {
     pub(super) id: u64,
     pub(super) run: RunId,
     pub(super) provider: Arc<dyn WorkerProvider>,
+    pub(super) worker_type: Option<GroupRef>,
     pub(super) status: Arc<WorkerStatus>,
     pub(super) slots: Vec<Slot>,
     pub(super) verdict: Verdict,
@@ -42,6 +43,7 @@ impl Watched {
             id,
             run: subject.run,
             provider: subject.provider,
+            worker_type: subject.worker_type,
             status: subject.status,
             slots: subject.checks.into_iter().map(slot).collect(),
             verdict,

@@ -11,12 +11,12 @@ use std::{sync::Arc, time::Duration};
 
 use hodei_worker_core::{
     ErrorKind, Result, WorkerProvider, WorkerRef, WorkerStatus,
-    model::{HttpProbe, Probe, Scheme},
+    model::{GroupRef, HttpProbe, Probe, Scheme},
     status::Address,
 };
 use tokio::time::Instant;
 
-use super::{HealthSettings, finding::Finding};
+use super::{HealthSettings, Tried, finding::Finding};
 
 /// What tries share.
 #[derive(Debug, Clone)]
@@ -31,6 +31,7 @@ pub(super) struct Try {
     pub(super) probe: Probe,
     pub(super) timeout: Duration,
     pub(super) worker: WorkerRef,
+    pub(super) worker_type: Option<GroupRef>,
     pub(super) provider: Arc<dyn WorkerProvider>,
     pub(super) status: Arc<WorkerStatus>,
 }
@@ -78,6 +79,23 @@ impl Prober {
 }
 
 impl Try {
+    /// What it came to, for who hears of tries.
+    pub(super) fn tried(&self, finding: &Finding, took: Duration) -> Tried {
+        Tried {
+            worker: self.worker.clone(),
+            provider: self.provider.info().name.clone(),
+            worker_type: self.worker_type.clone(),
+            probe: self.probe.kind().as_str(),
+            is_well: match finding {
+                Finding::Success { .. } => Some(true),
+                Finding::Failure { .. } => Some(false),
+                Finding::Unknown { .. } => None,
+            },
+            took,
+            network: matches!(self.probe, Probe::Http(_) | Probe::Tcp { .. }),
+        }
+    }
+
     /// Where the worker's port is reachable. Its status may be from before it was known.
     async fn address(&self, port: u16, deadline: Instant) -> std::result::Result<Address, Finding> {
         if let Some(address) = self.status.address(port) {

@@ -61,6 +61,7 @@ impl Bench {
 
     fn subject(&self, status: &Arc<WorkerStatus>, check: HealthCheckConfig) -> Subject {
         Subject {
+            worker_type: None,
             worker: status.worker.clone(),
             run: status.run.clone().unwrap(),
             checks: vec![check],

@@ -207,6 +207,7 @@ async fn l2_signs_of_life_come_from_output_and_their_absence_says_nothing_while_
     let mut status = WorkerStatus::new(bench.worker.clone(), WorkerPhase::Running, Timestamp::UNIX_EPOCH);
     status.run = Some(bench.run.clone());
     bench.health.watch(Subject {
+        worker_type: None,
         worker: bench.worker.clone(),
         run: bench.run.clone(),
         checks: vec![HealthCheckConfig::new(Probe::Heartbeat { within: HumanDuration::secs(10) })],

@@ -16,7 +16,7 @@ use tokio::{
 use super::{Keeper, calls::read_config, decide::Cause};
 use crate::{
     degradation::Degradation,
-    health::{self, HealthMonitor, HealthReport, Subject},
+    health::{self, HealthMonitor, HealthReport, Subject, Tried},
     jobs::{Jobs, JobsChanged, JobsChanges, Reports},
     manager::ManagerSettings,
     performance::PerformanceView,
@@ -61,7 +61,9 @@ struct Watched {
 impl Care {
     pub(in crate::manager) fn begin(settings: &ManagerSettings, telemetry: Telemetry) -> Result<Self> {
         let (sender, findings) = mpsc::channel(FINDINGS);
-        let health = HealthMonitor::start(&settings.health, sender)?;
+        let measured = telemetry.clone();
+        let observer = Arc::new(move |tried: &Tried| measured.probed(tried));
+        let health = HealthMonitor::start_observed(&settings.health, sender, observer)?;
         let performance = PerformanceView::new(settings.performance.clone());
         let (jobs, changes) = Jobs::with_recorder(performance.clone());
         let reports = Reports::new(jobs.clone(), health.clone());
@@ -230,10 +232,12 @@ async fn subject(
             let capabilities = provider.get_capabilities().await?;
             let checks = health::plan(&config, &capabilities)?.for_host();
             let status = provider.get_worker_status(&worker).await?;
-            Ok::<_, hodei_worker_core::Error>((checks, status))
+            Ok::<_, hodei_worker_core::Error>((checks, status, config.metadata.worker_type.clone()))
         };
         match prepared.await {
-            Ok((checks, status)) => return Subject { worker, run, checks, provider, status },
+            Ok((checks, status, worker_type)) => {
+                return Subject { worker, run, checks, provider, worker_type, status };
+            }
             Err(error) => {
                 tracing::warn!(%worker, %error, "the checks of the worker's health cannot begin yet");
                 tokio::time::sleep(pause).await;
