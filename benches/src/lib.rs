@@ -5,6 +5,7 @@ pub mod leftovers;
 pub mod place;
 pub mod plot;
 pub mod processes;
+pub mod program;
 pub mod sample;
 pub mod slow_disk;
 pub mod still;

@@ -19,6 +19,7 @@ use hodei_worker_benches::{
     aim::{Aim, Hit},
     leftovers,
     place::Place,
+    program,
     sample::Samples,
 };
 use tokio::{
@@ -35,23 +36,13 @@ const SCRIPT: &str = "trap 'echo term; exit 7' TERM; echo run; sleep 1000 & wait
 
 fn main() -> ExitCode {
     hodei_worker::process::init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let result = runtime.map_err(Into::into).and_then(|runtime| match words[..] {
+    program::run("chaos", |runtime, words| match *words {
         ["host", place, installation, operation] => runtime.block_on(host(place, installation, operation)),
         ["--rounds", rounds, "--provider", place] | ["--provider", place, "--rounds", rounds] => {
             runtime.block_on(drive(place, rounds))
         }
         _ => Err("usage: chaos --provider process|docker --rounds N".into()),
-    });
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("chaos: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 fn config(place: Place, installation: &str) -> Outcome<WorkerConfig> {

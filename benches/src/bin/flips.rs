@@ -14,26 +14,16 @@ use hodei_worker::{
     store::Store,
     testkit::stores::{FolderSubject, damage},
 };
-use hodei_worker_benches::Outcome;
+use hodei_worker_benches::{Outcome, program};
 use hodei_worker_store::{FileSettings, RedbStore, SledStore};
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread().build();
-    let result = runtime.map_err(Into::into).and_then(|runtime| match words[..] {
+    program::run("flips", |runtime, words| match *words {
         ["--store", store, "--rounds", rounds] | ["--rounds", rounds, "--store", store] => {
             runtime.block_on(flip(store, rounds))
         }
         _ => Err("usage: flips --store redb|sled --rounds N".into()),
-    });
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("flips: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -21,7 +21,7 @@ use std::{
 
 use cut::Proxy;
 use hodei_worker::{WorkerStateEvent, lifecycle::Worker, store::Store};
-use hodei_worker_benches::{Outcome, leftovers, place::Place};
+use hodei_worker_benches::{Outcome, leftovers, place::Place, program};
 use model::{Model, NAMES};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -34,10 +34,7 @@ const PAUSE: Duration = Duration::from_millis(4000);
 
 fn main() -> ExitCode {
     hodei_worker::process::init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let result = runtime.map_err(Into::into).and_then(|runtime| match words[..] {
+    program::run("hodei-chaos-hosts", |runtime, words| match *words {
         ["host", installation, folder, seed, half] => {
             let names = if half == "0" { &NAMES[..5] } else { &NAMES[5..] };
             runtime.block_on(host::load("process", installation, Path::new(folder), seed, names))
@@ -47,14 +44,7 @@ fn main() -> ExitCode {
         }
         ["--rounds", rounds] => runtime.block_on(drive(rounds)),
         _ => Err("usage: hodei-chaos-hosts --rounds N".into()),
-    });
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("hodei-chaos-hosts: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 /// What is done to a host.

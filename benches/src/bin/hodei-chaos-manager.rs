@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use hodei_worker_benches::{Outcome, leftovers, place::Place, processes, slow_disk::SlowDisk};
+use hodei_worker_benches::{Outcome, leftovers, place::Place, processes, program, slow_disk::SlowDisk};
 use model::Model;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
@@ -35,10 +35,7 @@ const FASTEST: u32 = 200;
 
 fn main() -> ExitCode {
     hodei_worker::process::init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let result = runtime.map_err(Into::into).and_then(|runtime| match words[..] {
+    program::run("hodei-chaos-manager", |runtime, words| match *words {
         ["host", place, installation, folder, seed] => {
             runtime.block_on(host::load(place, installation, Path::new(folder), seed, &model::NAMES))
         }
@@ -49,14 +46,7 @@ fn main() -> ExitCode {
             runtime.block_on(drive(place, rounds))
         }
         _ => Err("usage: hodei-chaos-manager --provider process|docker --rounds N".into()),
-    });
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("hodei-chaos-manager: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 struct Run {

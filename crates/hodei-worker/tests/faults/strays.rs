@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hodei_worker::{
     WorkerConfig, WorkerManager, WorkerProvider as _,
+    lifecycle::Worker,
     manager::{Found, Shutdown, Stray},
     model::IntentMark,
     provider::{CreateOptions, DeleteOptions},
@@ -19,6 +20,16 @@ async fn object(bed: &Bed, config: &WorkerConfig, position: u64) {
     bed.provider("fake").create_worker(config, &options).await.unwrap();
 }
 
+/// A worker that runs, and whose manager has handed it over.
+async fn left(bed: &Bed, id: &str) -> (WorkerConfig, Worker) {
+    let manager = bed.manager().await;
+    let config = sleeper(id);
+    manager.create_worker(&config).await.unwrap();
+    let known = manager.wait_for(&config.worker_id, runs).await.unwrap();
+    manager.shutdown(Shutdown::HandOver).await.unwrap();
+    (config, known)
+}
+
 /// What is found after longer than any sweep waits.
 async fn found(manager: &WorkerManager) -> Vec<Found> {
     manager.synced().await.unwrap();
@@ -29,11 +40,7 @@ async fn found(manager: &WorkerManager) -> Vec<Found> {
 #[tokio::test(start_paused = true)]
 async fn l6_an_object_that_names_an_intent_of_something_else_is_left_alone() {
     let bed = Bed::new();
-    let first = bed.manager().await;
-    let other = sleeper("other");
-    first.create_worker(&other).await.unwrap();
-    first.wait_for(&other.worker_id, runs).await.unwrap();
-    first.shutdown(Shutdown::HandOver).await.unwrap();
+    left(&bed, "other").await;
     // The first position is the other worker's creation; the second is no creation at all.
     object(&bed, &sleeper("a"), 1).await;
     object(&bed, &sleeper("b"), 2).await;
@@ -47,11 +54,7 @@ async fn l6_an_object_that_names_an_intent_of_something_else_is_left_alone() {
 #[tokio::test(start_paused = true)]
 async fn l6_an_object_in_the_place_of_a_worker_is_not_taken_for_it() {
     let bed = Bed::new();
-    let first = bed.manager().await;
-    let config = sleeper("a");
-    first.create_worker(&config).await.unwrap();
-    let known = first.wait_for(&config.worker_id, runs).await.unwrap();
-    first.shutdown(Shutdown::HandOver).await.unwrap();
+    let (config, known) = left(&bed, "a").await;
     bed.provider("fake").delete_worker(&known.reference(), &DeleteOptions::default()).await.unwrap();
     object(&bed, &config, known.intent + 1).await;
     let second = bed.manager().await;
@@ -71,11 +74,7 @@ async fn l6_an_object_in_the_place_of_a_worker_is_not_taken_for_it() {
 #[tokio::test(start_paused = true)]
 async fn l6_workers_of_a_provider_that_was_renamed_are_left_alone() {
     let bed = Bed::new();
-    let first = bed.manager().await;
-    let config = sleeper("a");
-    first.create_worker(&config).await.unwrap();
-    let known = first.wait_for(&config.worker_id, runs).await.unwrap();
-    first.shutdown(Shutdown::HandOver).await.unwrap();
+    let (config, known) = left(&bed, "a").await;
     let second = bed.manager_with(bed.provider("renamed"), Bed::settings()).await;
     let found = found(&second).await;
     assert_eq!(found.iter().map(|one| one.reason).collect::<Vec<_>>(), [Stray::OtherProvider]);
