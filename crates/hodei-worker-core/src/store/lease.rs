@@ -77,14 +77,17 @@ pub struct TakenOver {
     pub worker: WorkerId,
     /// The version that its stream has; no other host adds to it any more.
     pub version: u64,
+    /// The position of the stream's first event: it tells this stream from an earlier one of that name, which was
+    /// forgotten.
+    pub first: u64,
     /// How often it has changed its owner.
     pub owner_epoch: u64,
 }
 
 impl TakenOver {
-    /// That worker, with the stream's version and the owner's epoch.
-    pub const fn new(worker: WorkerId, version: u64, owner_epoch: u64) -> Self {
-        Self { worker, version, owner_epoch }
+    /// That worker, with the stream's version and first position, and the owner's epoch.
+    pub const fn new(worker: WorkerId, version: u64, first: u64, owner_epoch: u64) -> Self {
+        Self { worker, version, first, owner_epoch }
     }
 }
 

@@ -62,10 +62,10 @@ impl Sql {
                 ) ORDER BY o.lease",
             ),
             take_over: fill(
-                "SELECT worker, version, owner_epoch, outcome FROM {schema}.take_over($1, $2, $3)",
+                "SELECT worker, version, first, owner_epoch, outcome FROM {schema}.take_over($1, $2, $3)",
             ),
             owned: fill(
-                "SELECT worker, version, owner_epoch FROM {schema}.heads
+                "SELECT worker, version, first, owner_epoch FROM {schema}.heads
                 WHERE lease = $1 AND worker > $2 ORDER BY worker LIMIT $3",
             ),
         }
@@ -77,7 +77,7 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 fn taken(row: &Row) -> Result<TakenOver> {
     let worker: &str = get(row, 0)?;
-    Ok(TakenOver::new(WorkerId::new(worker)?, count(get(row, 1)?), count(get(row, 2)?)))
+    Ok(TakenOver::new(WorkerId::new(worker)?, count(get(row, 1)?), count(get(row, 2)?), count(get(row, 3)?)))
 }
 
 #[async_trait]
@@ -118,7 +118,7 @@ impl LeaseStore for PostgresStore {
             .control
             .write(&inner.leases.take_over, &[&number(lease.0), &number(from.0), &limit])
             .await?;
-        let outcome = rows.first().map_or(Ok("taken"), |row| get(row, 3))?;
+        let outcome = rows.first().map_or(Ok("taken"), |row| get(row, 4))?;
         match outcome {
             "ended" => Err(refusal::ended(lease)),
             "holds" => Err(refusal::still_holds(from)),

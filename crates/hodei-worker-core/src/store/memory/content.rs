@@ -25,6 +25,8 @@ pub(super) struct Content {
 #[derive(Debug, Default)]
 struct Head {
     version: u64,
+    /// The position of its first event.
+    begin: u64,
     /// Of those of its events that were not compacted away.
     positions: VecDeque<u64>,
 }
@@ -41,6 +43,11 @@ impl Content {
     }
     pub(super) fn version(&self, worker: &WorkerId) -> u64 {
         self.heads.get(worker).map_or(0, |head| head.version)
+    }
+
+    /// Where the worker's stream begins.
+    pub(super) fn begin(&self, worker: &WorkerId) -> u64 {
+        self.heads.get(worker).map_or(0, |head| head.begin)
     }
 
     /// Whether everything is as the batch expects it.
@@ -92,6 +99,9 @@ impl Content {
         for stream in &batch.streams {
             appended.first.push(self.last + 1);
             let head = self.heads.entry(stream.worker.clone()).or_default();
+            if head.version == 0 {
+                head.begin = self.last + 1;
+            }
             for event in &stream.events {
                 self.last += 1;
                 head.version += 1;

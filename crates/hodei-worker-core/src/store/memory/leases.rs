@@ -132,7 +132,7 @@ impl Leases {
         let of_theirs = self.owners.iter_mut().filter(|(_, owner)| owner.lease == from).take(limit);
         let taken = of_theirs.map(|(worker, owner)| {
             *owner = Owner { lease, epoch: owner.epoch + 1 };
-            TakenOver::new(worker.clone(), content.version(worker), owner.epoch)
+            TakenOver::new(worker.clone(), content.version(worker), content.begin(worker), owner.epoch)
         });
         Ok(taken.collect())
     }
@@ -147,7 +147,9 @@ impl Leases {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let owners = self.owners.range::<WorkerId, _>((from, Bound::Unbounded));
         let own = owners.filter(|(_, owner)| owner.lease == lease).take(limit);
-        own.map(|(worker, owner)| TakenOver::new(worker.clone(), content.version(worker), owner.epoch))
-            .collect()
+        own.map(|(worker, owner)| {
+            TakenOver::new(worker.clone(), content.version(worker), content.begin(worker), owner.epoch)
+        })
+        .collect()
     }
 }

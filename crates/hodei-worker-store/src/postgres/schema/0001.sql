@@ -356,7 +356,7 @@ $$;
 
 -- Takes over up to `count` workers. The answer's first row says `taken`, or why nothing was.
 CREATE FUNCTION {schema}.take_over(own bigint, other bigint, count bigint)
-RETURNS TABLE (outcome text, worker text, version bigint, owner_epoch bigint)
+RETURNS TABLE (outcome text, worker text, version bigint, first bigint, owner_epoch bigint)
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 BEGIN
@@ -364,13 +364,13 @@ BEGIN
     IF NOT EXISTS (
         SELECT FROM {schema}.leases l WHERE l.id = own AND NOT l.is_over AND l.ends_at > clock_timestamp()
     ) THEN
-        RETURN QUERY SELECT 'ended', '', 0::bigint, 0::bigint;
+        RETURN QUERY SELECT 'ended', '', 0::bigint, 0::bigint, 0::bigint;
         RETURN;
     END IF;
     IF EXISTS (
         SELECT FROM {schema}.leases l WHERE l.id = other AND NOT l.is_over AND l.ends_at > clock_timestamp()
     ) THEN
-        RETURN QUERY SELECT 'holds', '', 0::bigint, 0::bigint;
+        RETURN QUERY SELECT 'holds', '', 0::bigint, 0::bigint, 0::bigint;
         RETURN;
     END IF;
     -- Whoever held it never writes again, however late he comes.
@@ -381,9 +381,9 @@ BEGIN
         ), moved AS (
             UPDATE {schema}.heads h SET lease = own, owner_epoch = h.owner_epoch + 1
             FROM theirs WHERE h.worker = theirs.worker
-            RETURNING h.worker, h.version, h.owner_epoch
+            RETURNING h.worker, h.version, h.first, h.owner_epoch
         )
-        SELECT 'taken', m.worker::text, m.version, m.owner_epoch FROM moved m ORDER BY m.worker;
+        SELECT 'taken', m.worker::text, m.version, m.first, m.owner_epoch FROM moved m ORDER BY m.worker;
 END
 $$;
 

@@ -1,12 +1,12 @@
 //! Workers that other hosts answer for, and the lease of this one.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use hodei_worker_core::{
     Error, ErrorKind, Result, Retry, WorkerId, WorkerStateEvent,
     lifecycle::{Call, Input, Worker},
-    store::{Fence, Page, StoredEvent, TakenOver},
+    store::{Fence, StoredEvent, TakenOver},
 };
 use tokio::{sync::oneshot, task::JoinSet};
 
@@ -14,7 +14,7 @@ use super::{
     Keeper,
     decide::Cause,
     slot::Slot,
-    writes::{UNKNOWN, Written},
+    writes::{PAUSE, Written},
 };
 use crate::manager::{
     hosts::Hold,
@@ -62,9 +62,10 @@ impl Others {
     }
 }
 
-/// Whether a worker that was taken over has had events that are not known.
-fn behind(known: u64, taken: Option<&TakenOver>) -> bool {
-    taken.is_some_and(|taken| known < taken.version)
+/// Whether what is known of a worker is all of what was taken over.
+fn is_known(slot: Option<&Slot>, taken: &TakenOver) -> bool {
+    let known = slot.and_then(Slot::worker);
+    known.is_some_and(|known| known.born == taken.first && known.version >= taken.version)
 }
 
 fn fenced() -> Error {
@@ -104,6 +105,7 @@ impl Keeper {
     pub(super) fn lease_lost(&mut self) {
         self.others.hold = None;
         self.others.held_back.clear();
+        self.others.taken.clear();
         self.calls.abort_all();
         let ours: Vec<_> =
             self.slots.iter().filter(|(_, slot)| slot.owned).map(|(id, _)| id.clone()).collect();
@@ -149,13 +151,19 @@ impl Keeper {
             self.stored_one(&stored);
             self.others.seen = self.others.seen.max(stored.position);
         }
+        // Of some, this may have been the last that was missing.
+        let taken = std::mem::take(&mut self.others.taken);
+        self.took_over(taken, PAUSE);
     }
 
     fn stored_one(&mut self, stored: &StoredEvent) {
         let id = &stored.worker;
-        match self.slots.get(id) {
+        match self.slots.get_mut(id) {
             // What is written here is taken in when it is acknowledged.
-            Some(slot) if slot.is_writing() => return,
+            Some(slot) if slot.is_writing() => {
+                slot.skipped = slot.skipped.max(stored.position);
+                return;
+            }
             Some(slot) => {
                 let known = slot.worker().map_or(0, |worker| worker.version);
                 let position = slot.worker().map_or(0, |worker| worker.position);
@@ -163,7 +171,7 @@ impl Keeper {
                     return;
                 }
                 if stored.version != known + 1 {
-                    self.catch_up(id, known, None);
+                    self.view();
                     return;
                 }
                 if slot.owned {
@@ -194,66 +202,29 @@ impl Keeper {
         }
     }
 
-    /// Reads what is missing of a worker's stream, and then takes it over where it is ours now.
-    fn catch_up(&mut self, id: &WorkerId, after: u64, taken: Option<TakenOver>) {
-        let (store, id) = (Arc::clone(&self.store), id.clone());
-        self.writes.push(
-            async move {
-                let page = store.read_stream(&id, after, UNKNOWN).await;
-                Written::Caught(id, page, taken)
-            }
-            .boxed(),
-        );
-    }
-
-    pub(super) fn caught(&mut self, id: &WorkerId, page: Result<Page>, taken: Option<TakenOver>) {
-        let known = self.slots.get(id).and_then(Slot::worker).map_or(0, |worker| worker.version);
-        let events = page.and_then(|page| {
-            let news = page.events.iter().filter(|stored| stored.version > known);
-            Ok((news.map(WorkerStateEvent::from_stored).collect::<Result<Vec<_>>>()?, page.is_last))
-        });
-        match events {
-            Ok((events, is_last)) => {
-                if events.first().is_some_and(|event| event.version != known + 1)
-                    || (events.is_empty() && is_last && behind(known, taken.as_ref()))
-                {
-                    // What is missing was compacted away: a snapshot stands for it.
-                    self.others.taken.extend(taken);
-                    self.view();
-                    return;
-                }
-                if !events.is_empty() {
-                    self.slots.entry(id.clone()).or_insert_with(Slot::of_another);
-                    self.heard(id, events);
-                }
-                let version = self.slots.get(id).and_then(Slot::worker).map_or(0, |worker| worker.version);
-                match taken {
-                    _ if !is_last => self.catch_up(id, version, taken),
-                    Some(taken) => self.take_over(taken),
-                    None => {}
-                }
-            }
-            Err(_) if self.is_closing() => {}
-            Err(error) => {
-                tracing::warn!(worker = %id, %error, "what another host wrote cannot be read, and is tried again");
-                let (store, id) = (Arc::clone(&self.store), id.clone());
-                self.writes.push(
-                    async move {
-                        tokio::time::sleep(super::writes::PAUSE).await;
-                        let page = store.read_stream(&id, known, UNKNOWN).await;
-                        Written::Caught(id, page, taken)
-                    }
-                    .boxed(),
-                );
-            }
+    /// Nothing is being written for a worker any more. Where others wrote meanwhile, what they wrote is made up for: their
+    /// events may be of another worker of that name, so that versions alone do not say what is missing.
+    pub(super) fn make_up(&mut self, id: &WorkerId) {
+        let Some(slot) = self.slots.get_mut(id).filter(|slot| !slot.is_writing()) else { return };
+        let known = slot.worker().map_or(0, |worker| worker.position);
+        if std::mem::take(&mut slot.skipped) > known {
+            self.view();
         }
     }
 
     /// Reads all that is stored.
-    fn view(&mut self) {
+    pub(super) fn view(&mut self) {
+        self.view_after(Duration::ZERO);
+    }
+
+    fn view_after(&mut self, pause: Duration) {
         if !std::mem::replace(&mut self.others.viewing, true) {
             let store = Arc::clone(&self.store);
-            self.writes.push(async move { Written::Viewed(opening::read(&*store).await) }.boxed());
+            let read = async move {
+                tokio::time::sleep(pause).await;
+                Written::Viewed(opening::read(&*store).await)
+            };
+            self.writes.push(read.boxed());
         }
     }
 
@@ -265,15 +236,7 @@ impl Keeper {
             Err(_) if self.is_closing() => return,
             Err(error) => {
                 tracing::warn!(%error, "what other hosts wrote cannot be read, and is tried again");
-                let store = Arc::clone(&self.store);
-                self.others.viewing = true;
-                self.writes.push(
-                    async move {
-                        tokio::time::sleep(super::writes::PAUSE).await;
-                        Written::Viewed(opening::read(&*store).await)
-                    }
-                    .boxed(),
-                );
+                self.view_after(PAUSE);
                 return;
             }
         };
@@ -282,7 +245,11 @@ impl Keeper {
         let gone: Vec<_> = self
             .slots
             .iter()
-            .filter(|(id, slot)| !slot.owned && !slot.is_writing() && !view.workers.contains_key(*id))
+            .filter(|(id, slot)| {
+                // One that was heard of later than the view was read is no part of it.
+                let is_later = slot.worker().is_none_or(|worker| worker.position > view.position);
+                !slot.owned && !slot.is_writing() && !is_later && !view.workers.contains_key(*id)
+            })
             .map(|(id, _)| id.clone())
             .collect();
         for id in gone {
@@ -292,27 +259,33 @@ impl Keeper {
         }
         for (id, opened) in view.workers.drain() {
             let Some(worker) = opened.worker else { continue };
-            let slot = self.slots.entry(id.clone()).or_insert_with(Slot::of_another);
-            let newer = slot.worker().is_none_or(|known| known.position < worker.position);
-            if newer && !slot.is_writing() {
-                slot.set_worker(Some(worker.clone()));
-                self.care.changed(&worker);
-                self.tell_waiting(&worker);
+            let known = self.slots.get(&id);
+            let newer = known.and_then(Slot::worker).is_none_or(|known| known.position < worker.position);
+            if !newer || known.is_some_and(Slot::is_writing) {
+                continue;
             }
+            if known.is_some_and(|slot| slot.owned) {
+                // Somebody else wrote.
+                self.disown(&id);
+            }
+            let slot = self.slots.entry(id.clone()).or_insert_with(Slot::of_another);
+            slot.set_worker(Some(worker.clone()));
+            self.care.changed(&worker);
+            self.tell_waiting(&worker);
         }
         let taken = std::mem::take(&mut self.others.taken);
-        self.took_over(taken);
+        self.took_over(taken, PAUSE);
     }
 
-    pub(super) fn took_over(&mut self, taken: Vec<TakenOver>) {
+    /// Takes workers over as soon as all of them is known, which is read after that pause if it is not.
+    pub(super) fn took_over(&mut self, taken: Vec<TakenOver>, pause: Duration) {
         for taken in taken {
-            let known =
-                self.slots.get(&taken.worker).and_then(Slot::worker).map_or(0, |worker| worker.version);
-            if known < taken.version {
-                let id = taken.worker.clone();
-                self.catch_up(&id, known, Some(taken));
-            } else {
+            if is_known(self.slots.get(&taken.worker), &taken) {
                 self.take_over(taken);
+            } else {
+                // What was written last has not been heard yet. Nobody writes any more until it is known.
+                self.others.taken.push(taken);
+                self.view_after(pause);
             }
         }
     }

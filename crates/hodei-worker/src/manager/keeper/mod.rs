@@ -203,7 +203,7 @@ impl Keeper {
             Message::Stored(events) => self.stored(events),
             Message::Leased(hold) => self.leased(hold),
             Message::LeaseLost => self.lease_lost(),
-            Message::TookOver(taken) => self.took_over(taken),
+            Message::TookOver(taken) => self.took_over(taken, writes::AGAIN),
             Message::Requested(requests) => self.requested(requests),
             Message::Compact(reply) => self.tidy(Some(reply)),
             Message::Close(reply) => self.close(reply),

@@ -19,6 +19,8 @@ pub(super) struct Slot {
     pub(super) owned: bool,
     /// What a host before us intended and may not have done: its call has not been made by us.
     pub(super) stands_out: bool,
+    /// The position of the last event that was told while something was being written here, ours or another host's.
+    pub(super) skipped: u64,
     busy: Option<Box<Busy>>,
 }
 
@@ -87,7 +89,7 @@ impl Busy {
 impl Default for Slot {
     /// The place of a worker that this host creates.
     fn default() -> Self {
-        Self { worker: None, saved: 0, owned: true, stands_out: false, busy: None }
+        Self { worker: None, saved: 0, owned: true, stands_out: false, skipped: 0, busy: None }
     }
 }
 
@@ -102,6 +104,7 @@ impl Slot {
             owned,
             worker: Some(Box::new(worker)),
             saved,
+            skipped: 0,
             busy: None,
         }
     }

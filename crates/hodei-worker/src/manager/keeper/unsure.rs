@@ -21,31 +21,52 @@ pub(super) struct Unsure {
     position: u64,
     /// Whether the worker was to be no more, its stream forgotten.
     ends: bool,
+    /// Whether others write to the store.
+    shared: bool,
+}
+
+/// What was found.
+pub(super) enum Found {
+    /// What its stream has got since.
+    Events(Page),
+    /// It has ended as it should, and its events are compacted away already.
+    Ended,
+    /// The stream is another's, of the same name: ours has come to its end.
+    Another,
 }
 
 impl Unsure {
-    pub(super) fn of(slot: &Slot, events: &[WorkerStateEvent]) -> Self {
+    pub(super) fn of(slot: &Slot, events: &[WorkerStateEvent], shared: bool) -> Self {
         let (version, position) = slot.worker().map_or((0, 0), |worker| (worker.version, worker.position));
         let ends = events.last().is_some_and(|event| matches!(event.change, Change::Terminated));
-        Self { version, position, ends }
+        Self { version, position, ends, shared }
     }
 
-    /// Reads what the worker's stream has got. `None`: it has ended as it should, and its events are compacted away already.
-    pub(super) async fn read(self, store: &dyn Store, id: &WorkerId) -> Result<Option<Page>> {
-        let page = store.read_stream(id, self.version, UNKNOWN).await?;
+    /// Reads what the worker's stream has got.
+    pub(super) async fn read(self, store: &dyn Store, id: &WorkerId) -> Result<Found> {
+        // Where others write, the stream may be forgotten and begun anew meanwhile: the last event that is known says
+        // whether it is still the same.
+        let last = u64::from(self.shared && self.version > 0);
+        let mut page = store.read_stream(id, self.version - last, UNKNOWN).await?;
+        if last > 0 && !page.events.is_empty() {
+            let first = page.events.remove(0);
+            if (first.version, first.position) != (self.version, self.position) {
+                return Ok(Found::Another);
+            }
+        }
         // A forgotten stream shows nothing. Its worker's configuration went in the same write.
         if !self.ends || !page.events.is_empty() || store.get(&config_key(id)).await?.is_some() {
-            return Ok(Some(page));
+            return Ok(Found::Events(page));
         }
         let mut position = self.position;
         loop {
             let mut page = store.read(position, PAGE).await?;
             page.events.retain(|event| event.worker == *id && event.version > self.version);
             if !page.events.is_empty() {
-                return Ok(Some(page));
+                return Ok(Found::Events(page));
             }
             if page.is_last {
-                return Ok(None);
+                return Ok(Found::Ended);
             }
             position = page.next;
         }

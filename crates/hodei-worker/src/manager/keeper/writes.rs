@@ -6,17 +6,21 @@ use futures::FutureExt as _;
 use hodei_worker_core::{
     Error, ErrorKind, Result, Retry, Timestamp, WorkerId, WorkerStateEvent,
     lifecycle::{self, Call, Change, Decision, Input, Worker},
-    store::{Appended, Batch, Compaction, Expected, Page, TakenOver},
+    store::{Appended, Batch, Compaction, Expected},
 };
 use tokio::time::Instant;
 
-use super::{Keeper, decide::Cause, unsure::Unsure};
+use super::{
+    Keeper,
+    decide::Cause,
+    unsure::{Found, Unsure},
+};
 use crate::manager::{config_key, opening::View};
 
 /// The pause after a write that failed, before what happened is decided about anew.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 /// The pause before a write whose outcome is unknown is made again or looked for.
-const AGAIN: Duration = Duration::from_millis(200);
+pub(super) const AGAIN: Duration = Duration::from_millis(200);
 /// How often a write is looked for that somebody else may hide for a moment.
 const READS: u32 = 5;
 /// How many events a worker can have got that we do not know of: one write at most.
@@ -36,11 +40,9 @@ pub(super) struct Writing {
 pub(super) enum Written {
     Events(WorkerId, Result<Appended>),
     /// The worker's stream after an answer was lost.
-    Again(WorkerId, Result<Option<Page>>, Error),
+    Again(WorkerId, Result<Found>, Error),
     /// Snapshots, with the versions that they cover.
     Saved(Vec<(WorkerId, u64)>, Result<Appended>),
-    /// What other hosts wrote of a worker, and whether it is ours from there.
-    Caught(WorkerId, Result<Page>, Option<TakenOver>),
     /// All that is stored, where a part of what others wrote was missed.
     Viewed(Result<View>),
     Compacted(Result<Compaction>),
@@ -96,9 +98,12 @@ impl Keeper {
                     }
                     Err(error) => self.not_written(&id, writing, error),
                 }
+                self.make_up(&id);
             }
-            Written::Again(id, page, error) => self.read_again(&id, page, error),
-            Written::Caught(id, page, taken) => self.caught(&id, page, taken),
+            Written::Again(id, found, error) => {
+                self.read_again(&id, found, error);
+                self.make_up(&id);
+            }
             Written::Viewed(view) => self.viewed(view),
             Written::Saved(saved, result) => self.saved(saved, result),
             Written::Compacted(result) => self.compacted(result),
@@ -173,21 +178,21 @@ impl Keeper {
         }
     }
 
-    fn not_written(&mut self, id: &WorkerId, mut writing: Writing, error: Error) {
+    fn not_written(&mut self, id: &WorkerId, writing: Writing, error: Error) {
         tracing::warn!(worker = %id, %error, "a change of a worker could not be written down");
         let unsure = matches!(error.retry(), Retry::IfIdempotent | Retry::Exhausted)
             || error.kind() == ErrorKind::Timeout;
-        let closing = self.is_closing();
+        let (closing, shared) = (self.is_closing(), self.others.shared);
         let Some(slot) = self.slots.get_mut(id) else { return };
         if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Fenced) {
             // Somebody else wrote, or we did, and the answer was lost.
-            let unsure = Unsure::of(slot, &writing.events);
+            let unsure = Unsure::of(slot, &writing.events, shared);
             slot.busy().writing = Some(writing);
             self.look_for(id, unsure, error, Duration::ZERO);
         } else if unsure && !closing {
             // It may come to be written yet. The same again is written once at most, and says which.
-            let batch = writing.batch.clone().fenced(self.others.fence().or(writing.batch.fence));
-            writing.batch = batch.clone();
+            // Under the lease that it was made under: under another it would be another write.
+            let batch = writing.batch.clone();
             slot.busy().writing = Some(writing);
             self.append(id, batch, AGAIN);
         } else {
@@ -202,39 +207,46 @@ impl Keeper {
                 if !pause.is_zero() {
                     tokio::time::sleep(pause).await;
                 }
-                let page = unsure.read(&*store, &id).await;
-                Written::Again(id, page, error)
+                let found = unsure.read(&*store, &id).await;
+                Written::Again(id, found, error)
             }
             .boxed(),
         );
     }
 
     /// It is known now whether it was written.
-    fn read_again(&mut self, id: &WorkerId, page: Result<Option<Page>>, error: Error) {
+    fn read_again(&mut self, id: &WorkerId, found: Result<Found>, error: Error) {
         let closing = self.is_closing();
         let shared = self.others.shared;
         let Some(slot) = self.slots.get_mut(id) else { return };
         let Some(mut writing) = slot.busy().writing.take() else { return };
-        let events: Result<Vec<_>> = match page {
-            Ok(None) => {
+        let events: Result<Vec<_>> = match found {
+            Ok(Found::Ended) => {
                 let first = self.position;
                 self.durable(id, writing, first);
                 return;
             }
-            Ok(Some(page)) => page.events.iter().map(WorkerStateEvent::from_stored).collect(),
+            Ok(Found::Another) => {
+                slot.owned = false;
+                writing.cause.answer(Err(error));
+                self.view();
+                self.go_on(id);
+                return;
+            }
+            Ok(Found::Events(page)) => page.events.iter().map(WorkerStateEvent::from_stored).collect(),
             Err(error) => Err(error),
         };
         match events {
             // The store is lost: nothing is known until it is back.
             Err(_) if !closing => {
-                let unsure = Unsure::of(slot, &writing.events);
+                let unsure = Unsure::of(slot, &writing.events, shared);
                 slot.busy().writing = Some(writing);
                 self.look_for(id, unsure, error, PAUSE);
             }
             // What was written a moment ago may not be seen yet.
             Ok(events) if events.is_empty() && shared && writing.reads < READS && !closing => {
                 writing.reads += 1;
-                let unsure = Unsure::of(slot, &writing.events);
+                let unsure = Unsure::of(slot, &writing.events, shared);
                 slot.busy().writing = Some(writing);
                 self.look_for(id, unsure, error, AGAIN);
             }
