@@ -16,8 +16,8 @@
 //! A store in a file is a folder that one process has to itself. One thread writes: it gathers the batches that are
 //! there, checks each against the heads of all streams, which are in memory, and makes all of them durable by one commit.
 //! What was acknowledged survives the process, the machine and its power; that it is all there is checked when a store is
-//! opened: every row by a checksum bound to its place, the log by its positions, versions and links, values and snapshots
-//! by their number and sum, and everything by an *anchor* beside the engine's file. What does not add up is refused
+//! opened: every event, value and snapshot by a checksum bound to its place, the log by its positions, versions and links,
+//! the rest by number and sum, and everything by an *anchor* beside the engine's file. What does not add up is refused
 //! ([`Corrupt`](hodei_worker_core::ErrorKind::Corrupt)), and `verify` and `repair` are the way out.
 //!
 //! | what happens | what a host sees |

@@ -6,6 +6,7 @@ use crate::{error::ErrorKind, store::Batch};
 cases! {
     l6_a_lease_that_holds_is_not_taken_over;
     l6_workers_of_an_ended_lease_are_taken_over;
+    l6_a_stream_that_is_taken_over_is_told_from_an_earlier_one_of_its_name;
     l6_who_was_taken_over_is_fenced_for_good;
     l6_workers_are_taken_over_in_parts;
     l6_those_who_race_to_take_over_share;
@@ -46,6 +47,27 @@ async fn l6_workers_of_an_ended_lease_are_taken_over(cx: StoreContext) -> CaseRe
     check!(leases.ended().await?.is_empty(), "it owns nothing any more");
     check!(leases.take_over(theirs, own, 10).await?.is_empty(), "nothing is left to take");
     other.say(&a, 2, &["3"]).await?;
+    Ok(())
+}
+
+async fn l6_a_stream_that_is_taken_over_is_told_from_an_earlier_one_of_its_name(
+    cx: StoreContext,
+) -> CaseResult {
+    let store = cx.open().await?;
+    let other = cx.another(&store, LONG).await?;
+    let a = worker("a")?;
+    let first = store.say(&a, 0, &["1", "2"]).await?.first;
+    let own = store.lease()?.id;
+    let owned = store.leases()?.owned(own, None, 10).await?;
+    check_eq!(owned.first().map(|owned| owned.first), first.first().copied());
+    store.put(Batch::new().forget(a.clone(), 2)).await?;
+    // The versions say the same as before.
+    let second = store.say(&a, 0, &["1", "2"]).await?.first;
+    check!(second > first, "{second:?} after {first:?}");
+    store.leases()?.release(own).await?;
+    let taken = other.leases()?.take_over(other.lease()?.id, own, 10).await?;
+    let seen: Vec<_> = taken.iter().map(|taken| (taken.version, Some(taken.first))).collect();
+    check_eq!(seen, [(2, second.first().copied())]);
     Ok(())
 }
 
