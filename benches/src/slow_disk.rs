@@ -17,21 +17,24 @@ pub struct SlowDisk {
 }
 
 impl SlowDisk {
-    /// For the disk that holds this folder. `None` where the kernel cannot slow it down: without the first version of
-    /// control groups, without the right to, or where the folder is on no disk of its own.
-    pub fn of(folder: &Path) -> Option<Self> {
-        for stale in fs::read_dir(ROOT).ok()?.flatten() {
+    /// For the disk that holds this folder.
+    ///
+    /// # Errors
+    /// Where the kernel cannot slow it down: without the first version of control groups, without the right to, or where
+    /// the folder is on no disk of its own.
+    pub fn of(folder: &Path) -> io::Result<Self> {
+        for stale in fs::read_dir(ROOT)?.flatten() {
             if stale.file_name().to_string_lossy().starts_with(PREFIX) {
                 // Those with processes stay.
                 let _ = fs::remove_dir(stale.path());
             }
         }
-        let device = fs::metadata(folder).ok()?.dev();
+        let device = fs::metadata(folder)?.dev();
         let device = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
         let disk = Self { group: Path::new(ROOT).join(format!("{PREFIX}{}", std::process::id())), device };
-        fs::create_dir(&disk.group).ok()?;
-        disk.limit(1).ok()?;
-        Some(disk)
+        fs::create_dir(&disk.group)?;
+        disk.limit(1)?;
+        Ok(disk)
     }
 
     /// From now on this process gets so many writes a second done.

@@ -282,7 +282,9 @@ impl Worker {
     /// A person who was called has done something: the tries begin anew.
     fn answered(&mut self) {
         if let Some(recovery) = &mut self.recovery
-            && recovery.escalated.take().is_some()
+            && let Some(why) = recovery.escalated.take()
+            // What was refused has been done after all, by nobody's help.
+            && why != Escalation::Refused
         {
             (recovery.attempts, recovery.planned) = (0, None);
         }

@@ -168,13 +168,24 @@ impl<E: Engine> Writer<E> {
             error::guarded(|| engine.reserve(group.size)).map_err(|fault| self.fault(fault))?;
             group.finish()
         };
+        // Who reads beside a compaction finds rows gone before they are known to be.
+        let first = self.begin_at(manifest.first);
         match self.commit(&writes) {
             Ok(()) => {
                 self.done(manifest, changes);
                 Ok(())
             }
-            Err(fault) => self.failed(fault, manifest, changes),
+            Err(fault) => {
+                self.begin_at(first);
+                self.failed(fault, manifest, changes)
+            }
         }
+    }
+
+    /// Says where the log begins. Returns where it began.
+    fn begin_at(&self, first: u64) -> u64 {
+        let mut index = self.shared.index.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut index.first, first)
     }
 
     fn commit(&self, writes: &[Write]) -> Result<(), Fault> {

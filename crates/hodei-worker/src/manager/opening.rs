@@ -45,6 +45,16 @@ pub(super) struct Opened {
 
 /// Reads snapshots and events. The next page is read while the last is understood: each takes about as long.
 pub(super) async fn read(store: &dyn Store) -> Result<View> {
+    match read_once(store).await {
+        // Another host may have saved a snapshot and removed what it covers in the middle of it.
+        Err(error) if error.kind() == ErrorKind::Corrupt && store.leases().is_some() => {
+            read_once(store).await
+        }
+        read => read,
+    }
+}
+
+async fn read_once(store: &dyn Store) -> Result<View> {
     let mut view = View::default();
     let mut page = store.snapshots(None, PAGE).await?;
     while let Some(last) = page.last().map(|snapshot| snapshot.worker.clone()) {

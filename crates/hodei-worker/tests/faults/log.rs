@@ -92,7 +92,12 @@ async fn l6_a_flipped_bit_is_refused_and_what_is_whole_is_saved() {
     // A manager opens what was saved: workers whose events are missing are found as strays, none is removed.
     let next = open(&bed, redb(&saved).await.unwrap()).await.unwrap();
     next.synced().await.unwrap();
+    // What it asks about them is answered: nothing is made a second time beside what runs.
+    next.quiet().await.unwrap();
     assert_eq!(bed.platform.len(), 20);
+    for worker in next.workers(&WorkerQuery::all()).await.unwrap() {
+        assert!(runs(&worker) && worker.generation.get() == 1, "{worker:?}");
+    }
 }
 
 #[tokio::test]

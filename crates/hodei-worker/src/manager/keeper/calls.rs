@@ -15,7 +15,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Keeper, decide::Cause};
+use super::{Keeper, decide::Cause, strays::is_of_another};
 use crate::{
     health,
     manager::config_key,
@@ -213,11 +213,12 @@ impl Task {
     async fn status(&self) -> Result<Option<Arc<WorkerStatus>>> {
         let status = self.provider.get_worker_status(&self.worker).await?;
         let mark = status.ownership.as_ref().and_then(|ownership| ownership.intent.as_ref());
-        if mark.is_none_or(|mark| *mark == self.intent) {
-            return Ok(Some(status));
-        }
-        // An object of that name and generation, made by another intent: ours is not there.
-        Ok(Some(WorkerStatus::absent(&self.worker, status.as_of)))
+        let is_of_another = match mark {
+            Some(mark) => is_of_another(&*self.store, &self.worker, &self.intent, mark).await?,
+            None => false,
+        };
+        // Then ours is not there.
+        Ok(Some(if is_of_another { WorkerStatus::absent(&self.worker, status.as_of) } else { status }))
     }
 
     /// The configuration as its provider gets it.

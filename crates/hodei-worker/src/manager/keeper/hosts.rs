@@ -39,6 +39,8 @@ pub(super) struct Others {
     taken: Vec<TakenOver>,
     /// Whether all that is stored is being read.
     viewing: bool,
+    /// Whether it is to be read once more: what is missing may have been written since that began.
+    view_again: bool,
     /// Questions and answers under way.
     pub(super) errands: JoinSet<Option<Forwarded>>,
 }
@@ -141,6 +143,7 @@ impl Keeper {
         }
         self.arm(id);
         self.care_for(id);
+        self.make_up(id);
         self.drop_empty(id);
     }
 
@@ -218,7 +221,9 @@ impl Keeper {
     }
 
     fn view_after(&mut self, pause: Duration) {
-        if !std::mem::replace(&mut self.others.viewing, true) {
+        if std::mem::replace(&mut self.others.viewing, true) {
+            self.others.view_again = true;
+        } else {
             let store = Arc::clone(&self.store);
             let read = async move {
                 tokio::time::sleep(pause).await;
@@ -253,7 +258,10 @@ impl Keeper {
             .map(|(id, _)| id.clone())
             .collect();
         for id in gone {
-            if let Some(worker) = self.slots.get(&id).and_then(Slot::worker).cloned() {
+            if let Some(mut worker) = self.slots.get(&id).and_then(Slot::worker).cloned() {
+                worker.state = None;
+                self.care.changed(&worker);
+                self.tell_waiting(&worker);
                 self.ended(&id, &worker);
             }
         }
@@ -273,6 +281,9 @@ impl Keeper {
             self.care.changed(&worker);
             self.tell_waiting(&worker);
         }
+        if std::mem::take(&mut self.others.view_again) {
+            self.view();
+        }
         let taken = std::mem::take(&mut self.others.taken);
         self.took_over(taken, PAUSE);
     }
@@ -285,7 +296,9 @@ impl Keeper {
             } else {
                 // What was written last has not been heard yet. Nobody writes any more until it is known.
                 self.others.taken.push(taken);
-                self.view_after(pause);
+                if !self.others.viewing {
+                    self.view_after(pause);
+                }
             }
         }
     }
@@ -387,8 +400,10 @@ impl Keeper {
             let result = answer.await.ok()?;
             // Where it changed something, that was written together with the answer.
             let result = result.map(|worker| worker.version);
-            if let Err(error) = request.answer(&*store, result, clock.now()).await {
-                tracing::warn!(%error, "another host's request could not be answered");
+            // Who asked waits for it.
+            while let Err(error) = request.answer(&*store, result.clone(), clock.now()).await {
+                tracing::warn!(%error, "another host's request could not be answered yet");
+                tokio::time::sleep(PAUSE).await;
             }
             None
         });

@@ -69,7 +69,10 @@ impl Busy {
                 return;
             }
             // What is the case now matters more than what was.
-            if let Some(oldest) = self.queue.iter().position(|old| matches!(old.input, Input::Observed(_))) {
+            let is_status = |cause: &Cause| matches!(cause.input, Input::Observed(_));
+            if is_status(&cause)
+                && let Some(oldest) = self.queue.iter().position(is_status)
+            {
                 self.queue.remove(oldest);
             }
         }

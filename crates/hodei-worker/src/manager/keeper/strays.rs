@@ -191,13 +191,39 @@ async fn is_proven(
     worker: &WorkerRef,
     intent: Option<&IntentMark>,
 ) -> Result<bool> {
-    let Some(position) = intent.and_then(|intent| intent.position.checked_sub(1)) else { return Ok(false) };
-    let page = store.read(position, 1).await?;
-    let Some(stored) = page.events.first().filter(|stored| stored.position == position + 1) else {
-        return Ok(false);
-    };
-    let event = WorkerStateEvent::from_stored(stored)?;
-    Ok(stored.worker == worker.id
+    let Some(intent) = intent else { return Ok(false) };
+    let Some(event) = event_at(store, intent.position).await? else { return Ok(false) };
+    Ok(event.worker_id == worker.id
         && matches!(&event.change, Change::CreateIntended { provider: on, generation, .. }
             if on == provider && *generation == worker.generation))
+}
+
+/// Whether an object of a worker's name and generation is proven to be made by another intent than the worker's: under
+/// another log, or for what this one holds something else. A log that was repaired has its events at other positions:
+/// there, the object's own are not to be found.
+pub(super) async fn is_of_another(
+    store: &dyn Store,
+    worker: &WorkerRef,
+    own: &IntentMark,
+    mark: &IntentMark,
+) -> Result<bool> {
+    if mark == own {
+        return Ok(false);
+    }
+    if mark.log != own.log {
+        return Ok(true);
+    }
+    let is_the_workers = |event: WorkerStateEvent| {
+        event.worker_id == worker.id
+            && matches!(event.change, Change::CreateIntended { generation, .. } if generation == worker.generation)
+    };
+    Ok(event_at(store, mark.position).await?.is_some_and(|event| !is_the_workers(event)))
+}
+
+/// The event at that position, if it was not compacted away.
+async fn event_at(store: &dyn Store, position: u64) -> Result<Option<WorkerStateEvent>> {
+    let Some(before) = position.checked_sub(1) else { return Ok(None) };
+    let page = store.read(before, 1).await?;
+    let stored = page.events.first().filter(|stored| stored.position == position);
+    stored.map(WorkerStateEvent::from_stored).transpose()
 }

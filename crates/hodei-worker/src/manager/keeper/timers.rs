@@ -96,6 +96,7 @@ impl Keeper {
         if busy.write_at.is_some_and(|at| at <= now) {
             busy.write_at = None;
             self.go_on(&id);
+            self.make_up(&id);
             return;
         }
         if busy.look_at.is_some_and(|at| at <= now) {

@@ -48,9 +48,10 @@ impl Unsure {
         // whether it is still the same.
         let last = u64::from(self.shared && self.version > 0);
         let mut page = store.read_stream(id, self.version - last, UNKNOWN).await?;
-        if last > 0 && !page.events.is_empty() {
+        // It may have been compacted away.
+        if last > 0 && page.events.first().is_some_and(|first| first.version == self.version) {
             let first = page.events.remove(0);
-            if (first.version, first.position) != (self.version, self.position) {
+            if first.position != self.position {
                 return Ok(Found::Another);
             }
         }

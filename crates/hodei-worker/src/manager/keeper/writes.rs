@@ -169,6 +169,10 @@ impl Keeper {
         self.care_for(id);
         let Some(mut slot) = self.slots.remove(id) else { return };
         slot.abandon();
+        if slot.skipped > worker.position {
+            // Another of its name has begun meanwhile.
+            self.view();
+        }
         let busy = std::mem::take(slot.busy());
         if let Some(timer) = busy.timer {
             self.timers.try_remove(&timer);
