@@ -85,6 +85,20 @@ struct Host {
 }
 
 impl Host {
+    /// Waits until its manager has begun.
+    async fn ready(&self) -> Outcome {
+        let told =
+            || self.told.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|line| line == "ready");
+        let began = tokio::time::Instant::now();
+        while !told() {
+            if began.elapsed() > PATIENCE {
+                return Err("a host does not begin".into());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
     fn signal(&self, signal: &str) -> Outcome {
         let pid = self.child.id().ok_or("the host has ended by itself")?.to_string();
         let status = std::process::Command::new("kill").args([signal, &pid]).status()?;
@@ -114,6 +128,10 @@ impl Run {
                 if host.is_none() {
                     *host = Some(self.host(n, round, &proxies[n]).await?);
                 }
+            }
+            // One that is only beginning may end where it finds no database, and does.
+            for host in hosts.iter().flatten() {
+                host.ready().await?;
             }
             tokio::time::sleep(Duration::from_millis(fastrand::u64(300..1500))).await;
             let struck = fastrand::usize(..2);

@@ -194,7 +194,7 @@ impl Keeper {
     }
 
     /// Folds what another host wrote.
-    fn heard(&mut self, id: &WorkerId, events: Vec<WorkerStateEvent>) {
+    pub(super) fn heard(&mut self, id: &WorkerId, events: Vec<WorkerStateEvent>) {
         for event in events {
             let position = event.event_id;
             let Some(worker) = self.take_in(id, vec![event], position) else { return };

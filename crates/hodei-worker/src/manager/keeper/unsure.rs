@@ -3,7 +3,7 @@
 use hodei_worker_core::{
     Result, WorkerId, WorkerStateEvent,
     lifecycle::Change,
-    store::{Page, Store},
+    store::{Store, StoredEvent},
 };
 
 use super::{Slot, writes::UNKNOWN};
@@ -28,7 +28,7 @@ pub(super) struct Unsure {
 /// What was found.
 pub(super) enum Found {
     /// What its stream has got since.
-    Events(Page),
+    Events(Vec<StoredEvent>),
     /// It has ended as it should, and its events are compacted away already.
     Ended,
     /// The stream is another's, of the same name: ours has come to its end.
@@ -49,25 +49,48 @@ impl Unsure {
         let last = u64::from(self.shared && self.version > 0);
         let mut page = store.read_stream(id, self.version - last, UNKNOWN).await?;
         // It may have been compacted away.
+        let mut is_another = false;
         if last > 0 && page.events.first().is_some_and(|first| first.version == self.version) {
-            let first = page.events.remove(0);
-            if first.position != self.position {
-                return Ok(Found::Another);
-            }
+            is_another = page.events.remove(0).position != self.position;
         }
-        // A forgotten stream shows nothing. Its worker's configuration went in the same write.
-        if !self.ends || !page.events.is_empty() || store.get(&config_key(id)).await?.is_some() {
-            return Ok(Found::Events(page));
+        if !is_another && !page.events.is_empty() {
+            return Ok(Found::Events(page.events));
         }
+        // A forgotten stream shows nothing, and its worker's configuration went in the same write.
+        let has_ended = self.ends && store.get(&config_key(id)).await?.is_none();
+        // What another host ended and forgot is in the log still. Of a worker that was to be made nothing can be told from
+        // earlier ones of its name.
+        let may_be_forgotten = self.shared && self.version > 0;
+        let mut events = Vec::new();
+        if has_ended || may_be_forgotten {
+            events = self.in_the_log(store, id).await?;
+        }
+        Ok(match events.is_empty() {
+            false => Found::Events(events),
+            true if is_another => Found::Another,
+            true if has_ended => Found::Ended,
+            true => Found::Events(events),
+        })
+    }
+
+    /// The events after the last that is known, up to the worker's end.
+    async fn in_the_log(self, store: &dyn Store, id: &WorkerId) -> Result<Vec<StoredEvent>> {
+        let mut events: Vec<StoredEvent> = Vec::new();
         let mut position = self.position;
         loop {
-            let mut page = store.read(position, PAGE).await?;
-            page.events.retain(|event| event.worker == *id && event.version > self.version);
-            if !page.events.is_empty() {
-                return Ok(Found::Events(page));
+            let page = store.read(position, PAGE).await?;
+            for stored in page.events {
+                let next = self.version + 1 + events.len() as u64;
+                if stored.worker == *id && stored.version == next {
+                    let is_end = WorkerStateEvent::from_stored(&stored)?.change == Change::Terminated;
+                    events.push(stored);
+                    if is_end {
+                        return Ok(events);
+                    }
+                }
             }
-            if page.is_last {
-                return Ok(Found::Ended);
+            if page.is_last || events.len() >= UNKNOWN {
+                return Ok(events);
             }
             position = page.next;
         }

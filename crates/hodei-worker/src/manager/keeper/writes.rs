@@ -237,7 +237,7 @@ impl Keeper {
                 self.go_on(id);
                 return;
             }
-            Ok(Found::Events(page)) => page.events.iter().map(WorkerStateEvent::from_stored).collect(),
+            Ok(Found::Events(events)) => events.iter().map(WorkerStateEvent::from_stored).collect(),
             Err(error) => Err(error),
         };
         match events {
@@ -256,12 +256,19 @@ impl Keeper {
             }
             Err(_) => self.give_back(id, writing, error),
             Ok(events) if events.is_empty() => self.give_back(id, writing, error),
-            Ok(events) => {
-                let ours = events.len() == writing.events.len()
-                    && events.iter().zip(&writing.events).all(|(found, meant)| found.change == meant.change);
+            Ok(mut events) => {
+                let is_ours = |(found, meant): (&WorkerStateEvent, &WorkerStateEvent)| {
+                    found.change == meant.change && found.correlation_id == meant.correlation_id
+                };
+                let count = writing.events.len();
+                let ours = events.len() >= count && events.iter().zip(&writing.events).all(is_ours);
                 if ours {
                     let first = events.first().map_or(0, |event| event.event_id);
+                    let others = events.split_off(count);
+                    // Who added to it answers for it.
+                    slot.owned &= others.is_empty();
                     self.durable(id, writing, first);
+                    self.heard(id, others);
                     return;
                 }
                 if shared && slot.worker().is_none() {
