@@ -124,7 +124,8 @@ impl Request {
                 Ok(found) => found,
                 Err(error) => {
                     tracing::warn!(%error, "the answer of another host cannot be read yet");
-                    None
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
                 }
             };
             if let Some(found) = found {
