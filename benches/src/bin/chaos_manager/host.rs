@@ -103,7 +103,13 @@ pub(crate) async fn load(
                 None => Err(hodei_worker::Error::new(hodei_worker::ErrorKind::NotFound, "not there")),
             },
         };
-        println!("{} {} {name}", if done.is_ok() { "done" } else { "refused" }, operation.as_str());
+        match done {
+            Ok(()) => println!("done {} {name}", operation.as_str()),
+            Err(error) => {
+                let said = error.to_string().replace('\n', " ");
+                println!("refused {} {name} {said}", operation.as_str());
+            }
+        }
         if random.u8(..4) == 0 {
             tokio::time::sleep(Duration::from_millis(random.u64(..30))).await;
         }

@@ -21,8 +21,9 @@ use crate::manager::{config_key, opening::View};
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 /// The pause before a write whose outcome is unknown is made again or looked for.
 pub(super) const AGAIN: Duration = Duration::from_millis(200);
-/// How often a write is looked for that somebody else may hide for a moment.
-const READS: u32 = 5;
+/// How often a write is looked for that somebody else may hide for a moment: 10 s, in which a database notices that a
+/// client is gone whose transaction is open. Until then nobody sees what was written after that.
+const READS: u32 = 50;
 /// How many events a worker can have got that we do not know of: one write at most.
 pub(super) const UNKNOWN: usize = 64;
 
