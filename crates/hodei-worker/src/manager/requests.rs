@@ -129,7 +129,7 @@ impl Request {
                 }
             };
             if let Some(found) = found {
-                // One that stays is nobody's, and small.
+                // One that stays is removed with the old ones.
                 let _ = store.write(Batch::new().remove(&answer, Expected::Any)).await;
                 let answer: Answer = serde_json::from_slice(&found.value).map_err(|error| {
                     Error::new(ErrorKind::Corrupt, "an answer cannot be understood").with_source(error)
