@@ -19,7 +19,7 @@ use hodei_worker_docker::{DockerOptions, DockerSettings, PullPolicy};
 #[tokio::test]
 async fn d6_a_missing_image_is_pulled_with_progress() {
     on_engine("pull", |bench| async move {
-        let image = format!("{}/hodei-test/busybox:1", var("HODEI_TEST_REGISTRY"));
+        let image = bench.raw().publish("pulled").await;
         let told: Arc<Mutex<Vec<CreateProgress>>> = Arc::default();
         let sink = Arc::clone(&told);
         let options = CreateOptions::default().with_progress(move |step| sink.lock().unwrap().push(step));
@@ -51,7 +51,7 @@ async fn d6_a_missing_image_is_pulled_with_progress() {
 async fn d6_an_image_that_is_always_pulled_is_pulled_for_many_at_once() {
     let proxy = Proxy::unix(socket());
     on_engine_with("always", DockerSettings::at(&proxy.endpoint), |bench| async move {
-        let image = format!("{}/hodei-test/busybox:1", var("HODEI_TEST_REGISTRY"));
+        let image = bench.raw().publish("always").await;
         let always = DockerOptions::default().pull(PullPolicy::Always);
         let config =
             |id: &str| bench.script(id, "true").image(image.as_str()).options(&always).build().unwrap();

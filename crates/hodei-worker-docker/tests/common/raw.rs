@@ -5,10 +5,11 @@ use bollard::{
     models::{ContainerConfig, ContainerCreateBody, ContainerInspectResponse, VolumeCreateRequest},
     query_parameters::{
         CommitContainerOptionsBuilder, CreateContainerOptionsBuilder, InspectContainerOptions,
-        ListVolumesOptions, RemoveContainerOptionsBuilder, RemoveImageOptions, RemoveVolumeOptions,
-        RenameContainerOptionsBuilder, StartContainerOptions,
+        ListVolumesOptions, PushImageOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
+        RemoveVolumeOptions, RenameContainerOptionsBuilder, StartContainerOptions, TagImageOptionsBuilder,
     },
 };
+use futures::TryStreamExt as _;
 
 use super::var;
 
@@ -62,6 +63,17 @@ impl Raw {
     pub(crate) async fn remove(&self, id: &str) {
         let options = RemoveContainerOptionsBuilder::default().force(true).build();
         self.0.remove_container(id, Some(options)).await.unwrap();
+    }
+    /// Puts the image of the tests into the registry under a tag of its own, so that what one test does with it is no
+    /// other's trouble.
+    pub(crate) async fn publish(&self, tag: &str) -> String {
+        let repository = format!("{}/hodei-test/busybox", var("HODEI_TEST_REGISTRY"));
+        let named = TagImageOptionsBuilder::default().repo(&repository).tag(tag).build();
+        self.0.tag_image(&var("HODEI_TEST_IMAGE"), Some(named)).await.unwrap();
+        let pushed = PushImageOptionsBuilder::default().tag(tag).build();
+        let steps = self.0.push_image(&repository, Some(pushed), None);
+        steps.try_for_each(|_| std::future::ready(Ok(()))).await.unwrap();
+        format!("{repository}:{tag}")
     }
     pub(crate) async fn remove_image(&self, image: &str) {
         self.0.remove_image(image, None::<RemoveImageOptions>, None).await.unwrap();
