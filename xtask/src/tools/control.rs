@@ -1,11 +1,10 @@
 //! The programs by which a test stops, starts or kills a part under it.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use crate::failure::{Context, Result};
+use crate::failure::Result;
 use crate::site::Site;
+use crate::tools::script;
 
 /// Where the program called `name` stands.
 pub(crate) fn path(site: &Site, name: &str) -> PathBuf {
@@ -20,8 +19,5 @@ pub(crate) fn write(site: &Site, name: &str, part: &str) -> Result<()> {
         site.root.join("xtask").display(),
         program.display()
     );
-    let path = path(site, name);
-    fs::write(&path, text)?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
-        .context(format_args!("writing {}", path.display()))
+    script::write(&path(site, name), &text)
 }

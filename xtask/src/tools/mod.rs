@@ -7,3 +7,4 @@ pub(crate) mod http;
 pub(crate) mod image;
 pub(crate) mod port;
 pub(crate) mod registry;
+pub(crate) mod script;
