@@ -115,7 +115,7 @@ fn line(event: &WorkerStateEvent) -> String {
     let more = match &event.change {
         Change::Ended(end) => end.exit.map(|exit| exit.to_string()).unwrap_or_default(),
         Change::RecoveryPlanned { strategy, attempt, .. } => format!("{strategy}, try {attempt}"),
-        Change::Escalated { why, .. } => why.as_str().to_owned(),
+        Change::Escalated { why, .. } => why.phrase().to_owned(),
         _ => String::new(),
     };
     let (old, new) = (state(event.old_state), state(event.new_state));

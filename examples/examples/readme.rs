@@ -33,7 +33,7 @@ async fn run() -> Result<()> {
     let worker = manager.wait_for_end(&config.worker_id).await?; // tried three times by now
     let exit = worker.end.as_ref().and_then(|end| end.exit);
     println!("{} ended: {}", worker.id, exit.map_or("nobody knows how".into(), |exit| exit.to_string()));
-    println!("a person is called: {}", worker.escalated().map_or("no", |why| why.as_str()));
+    println!("a person is called: {}", worker.escalated().map_or("no", |why| why.phrase()));
 
     manager.remove_worker(&config.worker_id, &RemoveWorker::default()).await?;
     manager.wait_until_gone(&config.worker_id).await?;

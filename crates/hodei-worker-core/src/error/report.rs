@@ -1,4 +1,4 @@
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
 use super::{Error, ErrorKind, Retry};
 use crate::{model::WorkerRef, provider::Operation, provider::ProviderInfo};
@@ -10,6 +10,7 @@ pub struct ErrorReport {
     /// What went wrong.
     pub kind: ErrorKind,
     /// Whether the call may be repeated.
+    #[serde(deserialize_with = "known")]
     pub retry: Retry,
     /// Why it failed, in words.
     pub message: String,
@@ -17,7 +18,7 @@ pub struct ErrorReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
     /// What was being done.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "known")]
     pub operation: Option<Operation>,
     /// The provider that was called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,6 +32,11 @@ pub struct ErrorReport {
     /// The causes, the nearest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<String>,
+}
+
+/// Reads what a newer version may have more words for: those count as none.
+fn known<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(reader: D) -> Result<T, D::Error> {
+    Ok(serde_json::from_value(serde_json::Value::deserialize(reader)?).unwrap_or_default())
 }
 
 impl From<&Error> for ErrorReport {

@@ -22,8 +22,11 @@ pub enum Strategy {
     Recreate,
     /// Create it anew with more memory.
     Resize,
-    /// Create it anew on another provider.
+    /// Create it anew on another provider, when there is nothing of it on this one any more.
     FailOver,
+    /// One that a newer version knows. It is carried out as [`Strategy::Recreate`], and never chosen.
+    #[serde(other)]
+    Other,
 }
 
 impl Strategy {
@@ -34,6 +37,7 @@ impl Strategy {
             Self::Recreate => "recreate",
             Self::Resize => "resize",
             Self::FailOver => "fail_over",
+            Self::Other => "other",
         }
     }
 }
@@ -236,19 +240,33 @@ pub enum Escalation {
     Hopeless,
     /// Its own limit of restarts is reached.
     RetriesExhausted,
-    /// Its provider refuses, again and again, to stop or remove it. That goes on being tried: what has to go may not be
-    /// forgotten.
+    /// Its provider refuses, again and again, to stop or remove it, or says that it has and it has not. That goes on being
+    /// tried: what has to go may not be forgotten.
     Refused,
+    /// A reason that a newer version knows.
+    #[serde(other)]
+    Other,
 }
 
 impl Escalation {
-    /// Why, in words.
+    /// Its name in snake case.
     pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CrashLoop => "crash_loop",
+            Self::Hopeless => "hopeless",
+            Self::RetriesExhausted => "retries_exhausted",
+            Self::Refused => "refused",
+            Self::Other => "other",
+        }
+    }
+    /// Why, in words.
+    pub const fn phrase(self) -> &'static str {
         match self {
             Self::CrashLoop => "it failed again and again",
             Self::Hopeless => "trying again does not mend this failure",
             Self::RetriesExhausted => "the limit of its restart policy is reached",
-            Self::Refused => "its provider refuses to stop or remove it",
+            Self::Refused => "its provider does not stop or remove it",
+            Self::Other => "for a reason that a newer version knows",
         }
     }
 }

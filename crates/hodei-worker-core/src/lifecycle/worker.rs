@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
+    error::ErrorKind,
     model::{Generation, ProviderName, RunId, WorkerId, WorkerRef},
     status::FailureClass,
 };
@@ -44,6 +45,9 @@ pub struct Worker {
     /// How often in a row the pending call has failed.
     #[serde(default)]
     pub calls_failed: u32,
+    /// How many of these failures no outage explains.
+    #[serde(default)]
+    pub refused: u32,
     /// Whether the provider has created its present generation, and not lost it.
     #[serde(default)]
     pub created: bool,
@@ -159,6 +163,7 @@ impl Worker {
             pending: None,
             retry_at: None,
             calls_failed: 0,
+            refused: 0,
             created: false,
             alive: false,
             keep_volumes: false,
@@ -254,9 +259,10 @@ impl Worker {
                     (recovery.attempts, recovery.planned, recovery.failure) = (0, None, None);
                 }
             }
-            Change::CallFailed { retry_at, .. } => {
+            Change::CallFailed { retry_at, error, .. } => {
                 self.retry_at = Some(*retry_at);
                 self.calls_failed = self.calls_failed.saturating_add(1);
+                self.refused = self.refused.saturating_add(u32::from(!is_outage(error.kind)));
             }
             Change::TakenOver { owner_epoch, .. } => self.owner_epoch = *owner_epoch,
             Change::Healthy | Change::Unhealthy { .. } | Change::Passed | Change::Unknown => {}
@@ -294,6 +300,13 @@ impl Worker {
         if pending.is_some() {
             self.answered();
         }
-        (self.pending, self.retry_at, self.calls_failed) = (pending, None, 0);
+        (self.pending, self.retry_at) = (pending, None);
+        (self.calls_failed, self.refused) = (0, 0);
     }
+}
+
+/// Whether it says something about the provider or this host, and nothing about the worker.
+pub(super) fn is_outage(kind: ErrorKind) -> bool {
+    use ErrorKind::{Cancelled, Fenced, Overloaded, RateLimited, Timeout, Unavailable};
+    matches!(kind, Unavailable | Timeout | Overloaded | RateLimited | Cancelled | Fenced)
 }

@@ -8,7 +8,7 @@ use hodei_worker_core::{Result, model::WorkerId};
 use super::{error, group::Staged};
 use crate::{
     engine::{Engine, Table, Write},
-    format::{EventRow, Pieces, Seal, SnapshotRow, StateRow},
+    format::{EventRow, Pieces, ROW, Seal, SnapshotRow, StateRow},
 };
 
 /// An engine's rows, and those on top of them that are to be written.
@@ -25,9 +25,6 @@ pub(crate) struct Rows<'a, E> {
     next: u64,
     staged: Staged,
 }
-
-/// More than this does not go into one row with others: with what the engine adds, it fills a page of 8 KiB.
-const ROW: usize = (8 << 10) - 64;
 
 /// What links an event to its stream.
 #[derive(Debug, Clone, Copy)]

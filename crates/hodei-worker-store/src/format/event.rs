@@ -17,6 +17,9 @@ pub(crate) struct EventRow<'a> {
 /// The length before an event.
 const LENGTH: usize = size_of::<u32>();
 
+/// More than this does not go into one row with others: with what the engine adds, it fills a page of 8 KiB.
+pub(crate) const ROW: usize = (8 << 10) - 64;
+
 impl<'a> EventRow<'a> {
     /// What a row has around the worker's name and the event.
     pub(crate) const AROUND: usize = LENGTH + 2 + 16 + CHECKSUM;
@@ -58,6 +61,37 @@ impl<'a> EventRow<'a> {
         (begin..).zip(Pieces::of(row)).skip_while(move |(position, _)| *position < from).map(read)
     }
 
+    /// The events that check out of a row that is damaged, wherever they begin and end. Damage costs the event that it is
+    /// in; a length alone costs none, since its event's checksum tells where that ends.
+    pub(crate) fn salvaged(seal: Seal, begin: u64, row: &'a [u8]) -> Vec<(u64, Self)> {
+        let (mut position, mut rest, mut found) = (begin, row, Vec::new());
+        while let Some((lost, event, after)) = Self::next_whole(seal, position, rest) {
+            found.push((position + lost, event));
+            (position, rest) = (position + lost + 1, after);
+        }
+        found
+    }
+
+    /// The next event that checks out, how many are lost before it, and what comes after it.
+    fn next_whole(seal: Seal, position: u64, rest: &'a [u8]) -> Option<(u64, Self, &'a [u8])> {
+        let by_length = |lost: u64, from: usize| {
+            let (event, after) = piece(rest.get(from..)?)?;
+            Some((lost, Self::read(seal, position + lost, event).ok()?, after))
+        };
+        let by_checksum = || {
+            // Every end is tried, which takes long in the few rows that hold one large event.
+            let body = rest.get(LENGTH..).filter(|body| body.len() <= ROW)?;
+            let mut ends = (Self::AROUND - LENGTH..=body.len()).map(|end| body.split_at(end));
+            ends.find_map(|(event, after)| Some((0, Self::read(seal, position, event).ok()?, after)))
+        };
+        let beyond = || {
+            let most = |from: usize| (from / Self::AROUND) as u64;
+            (Self::AROUND..rest.len())
+                .find_map(|from| (1..=most(from)).find_map(|lost| by_length(lost, from)))
+        };
+        by_length(0, 0).or_else(by_checksum).or_else(beyond)
+    }
+
     /// The event at that position of a row that begins at `begin`, if it has one.
     pub(crate) fn at(
         seal: Seal,
@@ -85,12 +119,14 @@ impl<'a> Iterator for Pieces<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let rest = self.0.take()?;
-        let split = || {
-            let (length, rest) = rest.split_first_chunk()?;
-            rest.split_at_checked(u32::from_le_bytes(*length) as usize)
-        };
-        let Some((event, rest)) = split() else { return Some(Err(Unreadable::Damaged)) };
+        let Some((event, rest)) = piece(rest) else { return Some(Err(Unreadable::Damaged)) };
         self.0 = Some(rest).filter(|rest| !rest.is_empty());
         Some(Ok(event))
     }
+}
+
+/// The first event of a row, and the rest of the row.
+fn piece(row: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = row.split_first_chunk()?;
+    rest.split_at_checked(u32::from_le_bytes(*length) as usize)
 }

@@ -7,7 +7,7 @@ mod manifest;
 mod rows;
 
 pub(crate) use anchor::{Anchor, LENGTH as ANCHOR};
-pub(crate) use event::{EventRow, Pieces};
+pub(crate) use event::{EventRow, Pieces, ROW};
 pub(crate) use manifest::{MANIFEST, Manifest, Tally};
 pub(crate) use rows::{OverRow, SnapshotRow, StateRow};
 

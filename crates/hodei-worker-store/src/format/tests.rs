@@ -81,6 +81,38 @@ fn l6_a_flipped_bit_is_noticed() {
 }
 
 #[test]
+fn l6_damage_in_a_row_costs_the_event_that_it_is_in() {
+    let seal = Seal::of(&log());
+    let event = |worker, version, event| EventRow { worker, version, back: version - 1, event };
+    let events = [
+        event("a", 1, b"something happened".as_slice()),
+        event("b", 7, b""),
+        event("a", 2, b"and more"),
+        event("c", 1, &[0; 300]),
+    ];
+    let whole = row(seal, 9, &events);
+    let ends: Vec<usize> = (1..=events.len()).map(|count| row(seal, 9, &events[..count]).len()).collect();
+    assert_eq!(EventRow::salvaged(seal, 9, &whole), (9..).zip(events).collect::<Vec<_>>());
+    for bit in 0..whole.len() * 8 {
+        let mut row = whole.clone();
+        row[bit / 8] ^= 1 << (bit % 8);
+        let hit = ends.partition_point(|end| *end <= bit / 8);
+        let begin = hit.checked_sub(1).map_or(0, |before| ends[before]);
+        let in_length = bit / 8 < begin + size_of::<u32>();
+        let meant = (9..).zip(events).enumerate().filter(|(index, _)| in_length || *index != hit);
+        let meant: Vec<_> = meant.map(|(_, event)| event).collect();
+        assert_eq!(EventRow::salvaged(seal, 9, &row), meant, "bit {bit}");
+    }
+    // Two that follow each other.
+    let mut row = whole;
+    row[ends[0] + 5] ^= 1;
+    row[ends[1] + 1] ^= 1;
+    row[ends[1] + 9] ^= 1;
+    let meant = [(9, events[0]), (12, events[3])];
+    assert_eq!(EventRow::salvaged(seal, 9, &row), meant);
+}
+
+#[test]
 fn l6_a_newer_format_is_told_from_damage() {
     let seal = Seal::of(&log());
     let newer = seal.close(Table::State, b"k", vec![FORMAT + 1, 1, 2, 3]);

@@ -19,14 +19,16 @@ impl EventBus {
     /// reader misses is read from the store. With a filter for one worker only that worker's stream is read; of one that is no
     /// more the store may have forgotten it.
     ///
-    /// The stream ends when the bus is gone and all is told, and after an error that trying again does not mend. After
-    /// one that it may mend, as while the store cannot be reached, the stream goes on with the same place, some pause
+    /// The stream ends when the bus is gone and all is told, and after an error of the store that trying again does not mend.
+    /// After one that it may mend, as while the store cannot be reached, the stream goes on with the same place, some pause
     /// later.
     ///
     /// Call it inside a Tokio runtime with a timer.
     ///
     /// # Errors
-    /// As items, those of [`EventStore::read`](hodei_worker_core::store::EventStore::read).
+    /// As items, those of [`EventStore::read`](hodei_worker_core::store::EventStore::read), and in the place of an event that
+    /// cannot be understood, with its position and its worker, [`Corrupt`](hodei_worker_core::ErrorKind::Corrupt) or, where
+    /// a newer version wrote it, [`Unsupported`](hodei_worker_core::ErrorKind::Unsupported): what follows it is told.
     ///
     /// # Examples
     /// ```
@@ -81,7 +83,7 @@ struct Replay {
     place: Place,
     /// Everything up to here was told, or was not wanted.
     position: u64,
-    ready: VecDeque<Notice>,
+    ready: VecDeque<Result<Notice>>,
     /// Told after what is ready.
     failed: Option<Error>,
     /// The store has, or may have, something that was not told.
@@ -103,7 +105,7 @@ impl Replay {
     async fn next(&mut self) -> Option<Result<Notice>> {
         loop {
             if let Some(notice) = self.ready.pop_front() {
-                return Some(Ok(notice));
+                return Some(notice);
             }
             if let Some(error) = self.failed.take() {
                 return Some(Err(error));
@@ -140,8 +142,13 @@ impl Replay {
             if stored.position <= self.position {
                 continue;
             }
-            let event = Arc::new(WorkerStateEvent::from_stored(stored)?);
-            self.take(event);
+            match WorkerStateEvent::from_stored(stored) {
+                Ok(event) => self.take(Arc::new(event)),
+                Err(error) => {
+                    self.position = stored.position;
+                    self.ready.push_back(Err(error));
+                }
+            }
         }
         match &mut self.place {
             Place::Log => self.position = self.position.max(page.next),
@@ -161,7 +168,7 @@ impl Replay {
             (Place::Stream { .. }, Some(first)) => first,
             (Place::Stream { .. }, None) => self.store.last_position().await? + 1,
         };
-        self.ready.push_back(Notice::Compacted { first });
+        self.ready.push_back(Ok(Notice::Compacted { first }));
         Ok(())
     }
 
@@ -227,7 +234,7 @@ impl Replay {
     fn take(&mut self, event: Arc<WorkerStateEvent>) {
         self.position = event.event_id;
         if self.filter.matches(&event) {
-            self.ready.push_back(Notice::Event(event));
+            self.ready.push_back(Ok(Notice::Event(event)));
         }
     }
 }

@@ -36,12 +36,12 @@ impl Drop for Tailed<'_> {
 impl EventBus {
     /// Publishes what is stored after that position, for as long as it runs: for stores that several hosts share, so
     /// that subscribers hear of every host's workers, in the log's order. Meanwhile [`publish`](Self::publish) does
-    /// nothing. While nobody listens, nothing is read.
+    /// nothing. While nobody listens, nothing is read. An event that cannot be understood, as one of a newer version, is
+    /// logged and left out.
     ///
     /// # Errors
-    /// [`Corrupt`](hodei_worker_core::ErrorKind::Corrupt) or
-    /// [`Unsupported`](hodei_worker_core::ErrorKind::Unsupported) when an event cannot be read. While the store cannot
-    /// be reached it tries again.
+    /// Those of [`EventStore::read`](hodei_worker_core::store::EventStore::read) that trying again does not mend. While the
+    /// store cannot be reached it tries again.
     ///
     /// # Cancel safety
     /// When dropped, events that were stored meanwhile may not be told; go on from a position of one's own.
@@ -70,7 +70,10 @@ impl EventBus {
         loop {
             let page = store.read(*after, PAGE).await?;
             for stored in &page.events {
-                self.tell(&Arc::new(WorkerStateEvent::from_stored(stored)?));
+                match WorkerStateEvent::from_stored(stored) {
+                    Ok(event) => self.tell(&Arc::new(event)),
+                    Err(error) => tracing::error!(%error, "an event is not told"),
+                }
                 *after = stored.position;
             }
             *after = page.next.max(*after);

@@ -53,6 +53,8 @@ pub enum Stray {
     OtherProvider,
     /// The intent that it names is not in this log, or was compacted away.
     Unproven,
+    /// What the log says of its worker cannot be understood here: a newer version wrote it, or it is damaged.
+    Unreadable,
 }
 
 /// What an object is to us.

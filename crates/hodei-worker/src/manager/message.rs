@@ -18,7 +18,7 @@ pub(super) enum Message {
     /// A user's command.
     Command(Box<Ordered>),
     /// What is known of a worker.
-    Get(WorkerId, Reply<Option<Worker>>),
+    Get(WorkerId, Reply<Result<Option<Worker>>>),
     /// What is known of some.
     List(WorkerQuery, Reply<Vec<Worker>>),
     /// Objects that no worker stands behind.

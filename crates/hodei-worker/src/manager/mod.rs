@@ -311,7 +311,7 @@ impl WorkerManager {
     /// # Cancel safety
     /// Reads only.
     pub async fn worker(&self, id: &WorkerId) -> Result<Option<Worker>> {
-        self.ask(|reply| Message::Get(id.clone(), reply)).await
+        self.ask(|reply| Message::Get(id.clone(), reply)).await?
     }
 
     /// What is known of the workers that are meant, in the order of their names.

@@ -26,6 +26,11 @@ pub(super) struct View {
     pub(super) events: u64,
     /// Events without a beginning, by worker, with whether they came to an end: the rest of those that are no more.
     rests: HashMap<WorkerId, Rest>,
+    /// Workers of which something cannot be understood, where several hosts share the store: one that a newer version
+    /// wrote, or that is damaged, is not to keep the others from being seen.
+    pub(super) unreadable: HashMap<WorkerId, Error>,
+    /// Whether such workers are put aside; else the first is an error.
+    puts_aside: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -45,17 +50,14 @@ pub(super) struct Opened {
 
 /// Reads snapshots and events. The next page is read while the last is understood: each takes about as long.
 pub(super) async fn read(store: &dyn Store) -> Result<View> {
-    match read_once(store).await {
-        // Another host may have saved a snapshot and removed what it covers in the middle of it.
-        Err(error) if error.kind() == ErrorKind::Corrupt && store.leases().is_some() => {
-            read_once(store).await
-        }
-        read => read,
-    }
+    let view = read_once(store).await?;
+    // Another host may have saved a snapshot and removed what it covers in the middle of it.
+    let is_torn = view.unreadable.values().any(|error| error.kind() == ErrorKind::Corrupt);
+    if is_torn { read_once(store).await } else { Ok(view) }
 }
 
 async fn read_once(store: &dyn Store) -> Result<View> {
-    let mut view = View::default();
+    let mut view = View { puts_aside: store.leases().is_some(), ..View::default() };
     let mut page = store.snapshots(None, PAGE).await?;
     while let Some(last) = page.last().map(|snapshot| snapshot.worker.clone()) {
         let understand = async { page.into_iter().try_for_each(|snapshot| view.save(snapshot)) };
@@ -80,18 +82,35 @@ async fn read_once(store: &dyn Store) -> Result<View> {
 }
 
 impl View {
-    fn save(&mut self, snapshot: WorkerSnapshot) -> Result<()> {
-        let worker = Worker::from_bytes(&snapshot.state)
-            .map_err(|error| error.with_context("snapshot of worker", &snapshot.worker))?;
-        self.position = self.position.max(snapshot.position);
-        let opened = Opened { worker: Some(worker), saved: snapshot.version, covered: snapshot.position };
-        self.workers.insert(snapshot.worker, opened);
+    /// Leaves a worker out, or gives up.
+    fn put_aside(&mut self, worker: &WorkerId, error: Error) -> Result<()> {
+        if !self.puts_aside {
+            return Err(error);
+        }
+        self.workers.remove(worker);
+        self.unreadable.entry(worker.clone()).or_insert(error);
         Ok(())
+    }
+
+    fn save(&mut self, snapshot: WorkerSnapshot) -> Result<()> {
+        let WorkerSnapshot { worker: id, version, position, state, .. } = snapshot;
+        self.position = self.position.max(position);
+        match Worker::from_bytes(&state) {
+            Ok(worker) => {
+                let opened = Opened { worker: Some(worker), saved: version, covered: position };
+                self.workers.insert(id, opened);
+                Ok(())
+            }
+            Err(error) => self.put_aside(&id, error.with_context("snapshot of worker", &id)),
+        }
     }
 
     fn take_all(&mut self, events: &[StoredEvent]) -> Result<()> {
         self.events += events.len() as u64;
-        events.iter().try_for_each(|stored| self.take(stored))
+        events.iter().try_for_each(|stored| match self.take(stored) {
+            Ok(()) => Ok(()),
+            Err(error) => self.put_aside(&stored.worker, error),
+        })
     }
 
     /// A worker without a beginning that did not come to an end is one that the log has lost a part of.
@@ -100,19 +119,30 @@ impl View {
             let is_lost = !rest.is_over && !self.workers.contains_key(&worker);
             // Its configuration goes with it.
             if is_lost && store.get(&config_key(&worker)).await?.is_some() {
-                return Err(does_not_follow(&worker, rest.position, rest.version));
+                self.put_aside(&worker, does_not_follow(&worker, rest.position, rest.version))?;
             }
         }
         Ok(())
     }
 
     /// Takes in the next event of the log.
-    pub(super) fn take(&mut self, stored: &StoredEvent) -> Result<()> {
+    fn take(&mut self, stored: &StoredEvent) -> Result<()> {
         let known = self.workers.get_mut(&stored.worker);
         if known.as_ref().is_some_and(|known| stored.position <= known.covered) {
             return Ok(());
         }
-        let event = WorkerStateEvent::from_stored(stored)?;
+        let event = WorkerStateEvent::from_stored(stored);
+        if self.unreadable.contains_key(&stored.worker) {
+            let is_over = event.as_ref().is_ok_and(|event| matches!(event.change, Change::Terminated));
+            // The next of its name has a life of its own.
+            if is_over || stored.version == 1 {
+                self.unreadable.remove(&stored.worker);
+            }
+            if stored.version > 1 {
+                return Ok(());
+            }
+        }
+        let event = event?;
         if known.is_none() && stored.version > 1 {
             // The rest of a worker that is no more: a snapshot would stand for the beginning of any other.
             let is_over = matches!(event.change, Change::Terminated);

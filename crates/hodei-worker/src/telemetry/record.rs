@@ -6,7 +6,7 @@ use std::{
 
 use hodei_worker_core::{
     ErrorKind, WorkerState, WorkerStateEvent,
-    lifecycle::{Change, Escalation, Strategy, Worker},
+    lifecycle::{Change, Strategy, Worker},
     model::ProviderName,
     store::HostId,
 };
@@ -69,14 +69,7 @@ impl Telemetry {
                 }
             }
             Change::Escalated { why, .. } => {
-                let reason = match why {
-                    Escalation::CrashLoop => "crash_loop",
-                    Escalation::Refused => "refused",
-                    Escalation::Hopeless => "hopeless",
-                    Escalation::RetriesExhausted => "retries_exhausted",
-                    _ => "other",
-                };
-                counter!(names::ESCALATIONS, names::PROVIDER => provider(), names::REASON => reason)
+                counter!(names::ESCALATIONS, names::PROVIDER => provider(), names::REASON => why.as_str())
                     .increment(1);
             }
             Change::TakenOver { .. } => {

@@ -2,6 +2,7 @@
 //! fails, a log that was damaged. On the fake provider and with paused time.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A test may panic, its helpers too.
 
+mod aside;
 mod bed;
 mod care;
 mod load;

@@ -6,7 +6,7 @@ use hodei_worker::{
     WorkerConfig, WorkerManager, WorkerProvider as _,
     lifecycle::Worker,
     manager::{Found, Shutdown, Stray},
-    model::IntentMark,
+    model::{IntentMark, LogId},
     provider::{CreateOptions, DeleteOptions},
     store::EventStore as _,
 };
@@ -15,7 +15,12 @@ use crate::bed::{Bed, runs, sleeper};
 
 /// Makes an object as a manager on this log would have, for an intent at that position.
 async fn object(bed: &Bed, config: &WorkerConfig, position: u64) {
-    let mark = IntentMark { log: bed.store.info().log.clone(), position };
+    object_of(bed, config, bed.store.info().log.clone(), position).await;
+}
+
+/// As [`object`], on that log.
+pub(crate) async fn object_of(bed: &Bed, config: &WorkerConfig, log: LogId, position: u64) {
+    let mark = IntentMark { log, position };
     let options = CreateOptions::default().with_intent(mark);
     bed.provider("fake").create_worker(config, &options).await.unwrap();
 }

@@ -3,12 +3,12 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use hodei_worker::{
-    ConnectContext, WorkerConfig, WorkerId, WorkerProvider,
+    ConnectContext, WorkerConfig, WorkerId, WorkerProvider, WorkerProviderExt as _,
     lifecycle::Worker,
     manager::{ManagerBuilder, ManagerSettings, WorkerManager},
     model::{InstallationId, WorkerConfigBuilder},
     process::{ProcessSettings, Survival},
-    provider::{DeleteOptions, WorkerFilter},
+    provider::{DeleteOptions, LogOptions, WorkerFilter},
     quantity::HumanDuration,
     store::{MemoryStore, Store},
     testkit::eventually,
@@ -43,6 +43,9 @@ pub(crate) struct Bed {
     pub(crate) store: Arc<dyn Store>,
     folder: PathBuf,
 }
+
+/// What a sleeper says first.
+const READY: &str = "ready";
 
 impl Bed {
     pub(crate) fn new(place: Place) -> Self {
@@ -123,7 +126,22 @@ impl Bed {
 
     /// A worker that runs until it is stopped.
     pub(crate) fn sleeper(&self, id: &str) -> WorkerConfigBuilder {
-        self.script(id, "trap 'exit 0' TERM; sleep 1000 & wait $!")
+        self.script(id, &format!("trap 'exit 0' TERM; echo {READY}; sleep 1000 & wait $!"))
+    }
+
+    /// A worker like that which has said that it is ready to be stopped: one that has only just begun has no trap yet.
+    pub(crate) async fn ready(&self, worker: &Worker) {
+        let (provider, worker) = (self.provider().await, worker.reference());
+        eventually(within(20), || async {
+            let output = provider.collect_logs(&worker, &LogOptions::all()).await.unwrap();
+            if output.starts_with(READY.as_bytes()) {
+                Ok(())
+            } else {
+                Err("it has not said that it is ready")
+            }
+        })
+        .await
+        .unwrap();
     }
 
     /// Kills what a worker runs, from outside, as a fault would.

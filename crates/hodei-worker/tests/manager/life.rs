@@ -30,6 +30,7 @@ async fn l1_a_worker_goes_through_its_states(bed: Arc<Bed>) {
     let id = &config.worker_id;
     let running = manager.wait_for(id, |worker| worker.state == Some(WorkerState::Running)).await.unwrap();
     assert!(running.run.is_some() && running.alive && running.pending.is_none());
+    bed.ready(&running).await;
     manager.stop_worker(id, &StopWorker::within(within(10))).await.unwrap();
     let stopped = manager.wait_for_end(id).await.unwrap();
     assert_eq!(stopped.state, Some(WorkerState::Stopped));

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::{Change, Goal, Input, Next, Pending, WorkerState, observed};
 use crate::{
     error::{ErrorKind, ErrorReport, Retry},
-    lifecycle::{Escalation, Outcome, OutcomeOf, RunEnd, Strategy, recovery},
+    lifecycle::{Escalation, Outcome, OutcomeOf, RunEnd, Strategy, recovery, worker::is_outage},
     provider::Operation,
     status::{FailureClass, WorkerPhase, WorkerStatus},
 };
@@ -101,7 +101,7 @@ fn stopped(next: &mut Next<'_>, status: Option<&WorkerStatus>) {
 fn not_seen(next: &mut Next<'_>, error: &ErrorReport) {
     let waits = next.worker.retry_at.is_some_and(|at| at > next.context.now);
     if matches!(next.worker.pending, Some(Pending::Stop { .. })) && !waits {
-        again(next, Operation::Stop, error);
+        insist(next, Operation::Stop, error);
     }
 }
 
@@ -172,24 +172,16 @@ fn failed(next: &mut Next<'_>, operation: Operation, error: &ErrorReport) {
     match (operation, error.kind) {
         (Operation::Stop, ErrorKind::NotFound) => return observed::vanished(next, None),
         (Operation::Delete, ErrorKind::NotFound) => return deleted(next),
-        // What has to go is tried until it is gone; a person hears of it.
-        (Operation::Stop | Operation::Delete, _) => {
-            again(next, operation, error);
-            let is_known = next.worker.escalated() == Some(Escalation::Refused);
-            if !is_outage(error.kind) && !is_known && next.worker.calls_failed >= MOST_CALLS {
-                let reason = Some(error.message.clone());
-                next.stay(Change::Escalated { why: Escalation::Refused, failure: None, reason });
-            }
-            return;
-        }
+        (Operation::Stop | Operation::Delete, _) => return insist(next, operation, error),
         _ => {}
     }
-    if is_outage(error.kind) || (may_be_repeated(error) && next.worker.calls_failed < MOST_CALLS) {
+    let has_tries = next.worker.refused < MOST_CALLS;
+    if is_outage(error.kind) || (has_tries && may_be_repeated(error)) {
         return again(next, operation, error);
     }
     match (operation, error.kind) {
         // It has not ended, or another than we know: look.
-        (Operation::Start, ErrorKind::Conflict) if next.worker.calls_failed < MOST_CALLS => {
+        (Operation::Start, ErrorKind::Conflict) if has_tries => {
             again(next, operation, error);
             next.observe();
         }
@@ -204,12 +196,6 @@ fn failed(next: &mut Next<'_>, operation: Operation, error: &ErrorReport) {
     }
 }
 
-/// Whether it says something about the provider or this host, and nothing about the worker.
-fn is_outage(kind: ErrorKind) -> bool {
-    use ErrorKind::{Cancelled, Fenced, Overloaded, RateLimited, Timeout, Unavailable};
-    matches!(kind, Unavailable | Timeout | Overloaded | RateLimited | Cancelled | Fenced)
-}
-
 /// Whether the same call may succeed next time. What recovery has an answer to is left to it.
 fn may_be_repeated(error: &ErrorReport) -> bool {
     error.retry != Retry::Never
@@ -218,6 +204,16 @@ fn may_be_repeated(error: &ErrorReport) -> bool {
 
 fn is_restart(next: &Next<'_>) -> bool {
     matches!(&next.worker.pending, Some(Pending::Start { after: Some(_) }))
+}
+
+/// What has to go is tried until it is gone; a person hears of it.
+fn insist(next: &mut Next<'_>, operation: Operation, error: &ErrorReport) {
+    again(next, operation, error);
+    let is_known = next.worker.escalated() == Some(Escalation::Refused);
+    if !is_known && next.worker.refused >= MOST_CALLS {
+        let reason = Some(error.message.clone());
+        next.stay(Change::Escalated { why: Escalation::Refused, failure: None, reason });
+    }
 }
 
 fn again(next: &mut Next<'_>, operation: Operation, error: &ErrorReport) {

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
-    error::{Error, ErrorKind},
+    error::{Error, ErrorKind, Retry},
     lifecycle::{
         Change, CorrelationId, DegradedBy, Escalation, EventType, RunEnd, Strategy, WorkerState,
         WorkerStateEvent,
@@ -145,6 +145,29 @@ fn l6_what_a_newer_version_adds_is_skipped() {
         "c":{"degraded":{"by":"moonlight","reason":"full","tide":{"high":true}}}}"#;
     let event = WorkerStateEvent::from_stored(&stored(4, line)).unwrap();
     assert_eq!(event.change, Change::Degraded { by: DegradedBy::Other, reason: "full".into() });
+}
+
+#[test]
+fn l6_words_of_a_newer_version_are_taken_for_others() {
+    let read = |change: &str| {
+        let line =
+            format!(r#"{{"v":1,"o":"running","n":"running","t":"2026-01-01T00:00:00Z","c":{change}}}"#);
+        WorkerStateEvent::from_stored(&stored(4, line)).unwrap().change
+    };
+    let Change::RecoveryPlanned { strategy, .. } = read(
+        r#"{"recovery_planned":{"strategy":"clone","attempt":1,"due":"2026-01-01T00:00:00Z","failure":"haunted"}}"#,
+    ) else {
+        panic!("another change")
+    };
+    assert_eq!(strategy, Strategy::Other);
+    let Change::Escalated { why, .. } = read(r#"{"escalated":{"why":"bored"}}"#) else {
+        panic!("another change")
+    };
+    assert_eq!(why, Escalation::Other);
+    let failed = r#"{"call_failed":{"operation":"start","retry_at":"2026-01-01T00:00:00Z","error":{"kind":"haunted",
+        "retry":{"at_midnight":{"moon":"full"}},"message":"no","operation":"exorcise"}}}"#;
+    let Change::CallFailed { error, .. } = read(failed) else { panic!("another change") };
+    assert_eq!((error.kind, error.retry, error.operation), (ErrorKind::Unexpected, Retry::Never, None));
 }
 
 #[test]

@@ -135,14 +135,15 @@ impl Finds {
         let (rows, age): (_, Age) = match table {
             Table::Log => {
                 let Ok(begin) = <[u8; 8]>::try_from(key).map(u64::from_be_bytes) else { return };
-                for (position, event) in EventRow::all(seal, begin, self.manifest.first, row) {
-                    if let Ok(event) = event {
-                        self.log.entry(position).or_insert_with(|| {
-                            let mut row = Vec::new();
-                            event.add(seal, position, &mut row);
-                            row
-                        });
+                for (position, event) in EventRow::salvaged(seal, begin, row) {
+                    if position < self.manifest.first {
+                        continue;
                     }
+                    self.log.entry(position).or_insert_with(|| {
+                        let mut row = Vec::new();
+                        event.add(seal, position, &mut row);
+                        row
+                    });
                 }
                 return;
             }

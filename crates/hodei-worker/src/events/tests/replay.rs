@@ -117,14 +117,28 @@ async fn l9_a_worker_that_was_made_anew_goes_on_in_its_replay() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn l9_an_event_that_cannot_be_understood_ends_a_replay() {
+async fn l9_an_event_that_cannot_be_understood_is_told_in_its_place() {
     let (store, bus) = (MemoryStore::new(), EventBus::default());
+    let tail = tokio::spawn({
+        let (bus, store) = (bus.clone(), arc(&store));
+        async move { bus.tail(store, 0).await }
+    });
+    let mut live = bus.subscribe(EventFilter::all());
+    tokio::task::yield_now().await;
     store_one(&store, "a").await;
     store.append(Batch::new().append(id("b"), 0, ["nonsense".into()])).await.unwrap();
+    store_one(&store, "a").await;
     let mut all = bus.replay(arc(&store), 0, EventFilter::all());
     assert_eq!(positions(&take(&mut all, 1).await), [1]);
-    assert_eq!(all.next().await.unwrap().unwrap_err().kind(), ErrorKind::Corrupt);
-    assert!(all.next().await.is_none());
+    let error = all.next().await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.context_value("position")), (ErrorKind::Corrupt, Some("2")));
+    assert_eq!(positions(&take(&mut all, 1).await), [3]);
+    let mut one = bus.replay(arc(&store), 0, EventFilter::worker(id("b")));
+    assert_eq!(one.next().await.unwrap().unwrap_err().kind(), ErrorKind::Corrupt);
+    // Who hears of what happens now hears of the rest.
+    let told: Vec<_> = (&mut live).take(2).collect().await;
+    assert_eq!(positions(&told), [1, 3]);
+    tail.abort();
 }
 
 #[tokio::test(start_paused = true)]

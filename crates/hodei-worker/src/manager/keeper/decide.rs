@@ -72,7 +72,11 @@ impl Keeper {
     }
 
     /// Takes in what happened, now or when what is being written is durable.
-    pub(super) fn handle(&mut self, id: &WorkerId, cause: Cause) {
+    pub(super) fn handle(&mut self, id: &WorkerId, mut cause: Cause) {
+        if let Some(error) = self.others.unreadable.get(id) {
+            cause.answer(Err(error.clone()));
+            return;
+        }
         match self.slots.get_mut(id) {
             Some(slot) if !slot.owned && !matches!(cause.input, Input::TakenOver { .. }) => {
                 // A creation of one that exists changes nothing, and is answered here.

@@ -1,11 +1,15 @@
 //! Workers that other hosts answer for, and the lease of this one.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::FutureExt as _;
 use hodei_worker_core::{
     Error, ErrorKind, Result, Retry, WorkerId, WorkerStateEvent,
-    lifecycle::{Call, Input, Worker},
+    lifecycle::{Call, Change, Input, Worker},
     store::{Fence, StoredEvent, TakenOver},
 };
 use tokio::{sync::oneshot, task::JoinSet};
@@ -41,6 +45,8 @@ pub(super) struct Others {
     viewing: bool,
     /// Whether it is to be read once more: what is missing may have been written since that began.
     view_again: bool,
+    /// Workers of which something cannot be understood here: nothing is done for them until it can be.
+    pub(super) unreadable: HashMap<WorkerId, Error>,
     /// Questions and answers under way.
     pub(super) errands: JoinSet<Option<Forwarded>>,
 }
@@ -54,8 +60,11 @@ pub(super) struct Forwarded {
 }
 
 impl Others {
-    pub(super) fn with(hold: Option<Hold>, seen: u64) -> Self {
-        Self { shared: hold.is_some(), hold, seen, ..Self::default() }
+    pub(super) fn with(hold: Option<Hold>, seen: u64, unreadable: HashMap<WorkerId, Error>) -> Self {
+        for error in unreadable.values() {
+            tracing::error!(%error, "a worker is left alone");
+        }
+        Self { shared: hold.is_some(), hold, seen, unreadable, ..Self::default() }
     }
 
     /// The proof that goes with what is written.
@@ -181,16 +190,35 @@ impl Keeper {
                     self.disown(id);
                 }
             }
-            // The rest of one that is no more.
-            None if stored.version > 1 => return,
+            // The rest of one that is no more, or cannot be understood.
+            None if stored.version > 1 => {
+                let is_over = |event: WorkerStateEvent| matches!(event.change, Change::Terminated);
+                if WorkerStateEvent::from_stored(stored).is_ok_and(is_over) {
+                    self.others.unreadable.remove(id);
+                }
+                return;
+            }
             None => {
+                self.others.unreadable.remove(id);
                 self.slots.insert(id.clone(), Slot::of_another());
             }
         }
         match WorkerStateEvent::from_stored(stored) {
             Ok(event) => self.heard(id, vec![event]),
-            Err(error) => tracing::error!(%error, "what another host wrote cannot be read"),
+            Err(error) => self.put_aside(id, error),
         }
+    }
+
+    /// Leaves a worker alone of which something cannot be understood.
+    fn put_aside(&mut self, id: &WorkerId, error: Error) {
+        if self.others.unreadable.contains_key(id) {
+            return;
+        }
+        tracing::error!(%error, "a worker is left alone");
+        self.tell_in_vain(id, &error);
+        self.others.unreadable.insert(id.clone(), error);
+        // What waits is answered with that.
+        self.forget(id);
     }
 
     /// Folds what another host wrote.
@@ -247,6 +275,13 @@ impl Keeper {
         };
         self.position = self.position.max(view.position);
         self.others.seen = self.others.seen.max(view.position);
+        for (id, error) in std::mem::take(&mut view.unreadable) {
+            // What is being written tells by itself.
+            if !self.slots.get(&id).is_some_and(Slot::is_writing) {
+                self.put_aside(&id, error);
+            }
+        }
+        self.others.unreadable.retain(|id, _| !view.workers.contains_key(id));
         let gone: Vec<_> = self
             .slots
             .iter()
@@ -291,7 +326,10 @@ impl Keeper {
     /// Takes workers over as soon as all of them is known, which is read after that pause if it is not.
     pub(super) fn took_over(&mut self, taken: Vec<TakenOver>, pause: Duration) {
         for taken in taken {
-            if is_known(self.slots.get(&taken.worker), &taken) {
+            if self.others.unreadable.contains_key(&taken.worker) {
+                // Its lease is this host's. What runs goes on running until a host comes that understands it.
+                tracing::error!(worker = %taken.worker, "a worker was taken over that cannot be cared for");
+            } else if is_known(self.slots.get(&taken.worker), &taken) {
                 self.take_over(taken);
             } else {
                 // What was written last has not been heard yet. Nobody writes any more until it is known.
@@ -361,6 +399,10 @@ impl Keeper {
         let open: HashSet<_> = requests.iter().map(|request| request.name().to_owned()).collect();
         self.others.requests.retain(|name| open.contains(name));
         for request in requests {
+            // Who understands the worker answers.
+            if self.others.unreadable.contains_key(&request.worker) {
+                continue;
+            }
             let known = self.slots.get(&request.worker);
             let meant = known.filter(|slot| slot.worker().is_some_and(|worker| worker.born == request.born));
             // A worker that is no more is nobody's: whoever sees the request answers.

@@ -117,7 +117,7 @@ impl Keeper {
             waiting: Waiting::default(),
             strays: Strays::default(),
             care,
-            others: Others::with(hold, view.position),
+            others: Others::with(hold, view.position, view.unreadable),
             closing: None,
             random: fastrand::Rng::new(),
             watchers,
@@ -184,7 +184,7 @@ impl Keeper {
         match message {
             Message::Command(ordered) => self.ordered(*ordered),
             Message::Get(id, reply) => {
-                let _ = reply.send(self.slots.get(&id).and_then(|slot| slot.worker().cloned()));
+                let _ = reply.send(self.known(&id));
             }
             Message::List(query, reply) => {
                 let meant = self.slots.values().filter(|slot| slot.owned || !query.owned);

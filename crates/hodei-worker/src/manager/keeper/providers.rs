@@ -10,7 +10,10 @@ use hodei_worker_core::{
 };
 
 use super::{Keeper, decide::Cause, slot::Slot};
-use crate::manager::adopt::{Judgement, judge};
+use crate::manager::{
+    Stray,
+    adopt::{Judgement, judge},
+};
 
 pub(super) struct Provider {
     pub(super) provider: Arc<dyn WorkerProvider>,
@@ -113,6 +116,9 @@ impl Keeper {
 
     pub(super) fn judged(&self, name: &ProviderName, status: &WorkerStatus) -> Judgement {
         let id = &status.worker.id;
+        if self.others.unreadable.contains_key(id) {
+            return Judgement::Stray(Stray::Unreadable);
+        }
         // While its creation is being written its object cannot be there, but one of an earlier worker of this name can.
         let known = self.slots.get(id).and_then(Slot::worker);
         let removed = self.removed.get(id).map(|(generation, _)| *generation);

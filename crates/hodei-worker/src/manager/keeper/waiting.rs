@@ -23,8 +23,9 @@ impl Keeper {
                 let _ = reply.send(Ok(worker.clone()));
             }
             None if !self.slots.contains_key(&id) => {
-                let error =
-                    Error::new(ErrorKind::NotFound, "there is no such worker").with_context("worker", &id);
+                let error = self.others.unreadable.get(&id).cloned().unwrap_or_else(|| {
+                    Error::new(ErrorKind::NotFound, "there is no such worker").with_context("worker", &id)
+                });
                 let _ = reply.send(Err(error));
             }
             _ => {
@@ -33,6 +34,21 @@ impl Keeper {
                 waiting.retain(|(_, reply)| !reply.is_closed());
                 waiting.push((until, reply));
             }
+        }
+    }
+
+    /// What is known of a worker; why it cannot be, where something of it cannot be understood.
+    pub(super) fn known(&self, id: &WorkerId) -> Result<Option<Worker>> {
+        match self.others.unreadable.get(id) {
+            Some(error) => Err(error.clone()),
+            None => Ok(self.slots.get(id).and_then(|slot| slot.worker().cloned())),
+        }
+    }
+
+    /// Tells those who wait in vain.
+    pub(super) fn tell_in_vain(&mut self, id: &WorkerId, error: &Error) {
+        for (_, reply) in self.waiting.workers.remove(id).into_iter().flatten() {
+            let _ = reply.send(Err(error.clone()));
         }
     }
 

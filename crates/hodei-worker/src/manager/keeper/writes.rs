@@ -167,13 +167,18 @@ impl Keeper {
     /// A worker is no more.
     pub(super) fn ended(&mut self, id: &WorkerId, worker: &Worker) {
         self.removed.insert(id.clone(), (worker.generation, self.clock.now()));
-        self.care_for(id);
-        let Some(mut slot) = self.slots.remove(id) else { return };
-        slot.abandon();
-        if slot.skipped > worker.position {
+        if self.slots.get(id).is_some_and(|slot| slot.skipped > worker.position) {
             // Another of its name has begun meanwhile.
             self.view();
         }
+        self.forget(id);
+    }
+
+    /// Keeps nothing of a worker any more; what waited for it is handled as if it had never been there.
+    pub(super) fn forget(&mut self, id: &WorkerId) {
+        let Some(mut slot) = self.slots.remove(id) else { return };
+        self.care_for(id);
+        slot.abandon();
         let busy = std::mem::take(slot.busy());
         if let Some(timer) = busy.timer {
             self.timers.try_remove(&timer);

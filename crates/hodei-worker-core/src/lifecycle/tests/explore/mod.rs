@@ -115,8 +115,10 @@ fn plain(mut worker: Worker) -> Worker {
             time(due);
         }
     }
-    let bounded = matches!(worker.pending, Some(Pending::Create | Pending::Start { .. }));
-    worker.calls_failed = worker.calls_failed.min(if bounded { 5 } else { 1 });
+    // Decided by is whether there has been a refusal, and whether there is one too many; the number of failures alone only
+    // makes pauses longer.
+    let refused = if worker.refused == 0 { 0 } else { worker.refused.clamp(4, 5) };
+    (worker.calls_failed, worker.refused) = (0, refused);
     worker.generation = GENERATION;
     (worker.version, worker.position, worker.intent, worker.owner_epoch) = (9, 9, 9, 0);
     (worker.since, worker.started) = (at(NOW), worker.started.map(|_| at(NOW)));

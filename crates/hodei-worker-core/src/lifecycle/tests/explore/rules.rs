@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    lifecycle::{Call, Change, OutcomeOf, resume},
+    lifecycle::{Call, Change, Escalation, OutcomeOf, resume},
     provider::Operation,
 };
 
@@ -66,7 +66,9 @@ pub(super) fn check(
     {
         return Err("its call is made again without a pause".into());
     }
-    if before.escalated().is_some() && !matches!(input, Input::Command(_)) && call.is_some() {
+    // What is refused goes on being tried.
+    let is_left_alone = before.escalated().is_some_and(|why| why != Escalation::Refused);
+    if is_left_alone && !matches!(input, Input::Command(_)) && call.is_some() {
         return Err(format!("{call:?} though a person is called"));
     }
     consistent(after)
@@ -75,6 +77,8 @@ pub(super) fn check(
 /// What must hold for each worker.
 fn consistent(worker: &Worker) -> Result<(), String> {
     use WorkerState as S;
+    let is_refused = worker.escalated() == Some(Escalation::Refused);
+    let has_to_go = matches!(worker.pending, Some(Pending::Stop { .. } | Pending::Delete { .. }));
     let Some(state) = worker.state else {
         let clean = worker.pending.is_none() && !worker.alive && !worker.created;
         return if clean { Ok(()) } else { Err("it ended with something left".into()) };
@@ -100,7 +104,11 @@ fn consistent(worker: &Worker) -> Result<(), String> {
         _ if worker.alive && worker.goal == Goal::Stopped && state != S::Stopping => {
             format!("to be stopped, alive and {state}")
         }
-        _ if worker.escalated().is_some() && state != S::Failed => {
+        _ if is_refused && !has_to_go => format!(
+            "a stop or a removal is refused, and it is {state} and {pending:?}",
+            pending = worker.pending
+        ),
+        _ if worker.escalated().is_some() && !is_refused && state != S::Failed => {
             format!("a person is called, and it is {state}")
         }
         _ if worker.alive && !worker.created => "alive and not created".into(),

@@ -124,9 +124,11 @@ fn l3_a_stop_that_is_always_refused_is_told_to_a_person_and_goes_on_being_tried(
     let mut calls = 1;
     while story.worker().escalated().is_none() {
         assert!(calls < 20, "nobody hears of it");
-        story.failed(Operation::Stop, ErrorKind::Unavailable);
-        assert_eq!(story.worker().escalated(), None, "an outage is no refusal");
-        assert_eq!(story.due(), stop);
+        for _ in 0..20 {
+            story.failed(Operation::Stop, ErrorKind::Unavailable);
+            assert_eq!(story.worker().escalated(), None, "an outage is no refusal");
+            assert_eq!(story.due(), stop);
+        }
         story.failed(Operation::Stop, ErrorKind::PermissionDenied);
         assert_eq!(story.due(), stop);
         calls += 1;
@@ -137,6 +139,42 @@ fn l3_a_stop_that_is_always_refused_is_told_to_a_person_and_goes_on_being_tried(
     assert_eq!(story.due(), stop, "it is not left running");
     story.ends("r1", 0);
     assert_eq!((story.state(), story.worker().escalated()), (WorkerState::Stopped, None));
+}
+
+#[test]
+fn l3_a_provider_that_says_it_has_stopped_what_runs_on_is_told_of() {
+    let mut story = Story::running(ON_FAILURE);
+    let stop = story.stop(0);
+    for calls in 1.. {
+        assert!(calls < 20, "nobody hears of it");
+        let status = status_of(story.generation(), WorkerPhase::Running, Some("r1"));
+        let done = Outcome::done(story.generation(), Operation::Stop, Some(Arc::new(status)));
+        story.then(&Input::Outcome(done));
+        if story.worker().escalated().is_some() {
+            break;
+        }
+        assert_eq!(story.due(), stop);
+    }
+    assert_eq!(story.worker().escalated(), Some(Escalation::Refused));
+    assert_eq!(story.due(), stop, "it is not left running");
+}
+
+#[test]
+fn l3_outages_take_no_tries_from_a_start() {
+    let mut story = Story::of(traits(ON_FAILURE, false));
+    let create = Some(Call::Create);
+    for _ in 0..20 {
+        story.failed(Operation::Create, ErrorKind::Unavailable);
+        assert_eq!(story.due(), create);
+    }
+    let generation = story.generation();
+    let again = Error::new(ErrorKind::Unexpected, "no").with_retry(Retry::IfIdempotent).report();
+    for _ in 0..5 {
+        story.then(&Input::Outcome(Outcome::failed(generation, Operation::Create, again.clone())));
+        assert_eq!((story.state(), story.due()), (WorkerState::Creating, create.clone()));
+    }
+    story.then(&Input::Outcome(Outcome::failed(generation, Operation::Create, again)));
+    assert_ne!(story.state(), WorkerState::Creating, "that was the last");
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod lives;
 
 use super::*;
 use crate::{
-    error::{Error, ErrorKind},
+    error::{Error, ErrorKind, Retry},
     lifecycle::{Call, Decision, EventType, HealthChange, Outcome, WorkerState},
     provider::Operation,
     status::Gone,

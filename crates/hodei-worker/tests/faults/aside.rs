@@ -1,0 +1,134 @@
+//! Hosts of several versions on one store: what one cannot understand is no other worker's trouble.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use hodei_worker::{
+    ErrorKind, SystemClock, WorkerId, WorkerManager,
+    manager::{RemoveWorker, Shutdown, Stray, WorkerQuery},
+    store::{Batch, EventStore as _, Expected, Fence, HostId, LeaseId, MemoryStore, Store},
+};
+
+use crate::bed::{Bed, runs, sleeper};
+
+/// What a version writes that this one does not know.
+const NEWER: &str = r#"{"v":99,"o":"running","n":"asleep","t":"2030-01-01T00:00:00Z","c":{}}"#;
+const TERMINATED: &str = r#"{"v":1,"o":"running","t":"2030-01-01T00:00:00Z","c":"terminated"}"#;
+
+fn id(name: &str) -> WorkerId {
+    name.parse().unwrap()
+}
+
+/// The intent to create a worker, and its configuration, as a manager writes them down.
+async fn creation(name: &str) -> (Bytes, Bytes) {
+    let bed = Bed::new();
+    let manager = bed.manager().await;
+    manager.create_worker(&sleeper(name)).await.unwrap();
+    let store = manager.store();
+    let event = store.read(0, 1).await.unwrap().events.remove(0).event;
+    let config = store.get(&format!("config/{name}")).await.unwrap().unwrap().value;
+    manager.shutdown(Shutdown::Remove { grace: None }).await.unwrap();
+    (event, config)
+}
+
+/// A store with a host of a newer version.
+struct Shared {
+    bed: Bed,
+    store: Arc<MemoryStore>,
+    newer: LeaseId,
+}
+
+impl Shared {
+    async fn new() -> Self {
+        let store = Arc::new(MemoryStore::shared(Arc::new(SystemClock)));
+        let leases = store.leases().unwrap();
+        let newer =
+            leases.acquire(&HostId::new("newer").unwrap(), Duration::from_secs(3600)).await.unwrap().id;
+        Self { bed: Bed::new(), store, newer }
+    }
+
+    async fn manager(&self) -> WorkerManager {
+        let store: Arc<dyn Store> = Arc::<MemoryStore>::clone(&self.store);
+        let builder = WorkerManager::builder(store).provider(self.bed.provider("fake"));
+        builder.settings(Bed::settings()).open().await.unwrap()
+    }
+
+    async fn write(&self, batch: Batch) {
+        self.store.append(batch.fenced(Some(Fence::new(self.newer)))).await.unwrap();
+    }
+
+    /// Has the newer host create a worker, with these events after the first.
+    async fn create(&self, name: &str, then: &[&'static str]) {
+        let (event, config) = creation(name).await;
+        let events = [event].into_iter().chain(then.iter().map(|event| Bytes::from(*event)));
+        let batch = Batch::new().append(id(name), 0, events);
+        self.write(batch.put(format!("config/{name}"), Expected::Any, config)).await;
+    }
+
+    /// An object as the newer host's provider has made it.
+    async fn object(&self, name: &str, position: u64) {
+        let log = self.store.info().log.clone();
+        crate::strays::object_of(&self.bed, &sleeper(name), log, position).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l6_a_worker_that_a_newer_version_wrote_is_left_alone_and_no_other() {
+    let shared = Shared::new().await;
+    shared.create("odd", &[NEWER]).await;
+    shared.object("odd", 1).await;
+    // One that has it in the log when it opens, and then one that hears of the next.
+    let manager = shared.manager().await;
+    manager.synced().await.unwrap();
+    shared.create("odder", &[NEWER]).await;
+    shared.object("odder", 3).await;
+    let config = sleeper("a");
+    manager.create_worker(&config).await.unwrap();
+    manager.wait_for(&config.worker_id, runs).await.unwrap();
+    for name in ["odd", "odder"] {
+        let refused = manager.worker(&id(name)).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
+        assert_eq!(refused.context_value("worker"), Some(name));
+        let refused = manager.create_worker(&sleeper(name)).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
+        let refused = manager.remove_worker(&id(name), &RemoveWorker::kill()).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
+    }
+    // Longer than any sweep waits.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let found = manager.strays().await.unwrap();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found.iter().all(|one| one.reason == Stray::Unreadable && one.is_quarantined()), "{found:?}");
+    assert_eq!(shared.bed.platform.len(), 3);
+    let listed = manager.workers(&WorkerQuery::all()).await.unwrap();
+    assert_eq!(listed.iter().map(|worker| worker.id.as_str()).collect::<Vec<_>>(), ["a"]);
+    // When the other has removed it, its name is free.
+    shared.write(Batch::new().append(id("odd"), 2, [TERMINATED.into()]).forget(id("odd"), 3)).await;
+    let again = sleeper("odd");
+    while let Err(error) = manager.create_worker(&again).await {
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    manager.wait_for(&again.worker_id, runs).await.unwrap();
+    manager.shutdown(Shutdown::Remove { grace: None }).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn l6_a_host_that_is_gone_is_taken_over_but_for_what_cannot_be_understood() {
+    let shared = Shared::new().await;
+    let manager = shared.manager().await;
+    manager.synced().await.unwrap();
+    shared.create("odd", &[NEWER]).await;
+    shared.create("plain", &[]).await;
+    shared.store.leases().unwrap().release(shared.newer).await.unwrap();
+    // What the other host had only intended is done.
+    while manager.worker(&id("plain")).await.unwrap().is_none() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    manager.wait_for(&id("plain"), runs).await.unwrap();
+    let refused = manager.stop_worker(&id("odd"), &Default::default()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
+    assert_eq!(shared.bed.platform.len(), 1);
+    manager.shutdown(Shutdown::Remove { grace: None }).await.unwrap();
+    assert!(shared.bed.platform.is_empty());
+}
