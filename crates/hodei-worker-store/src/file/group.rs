@@ -55,11 +55,15 @@ impl<'a, E: Engine> Group<'a, E> {
         }
     }
 
-    /// Adds a batch, if it is as the store has it.
-    pub(crate) fn add(&mut self, batch: &Batch) -> Result<Appended> {
+    /// Whether a batch is as the store has it. Gives the versions that its values have.
+    pub(crate) fn check(&self, batch: &Batch) -> Result<Vec<u64>> {
         checks::versions(self, batch)?;
         checks::snapshots(self, batch)?;
-        let values = checks::values(self, batch)?;
+        checks::values(self, batch)
+    }
+
+    /// Adds a batch that was checked. After a failure the group is of no use any more.
+    pub(crate) fn add(&mut self, batch: &Batch, values: Vec<u64>) -> Result<Appended> {
         let mut appended = Appended::default();
         for stream in &batch.streams {
             appended.first.push(self.manifest.last + 1);
@@ -193,6 +197,11 @@ impl<'a, E: Engine> Group<'a, E> {
 }
 
 impl Changes {
+    /// Nothing changes.
+    pub(crate) fn none(manifest: &Manifest) -> Self {
+        let (first, last) = (manifest.first, manifest.last);
+        Self { heads: HashMap::new(), over: HashMap::new(), first, last }
+    }
     pub(crate) fn apply(self, index: &mut Index) {
         for (worker, head) in self.heads {
             match head {

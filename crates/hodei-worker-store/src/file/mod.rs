@@ -18,7 +18,10 @@ mod writer;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
 };
 
@@ -42,6 +45,8 @@ pub(crate) struct Shared<E> {
     index: RwLock<Index>,
     /// The last position that can be seen.
     last: watch::Sender<u64>,
+    /// The engine has failed a reader: it works again when it is opened anew.
+    failing: AtomicBool,
 }
 
 impl<E> Shared<E> {
@@ -123,9 +128,19 @@ impl<E: Engine> FileStore<E> {
     /// Reads on a thread that may wait for the disk.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Shared<E>) -> Result<T> + Send + 'static,
+        read: impl Fn(&Shared<E>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let shared = Arc::clone(&self.shared);
+        let (shared, read, first) = aside(move || {
+            let first = read(&shared);
+            Ok((shared, read, first))
+        })
+        .await?;
+        if first.is_ok() || !shared.failing.load(Ordering::Relaxed) {
+            return first;
+        }
+        // What failed may have been the disk for a moment; the engine has to be opened again all the same.
+        self.ask(|answer| Job::Mend { answer }).await?;
         aside(move || read(&shared)).await
     }
 

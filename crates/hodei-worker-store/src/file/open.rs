@@ -1,7 +1,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, RwLock},
+    sync::{Arc, RwLock, atomic::AtomicBool},
 };
 
 use hodei_worker_core::{Error, ErrorKind, Result, model::LogId, store::StoreInfo};
@@ -175,6 +175,7 @@ fn start<E: Engine>(
         engine: RwLock::new(Some(engine)),
         last: watch::Sender::new(manifest.last),
         index: RwLock::new(scan.index),
+        failing: AtomicBool::new(false),
     });
     let (inbox, receiver) = mpsc::channel(settings.queue.max(1));
     let writer = Writer {
@@ -185,6 +186,7 @@ fn start<E: Engine>(
         settings: settings.clone(),
         inbox: receiver,
         unknown: None,
+        lost: None,
         crowd: 0,
     };
     let thread = std::thread::Builder::new().name(format!("hodei-{}", E::KIND)).spawn(move || writer.run());

@@ -1,7 +1,7 @@
 use std::{
     collections::VecDeque,
     ops::{Bound, ControlFlow},
-    sync::PoisonError,
+    sync::{PoisonError, atomic::Ordering},
 };
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use hodei_worker_core::{
 
 use super::{Shared, error};
 use crate::{
-    engine::{Engine, Outcome, Table},
+    engine::{Engine, Fault, Outcome, Table},
     format::{EventRow, SnapshotRow, StateRow, Unreadable},
 };
 
@@ -28,7 +28,12 @@ impl<E: Engine> Shared<E> {
     fn call<T>(&self, call: impl FnOnce(&E) -> Outcome<T>) -> Result<T> {
         let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
         let engine = engine.as_ref().ok_or_else(error::closed)?;
-        error::guarded(|| call(engine)).map_err(|fault| error::from_fault(&self.place, READING, fault))
+        error::guarded(|| call(engine)).map_err(|fault| {
+            if matches!(fault, Fault::Io(_) | Fault::Broken(_)) {
+                self.failing.store(true, Ordering::Relaxed);
+            }
+            error::from_fault(&self.place, READING, fault)
+        })
     }
 
     /// Visits rows until one cannot be read, or the visitor has enough.

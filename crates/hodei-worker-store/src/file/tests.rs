@@ -1,5 +1,7 @@
 //! What does not add up although every row is whole.
 
+mod failing;
+
 use std::path::PathBuf;
 
 use hodei_worker_core::store::{Batch, Expected};

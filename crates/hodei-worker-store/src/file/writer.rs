@@ -1,5 +1,5 @@
 use std::{
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -45,6 +45,10 @@ pub(crate) enum Job {
         through: u64,
         answer: oneshot::Sender<Result<Compaction>>,
     },
+    /// Opens the engine anew if it has failed a reader.
+    Mend {
+        answer: oneshot::Sender<Result<()>>,
+    },
 }
 
 type Answer = oneshot::Sender<Result<Appended>>;
@@ -60,6 +64,8 @@ pub(crate) struct Writer<E> {
     pub(super) inbox: Receiver<Job>,
     /// What may have been written, or not: known when the engine works again.
     pub(super) unknown: Option<(Manifest, Changes)>,
+    /// Why nothing can be written any more.
+    pub(super) lost: Option<Error>,
     /// How many writers there are: those whose batches the last commit had, and those that waited for it to end.
     pub(super) crowd: usize,
 }
@@ -72,6 +78,7 @@ impl<E: Engine> Writer<E> {
             match job {
                 Job::Append { batch, answer } => other = self.append(batch, answer),
                 Job::Compact { through, answer } => drop(answer.send(self.compact(through))),
+                Job::Mend { answer } => drop(answer.send(self.revive())),
             }
             next = other.or_else(|| self.inbox.blocking_recv());
         }
@@ -91,31 +98,49 @@ impl<E: Engine> Writer<E> {
         let mut batches = vec![(batch, answer)];
         let other = self.gather(&mut batches);
         let size = batches.len();
-        let mut written = Vec::with_capacity(batches.len());
+        if let Err(error) = self.revive() {
+            for (_, answer) in batches {
+                drop(answer.send(Err(error.clone())));
+            }
+            return other;
+        }
+        let mut written = Vec::with_capacity(size);
+        let shared = Arc::clone(&self.shared);
+        // What says nothing about the store's content or the batch is a failure of the engine.
+        let note = |error: &Error| {
+            use ErrorKind::{Config, Conflict, Corrupt, Unsupported};
+            if !matches!(error.kind(), Config | Conflict | Corrupt | Unsupported) {
+                shared.failing.store(true, Ordering::Relaxed);
+            }
+        };
         let outcome = self.write(|group| {
-            for (batch, answer) in batches.drain(..) {
-                match group.add(&batch) {
-                    Ok(appended) => written.push((appended, answer)),
-                    // What is refused fails alone.
-                    Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Config) => {
+            let mut failed = Ok(());
+            for (batch, answer) in batches {
+                // What is refused fails alone; what fails later takes the others with it.
+                let added = match (&failed, group.check(&batch)) {
+                    (Ok(()), Ok(values)) => group.add(&batch, values),
+                    (Ok(()), Err(error)) => {
+                        note(&error);
                         drop(answer.send(Err(error)));
+                        continue;
                     }
+                    (Err(_), _) => Ok(Appended::default()),
+                };
+                match added {
+                    Ok(appended) => written.push((appended, answer)),
                     Err(error) => {
+                        note(&error);
                         written.push((Appended::default(), answer));
-                        return Err(error);
+                        failed = Err(error);
                     }
                 }
             }
-            Ok(())
+            failed
         });
         // Those that get their answers now, and those that came meanwhile: written together from now on, not in turns.
         self.crowd = size + self.inbox.len();
         for (appended, answer) in written {
             drop(answer.send(outcome.clone().map(|()| appended)));
-        }
-        for (_, answer) in batches {
-            let failed = outcome.clone().err().unwrap_or_else(error::closed);
-            drop(answer.send(Err(failed)));
         }
         other
     }
@@ -154,7 +179,6 @@ impl<E: Engine> Writer<E> {
 
     /// Writes what `fill` puts into a group, in one commit.
     pub(super) fn write(&mut self, fill: impl FnOnce(&mut Group<'_, E>) -> Result<()>) -> Result<()> {
-        self.revive()?;
         let (writes, manifest, changes) = {
             let engine = self.shared.engine.read().unwrap_or_else(PoisonError::into_inner);
             let engine = engine.as_ref().ok_or_else(error::closed)?;

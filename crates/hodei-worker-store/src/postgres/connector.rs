@@ -1,7 +1,10 @@
 use std::{
     collections::HashMap,
     future::poll_fn,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -57,7 +60,8 @@ impl Connector {
                     hint.notify_one();
                 }
             });
-            let session = Session { client, driver, statements: Mutex::default() };
+            let session =
+                Session { client, driver, statements: Mutex::default(), given_up: AtomicBool::new(false) };
             session.client.batch_execute(&self.manners()).await.map_err(|error| self.refused(error))?;
             Ok(session)
         };
@@ -89,11 +93,18 @@ pub(super) struct Session {
     driver: JoinHandle<()>,
     /// What was prepared on it.
     statements: Mutex<HashMap<String, Statement>>,
+    /// Somebody has waited in vain on it.
+    given_up: AtomicBool,
 }
 
 impl Session {
     pub(super) fn is_closed(&self) -> bool {
-        self.client.is_closed()
+        self.client.is_closed() || self.given_up.load(Ordering::Relaxed)
+    }
+
+    /// Never uses this one again.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
     }
 
     async fn prepared(&self, sql: &str) -> Result<Statement, DatabaseError> {

@@ -14,6 +14,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long the server's own limit is given to be told.
 const MARGIN: Duration = Duration::from_secs(2);
+/// Who is dropped after that long without an answer has waited on a connection that may be dead.
+const LONG: Duration = Duration::from_secs(1);
 /// How often a statement is repeated that another was in the way of.
 const RACES: u32 = 5;
 
@@ -64,14 +66,6 @@ impl Link {
                     Some((Instant::now() + pause.mul_f64(0.5 + fastrand::f64() / 2.0), error.clone()));
                 Err(error)
             }
-        }
-    }
-
-    /// Never uses this one again.
-    async fn discard(&self, session: &Arc<Session>) {
-        let mut slot = self.slot.lock().await;
-        if slot.session.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, session)) {
-            slot.session = None;
         }
     }
 
@@ -126,19 +120,22 @@ impl Link {
     /// Waits for an answer, and gives the connection up where it is not sure in what state it is.
     async fn attempt<T>(
         &self,
-        session: &Arc<Session>,
+        session: &Session,
         asked: impl Future<Output = Result<T, DatabaseError>>,
     ) -> Result<T, Failed> {
-        match tokio::time::timeout(self.connector.limit + MARGIN, asked).await {
+        let waiting = Waiting { session, since: Instant::now() };
+        let answer = tokio::time::timeout(self.connector.limit + MARGIN, asked).await;
+        std::mem::forget(waiting);
+        match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(cause)) => {
                 if !error::leaves_whole(&cause) {
-                    self.discard(session).await;
+                    session.give_up();
                 }
                 Err(Failed::Database(cause))
             }
             Err(_) => {
-                self.discard(session).await;
+                session.give_up();
                 Err(Failed::Silent)
             }
         }
@@ -149,6 +146,20 @@ impl Link {
             Failed::Connection(error) => error,
             Failed::Database(cause) => error::statement(cause, effect, &self.connector.place),
             Failed::Silent => error::silent(self.connector.limit + MARGIN, effect, &self.connector.place),
+        }
+    }
+}
+
+/// Somebody who waits for an answer. Dropped while it waits, it may have lost patience with a connection that is dead.
+struct Waiting<'a> {
+    session: &'a Session,
+    since: Instant,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.since.elapsed() >= LONG {
+            self.session.give_up();
         }
     }
 }

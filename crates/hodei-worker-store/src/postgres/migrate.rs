@@ -103,11 +103,12 @@ fn steps(names: &Names) -> String {
 }
 
 /// A database that was restored on another server has transactions' numbers from the old one, which would not count as
-/// over for a long time. The server's own are always below the next one.
+/// over for a long time. The server's own are always below the next one. Hosts that went on may have written since, so
+/// that all of them are looked at.
 fn resettle(names: &Names) -> String {
     names.fill(
         "DO $settle$ DECLARE
-            newest xid8 := (SELECT written_by FROM {schema}.events ORDER BY position DESC LIMIT 1);
+            newest xid8 := (SELECT written_by FROM {schema}.events ORDER BY written_by DESC LIMIT 1);
         BEGIN
             IF newest >= pg_snapshot_xmax(pg_current_snapshot()) AND newest >= pg_current_xact_id() THEN
                 UPDATE {schema}.events SET written_by = '3' WHERE written_by <> '3';

@@ -95,9 +95,16 @@ impl PostgresSettings {
         if config.get_user().is_none_or(str::is_empty) {
             return Err(Error::config("url", "it names no user"));
         }
+        // Ours was taken out of it: what is left was written in a way that we do not read, and would be passed over.
+        if config.get_ssl_mode() != tokio_postgres::Config::new().get_ssl_mode() {
+            return Err(Error::config("url", "its `sslmode` cannot be read")
+                .with_help("write it as `sslmode=require`, without blanks"));
+        }
         config
             .ssl_mode(tls.negotiation())
             .connect_timeout(self.connect_timeout.0)
+            // A server that is gone without a word is noticed as soon as a statement would have ended.
+            .tcp_user_timeout(self.statement_timeout.0)
             .keepalives_idle(Duration::from_secs(30))
             .keepalives_interval(Duration::from_secs(5))
             .keepalives_retries(3);

@@ -57,6 +57,10 @@ impl TlsMode {
             ("", url.split(' ').collect())
         };
         let mut wrong = None;
+        if !is_url && url.contains(['\'', '\\']) && url.contains("ssl") {
+            // A quoted value may hold what looks like one of ours.
+            wrong = Some("with quotes in it, TLS cannot be set: write it as postgres://…?sslmode=…");
+        }
         words.retain(|word| {
             if let Some(value) = word.strip_prefix("sslmode=") {
                 match Mode::parse(value) {

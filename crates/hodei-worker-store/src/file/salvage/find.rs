@@ -38,7 +38,7 @@ pub(super) struct Finds {
 
 impl Finds {
     pub(super) fn of<E: Engine>(old: &Folder, scratch: PathBuf, settings: &FileSettings) -> Result<Self> {
-        let anchor = match old.anchor()?.found {
+        let anchor = match old.found()? {
             Found::Anchor(anchor) => Some(anchor),
             Found::Newer(version) => return Err(error::newer(&old.path, version)),
             Found::Nothing | Found::Unreadable => None,

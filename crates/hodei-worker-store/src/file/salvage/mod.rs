@@ -19,7 +19,7 @@ const DOING: &str = "cannot repair the store";
 
 /// Never touches the original.
 pub(crate) fn repair<E: Engine>(path: &Path, into: &Path) -> Result<Salvage> {
-    let old = Folder::take(path, &FileSettings::default().create(false))?;
+    let old = Folder::read(path)?;
     let settings = FileSettings::default();
     let new = Folder::take(into, &settings)?;
     let entry = into.join(E::ENTRY);

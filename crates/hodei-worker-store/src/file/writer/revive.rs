@@ -1,29 +1,35 @@
-use std::sync::PoisonError;
+use std::sync::{PoisonError, atomic::Ordering};
 
-use hodei_worker_core::{Result, Retry};
+use hodei_worker_core::{Error, ErrorKind, Result, Retry};
 
 use super::{Changes, Engine, Fault, Manifest, Writer, error};
 use crate::file::scan;
 
 impl<E: Engine> Writer<E> {
-    /// A commit failed: the engine is opened anew, and tells whether it was written after all.
+    /// A commit failed: the engine is opened anew, and tells what became of it.
     pub(super) fn failed(&mut self, fault: Fault, manifest: Manifest, changes: Changes) -> Result<()> {
-        let commits = manifest.commits;
         self.unknown = Some((manifest, changes));
         let failure = self.fault(fault);
         tracing::warn!(error = %failure, "a commit of the store failed");
         match self.revive() {
-            Ok(()) if self.manifest.commits == commits => Ok(()),
             Ok(()) => Err(failure),
             // It may have been written.
             Err(_) => Err(failure.with_retry(Retry::IfIdempotent)),
         }
     }
 
-    /// Opens the engine again after a failure, and finds out what became of the commit that failed.
+    /// Opens the engine again after a failure, and finds out what became of the commit that failed, if one did.
     pub(super) fn revive(&mut self) -> Result<()> {
+        if let Some(lost) = &self.lost {
+            return Err(lost.clone());
+        }
+        let has_failed = self.shared.failing.swap(false, Ordering::Relaxed);
         if self.unknown.is_none() {
-            return Ok(());
+            if !has_failed {
+                return Ok(());
+            }
+            // A reader met it: nothing was to be written.
+            self.unknown = Some((self.manifest.clone(), Changes::none(&self.manifest)));
         }
         let path = self.folder.path.join(E::ENTRY);
         let doing = "the store's engine cannot be opened again after a failure";
@@ -41,21 +47,29 @@ impl<E: Engine> Writer<E> {
             *slot = Some(engine);
             found.and_then(Result::ok)
         };
-        match self.unknown.take() {
-            _ if found.as_ref() == Some(&self.manifest) => Ok(()),
-            Some((manifest, changes)) if found.as_ref() == Some(&manifest) => {
-                self.done(manifest, changes);
-                Ok(())
-            }
-            unknown => {
-                // Nothing may be written to what is neither.
-                self.unknown = unknown;
-                *self.shared.engine.write().unwrap_or_else(PoisonError::into_inner) = None;
-                Err(error::corrupt(
-                    &self.folder.path,
-                    "after a failed commit it is neither as before nor as after it",
-                ))
-            }
+        if found.as_ref() == Some(&self.manifest) {
+            self.unknown = None;
+            return Ok(());
         }
+        // Nothing may be written to what is neither, nor to what may be in the system's memory alone.
+        *self.shared.engine.write().unwrap_or_else(PoisonError::into_inner) = None;
+        let is_written = self.unknown.as_ref().is_some_and(|(manifest, _)| found.as_ref() == Some(manifest));
+        let error = if is_written { self.unsynced() } else { self.torn() };
+        tracing::error!(%error, "the store takes nothing any more");
+        self.lost = Some(error.clone());
+        Err(error)
+    }
+
+    fn torn(&self) -> Error {
+        error::corrupt(&self.folder.path, "after a failed commit it is neither as before nor as after it")
+    }
+
+    /// The commit came as far as its last step, which failed. The system forgets after that what it could not bring to the
+    /// disk: a later attempt would succeed and bring nothing.
+    fn unsynced(&self) -> Error {
+        Error::new(ErrorKind::Unavailable, "the disk has failed to keep what the store wrote")
+            .with_context("store", self.folder.path.display())
+            .with_retry(Retry::IfIdempotent)
+            .with_help("look into the system's log and at the disk, end this host, and `verify` the store")
     }
 }
