@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{mailbox, message::Message, requests};
 use crate::telemetry::Telemetry;
 use hodei_worker_core::{
-    Clock, Error, ErrorKind, Result,
+    Clock, Error, ErrorKind, Result, WorkerId,
     store::{HostId, LeaseId, LeaseStore, Store, TakenOver},
 };
 
@@ -83,7 +83,7 @@ impl Hosts {
     /// Keeps the lease, and gets another when it is lost.
     pub(super) async fn run(self, mut hold: Hold) {
         loop {
-            if self.keep(&mut hold).await.is_err() {
+            if self.keep(hold).await.is_err() {
                 return;
             }
             tracing::warn!(host = %self.host, lease = %hold.lease, "the lease is lost: others answer for the workers");
@@ -93,9 +93,10 @@ impl Hosts {
                 return;
             }
             hold = loop {
-                match self.acquire().await {
-                    Ok(hold) => break hold,
-                    Err(error) => tracing::warn!(%error, "there is no new lease yet"),
+                match tokio::time::timeout(self.ttl, self.acquire()).await {
+                    Ok(Ok(hold)) => break hold,
+                    Err(_) => tracing::warn!("there is no new lease yet: the store does not answer"),
+                    Ok(Err(error)) => tracing::warn!(%error, "there is no new lease yet"),
                 }
                 if self.keeper.upgrade().is_none() {
                     return;
@@ -108,32 +109,59 @@ impl Hosts {
         }
     }
 
-    /// Until it is lost.
-    async fn keep(&self, hold: &mut Hold) -> Result<(), Over> {
+    /// Until it is lost. It is renewed beside everything else: whatever does not answer, the lease's end is noticed in time.
+    async fn keep(&self, hold: Hold) -> Result<(), Over> {
+        tokio::select! {
+            renewed = self.go_on_renewing(hold) => renewed,
+            looked = self.go_on_looking(hold.lease) => looked,
+        }
+    }
+
+    /// Until it can be renewed no more.
+    async fn go_on_renewing(&self, mut hold: Hold) -> Result<(), Over> {
         let pause = (self.ttl / 4).min(PAUSE);
         let mut renew_at = since_boot() + self.ttl / 4;
-        let mut forget_at = since_boot();
         loop {
             if since_boot() >= renew_at {
-                match self.renew(hold.lease).await {
+                match self.renew(&hold).await {
                     Ok(renewed) => {
-                        *hold = renewed;
+                        hold = renewed;
                         self.tell(Message::Leased(renewed)).await?;
                         renew_at = since_boot() + self.ttl / 4;
                     }
                     Err(error) if error.kind() == ErrorKind::Fenced => return Ok(()),
                     Err(error) => tracing::warn!(%error, "the lease could not be renewed"),
                 }
-                if hold.left().is_zero() {
-                    return Ok(());
-                }
             }
+            self.telemetry.lease(&self.host, Some(hold.left()));
+            if hold.left().is_zero() {
+                return Ok(());
+            }
+            tokio::time::sleep(pause.min(hold.left())).await;
+        }
+    }
+
+    async fn renew(&self, hold: &Hold) -> Result<Hold> {
+        let asked = since_boot();
+        // One that is not answered is asked again, as long as there is time.
+        let patience = (self.ttl / 4).min(hold.left());
+        let renewed = tokio::time::timeout(patience, self.leases()?.renew(hold.lease)).await;
+        let lease = renewed.map_err(|_| Error::new(ErrorKind::Timeout, "the store does not answer"))??;
+        Ok(Hold::of(&lease, asked))
+    }
+
+    /// Until the store says that the lease is lost.
+    async fn go_on_looking(&self, lease: LeaseId) -> Result<(), Over> {
+        let pause = (self.ttl / 4).min(PAUSE);
+        let mut forget_at = since_boot();
+        // Whether workers may have been taken over of which nothing was heard.
+        let mut unsure = false;
+        loop {
             if since_boot() >= forget_at {
                 let forgotten = requests::forget_answers(&*self.store, self.clock.now()).await;
                 forget_at = since_boot() + forgotten.unwrap_or(self.ttl);
             }
-            self.telemetry.lease(&self.host, Some(hold.left()));
-            match self.look_around(hold.lease).await? {
+            match self.look_around(lease, &mut unsure).await? {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Fenced => return Ok(()),
                 Err(error) => tracing::warn!(%error, "other hosts could not be looked at"),
@@ -142,38 +170,16 @@ impl Hosts {
         }
     }
 
-    async fn renew(&self, lease: LeaseId) -> Result<Hold> {
-        let asked = since_boot();
-        // A renewal that takes longer than the lease comes too late.
-        let renewed = tokio::time::timeout(self.ttl, self.leases()?.renew(lease)).await;
-        let lease = renewed.map_err(|_| Error::new(ErrorKind::Timeout, "the store does not answer"))??;
-        Ok(Hold::of(&lease, asked))
-    }
-
     /// Takes over the workers of hosts that are gone, and what others ask of ours.
-    async fn look_around(&self, lease: LeaseId) -> Result<Result<()>, Over> {
-        let leases = match self.leases() {
-            Ok(leases) => leases,
-            Err(error) => return Ok(Err(error)),
-        };
-        let ended = match leases.ended().await {
-            Ok(ended) => ended,
-            Err(error) => return Ok(Err(error)),
-        };
-        for ended in ended {
-            loop {
-                let taken: Vec<TakenOver> = match leases.take_over(lease, ended, AT_ONCE).await {
-                    Ok(taken) => taken,
-                    // It was renewed at the last moment, or another host was first.
-                    Err(error) if error.kind() == ErrorKind::Conflict => break,
-                    Err(error) => return Ok(Err(error)),
-                };
-                if taken.is_empty() {
-                    break;
-                }
-                tracing::info!(host = %self.host, from = %ended, workers = taken.len(), "workers are taken over");
-                self.tell(Message::TookOver(taken)).await?;
+    async fn look_around(&self, lease: LeaseId, unsure: &mut bool) -> Result<Result<()>, Over> {
+        if *unsure {
+            match self.find_taken(lease).await? {
+                Ok(()) => *unsure = false,
+                Err(error) => return Ok(Err(error)),
             }
+        }
+        if let Err(error) = self.take_over(lease, unsure).await? {
+            return Ok(Err(error));
         }
         let requests = match requests::open(&*self.store).await {
             Ok(requests) => requests,
@@ -183,6 +189,55 @@ impl Hosts {
             self.tell(Message::Requested(requests)).await?;
         }
         Ok(Ok(()))
+    }
+
+    async fn take_over(&self, lease: LeaseId, unsure: &mut bool) -> Result<Result<()>, Over> {
+        let (leases, ended) = match self.leases() {
+            Ok(leases) => (leases, leases.ended().await),
+            Err(error) => return Ok(Err(error)),
+        };
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(error) => return Ok(Err(error)),
+        };
+        for ended in ended {
+            loop {
+                let taken: Vec<TakenOver> = match leases.take_over(lease, ended, AT_ONCE).await {
+                    Ok(taken) => taken,
+                    // It was renewed at the last moment, or another host was first.
+                    Err(error) if error.kind() == ErrorKind::Conflict => break,
+                    Err(error) => {
+                        // It may have come to pass, and nobody would ever care for those.
+                        *unsure = true;
+                        return Ok(Err(error));
+                    }
+                };
+                if taken.is_empty() {
+                    break;
+                }
+                tracing::info!(host = %self.host, from = %ended, workers = taken.len(), "workers are taken over");
+                self.tell(Message::TookOver(taken)).await?;
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Tells of all workers that are this host's by the store: those that are known to be are passed over.
+    async fn find_taken(&self, lease: LeaseId) -> Result<Result<()>, Over> {
+        let mut after: Option<WorkerId> = None;
+        loop {
+            let page = match self.leases() {
+                Ok(leases) => leases.owned(lease, after.as_ref(), AT_ONCE).await,
+                Err(error) => Err(error),
+            };
+            let page = match page {
+                Ok(page) => page,
+                Err(error) => return Ok(Err(error)),
+            };
+            let Some(last) = page.last() else { return Ok(Ok(())) };
+            after = Some(last.worker.clone());
+            self.tell(Message::TookOver(page)).await?;
+        }
     }
 
     async fn tell(&self, message: Message) -> Result<(), Over> {

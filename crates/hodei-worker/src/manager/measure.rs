@@ -8,7 +8,7 @@ use super::{WorkerManager, WorkerQuery};
 use crate::telemetry::{SampleTarget, Sampled};
 
 impl WorkerManager {
-    /// Brings up to date what is measured only when somebody asks: how many workers there are in which state, how far
+    /// Brings up to date what is measured only when somebody asks: how many workers this host has in which state, how far
     /// subscribers are behind, and what single workers use, as far as
     /// [`sampling`](super::ManagerSettings::sampling) allows. Call it before each scrape, or at an interval.
     ///
@@ -27,7 +27,7 @@ impl WorkerManager {
     /// # Ok(()) }
     /// ```
     pub async fn measure(&self) -> Result<Sampled> {
-        let workers = self.workers(&WorkerQuery::all()).await?;
+        let workers = self.workers(&WorkerQuery::owned()).await?;
         let telemetry = self.telemetry();
         telemetry.workers(workers.iter().filter_map(|worker| Some((&worker.provider, worker.state?))));
         telemetry.bus(&self.events().lag());

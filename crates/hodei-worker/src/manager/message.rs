@@ -19,6 +19,8 @@ pub(super) enum Message {
     Command(Box<Ordered>),
     /// What is known of a worker.
     Get(WorkerId, Reply<Result<Option<Worker>>>),
+    /// Whether this host may give a worker jobs.
+    TakesJobs(WorkerId, Reply<Result<()>>),
     /// What is known of some.
     List(WorkerQuery, Reply<Vec<Worker>>),
     /// Objects that no worker stands behind.
@@ -52,7 +54,14 @@ pub(super) enum Message {
 impl Message {
     /// Whether something may have to be written down for it.
     pub(super) fn is_work(&self) -> bool {
-        matches!(self, Self::Command(_) | Self::Observed(..) | Self::Capabilities(..) | Self::Stored(_))
+        matches!(
+            self,
+            Self::Command(_)
+                | Self::Observed(..)
+                | Self::Capabilities(..)
+                | Self::Stored(_)
+                | Self::TookOver(_)
+        )
     }
 }
 

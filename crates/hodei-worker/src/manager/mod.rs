@@ -280,7 +280,7 @@ impl WorkerManager {
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) when there is no such worker; [`Conflict`](ErrorKind::Conflict) when it gets no
-    /// more jobs; [`Overloaded`](ErrorKind::Overloaded) when it does not run at present, or when there is more to do than
+    /// more jobs, or another host answers for it: that one gives it its jobs; [`Overloaded`](ErrorKind::Overloaded) when it does not run at present, or when there is more to do than
     /// can be done and jobs of that priority are shed.
     ///
     /// # Cancel safety
@@ -297,9 +297,7 @@ impl WorkerManager {
     /// # Ok(()) }
     /// ```
     pub async fn begin_job(&self, id: &WorkerId, priority: i32) -> Result<AdmittedJob> {
-        if self.worker(id).await?.is_none() {
-            return Err(Error::new(ErrorKind::NotFound, "there is no such worker").with_context("worker", id));
-        }
+        self.ask(|reply| Message::TakesJobs(id.clone(), reply)).await??;
         self.shared.degradation.begin(&self.shared.jobs, id, priority)
     }
 
@@ -472,8 +470,7 @@ impl WorkerManager {
 
     async fn for_all<F: Future<Output = Result<()>>>(&self, act: impl Fn(WorkerId) -> F) -> Result<()> {
         // Where several hosts share the store, the others go on with theirs.
-        let owned = WorkerQuery { owned: true, ..WorkerQuery::default() };
-        let workers = self.workers(&owned).await?;
+        let workers = self.workers(&WorkerQuery::owned()).await?;
         let mut acts =
             futures::stream::iter(workers.into_iter().map(|worker| act(worker.id))).buffer_unordered(AT_ONCE);
         let mut first = None;

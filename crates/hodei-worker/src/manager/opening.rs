@@ -13,13 +13,14 @@ use super::config_key;
 
 /// How many are read at once.
 const PAGE: usize = 4096;
+/// How often what does not add up is read again, where others compact the log meanwhile.
+const TRIES: u32 = 5;
 
 /// What the log came to.
 #[derive(Debug, Default)]
 pub(super) struct View {
     pub(super) workers: HashMap<WorkerId, Opened>,
-    /// The last generation of workers that are no more, and when they ended.
-    pub(super) removed: HashMap<WorkerId, (Generation, Timestamp)>,
+    pub(super) removed: HashMap<WorkerId, Removed>,
     /// The last position that was read.
     pub(super) position: u64,
     /// How many events were read.
@@ -28,9 +29,24 @@ pub(super) struct View {
     rests: HashMap<WorkerId, Rest>,
     /// Workers of which something cannot be understood, where several hosts share the store: one that a newer version
     /// wrote, or that is damaged, is not to keep the others from being seen.
-    pub(super) unreadable: HashMap<WorkerId, Error>,
+    pub(super) unreadable: HashMap<WorkerId, Unreadable>,
     /// Whether such workers are put aside; else the first is an error.
     puts_aside: bool,
+}
+
+/// A worker that is no more: its last generation, the position of its last event, and when that was.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Removed {
+    pub(super) generation: Generation,
+    pub(super) position: u64,
+    pub(super) at: Timestamp,
+}
+
+/// What of a worker cannot be understood, at which position, and why.
+#[derive(Debug, Clone)]
+pub(super) struct Unreadable {
+    pub(super) position: u64,
+    pub(super) error: Error,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -50,10 +66,16 @@ pub(super) struct Opened {
 
 /// Reads snapshots and events. The next page is read while the last is understood: each takes about as long.
 pub(super) async fn read(store: &dyn Store) -> Result<View> {
-    let view = read_once(store).await?;
-    // Another host may have saved a snapshot and removed what it covers in the middle of it.
-    let is_torn = view.unreadable.values().any(|error| error.kind() == ErrorKind::Corrupt);
-    if is_torn { read_once(store).await } else { Ok(view) }
+    let mut tries = 0;
+    loop {
+        let view = read_once(store).await?;
+        tries += 1;
+        // Another host may have saved a snapshot and removed what it covers in the middle of it.
+        let is_torn = view.unreadable.values().any(|known| known.error.kind() == ErrorKind::Corrupt);
+        if !is_torn || tries == TRIES {
+            return Ok(view);
+        }
+    }
 }
 
 async fn read_once(store: &dyn Store) -> Result<View> {
@@ -83,12 +105,12 @@ async fn read_once(store: &dyn Store) -> Result<View> {
 
 impl View {
     /// Leaves a worker out, or gives up.
-    fn put_aside(&mut self, worker: &WorkerId, error: Error) -> Result<()> {
+    fn put_aside(&mut self, worker: &WorkerId, position: u64, error: Error) -> Result<()> {
         if !self.puts_aside {
             return Err(error);
         }
         self.workers.remove(worker);
-        self.unreadable.entry(worker.clone()).or_insert(error);
+        self.unreadable.entry(worker.clone()).or_insert(Unreadable { position, error });
         Ok(())
     }
 
@@ -101,7 +123,7 @@ impl View {
                 self.workers.insert(id, opened);
                 Ok(())
             }
-            Err(error) => self.put_aside(&id, error.with_context("snapshot of worker", &id)),
+            Err(error) => self.put_aside(&id, position, error.with_context("snapshot of worker", &id)),
         }
     }
 
@@ -109,7 +131,7 @@ impl View {
         self.events += events.len() as u64;
         events.iter().try_for_each(|stored| match self.take(stored) {
             Ok(()) => Ok(()),
-            Err(error) => self.put_aside(&stored.worker, error),
+            Err(error) => self.put_aside(&stored.worker, stored.position, error),
         })
     }
 
@@ -119,7 +141,8 @@ impl View {
             let is_lost = !rest.is_over && !self.workers.contains_key(&worker);
             // Its configuration goes with it.
             if is_lost && store.get(&config_key(&worker)).await?.is_some() {
-                self.put_aside(&worker, does_not_follow(&worker, rest.position, rest.version))?;
+                let error = does_not_follow(&worker, rest.position, rest.version);
+                self.put_aside(&worker, rest.position, error)?;
             }
         }
         Ok(())
@@ -166,7 +189,9 @@ impl View {
             return Err(does_not_follow(&stored.worker, stored.position, stored.version));
         };
         if worker.state.is_none() {
-            self.removed.insert(stored.worker.clone(), (worker.generation, event.timestamp));
+            let (generation, position) = (worker.generation, stored.position);
+            let removed = Removed { generation, position, at: event.timestamp };
+            self.removed.insert(stored.worker.clone(), removed);
             self.workers.remove(&stored.worker);
         }
         Ok(())

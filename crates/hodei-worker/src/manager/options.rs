@@ -117,6 +117,10 @@ impl WorkerQuery {
     pub fn state(state: WorkerState) -> Self {
         Self { states: vec![state], ..Self::default() }
     }
+    /// Those that this host answers for: all, where it has its store to itself.
+    pub fn owned() -> Self {
+        Self { owned: true, ..Self::default() }
+    }
     /// Those for which a person is called.
     pub fn escalated() -> Self {
         Self { escalated: true, ..Self::default() }

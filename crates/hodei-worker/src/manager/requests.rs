@@ -103,7 +103,9 @@ impl Request {
     /// Asks, and waits for the answer, whichever host gives it. Gives the version from which on what became of it can be seen.
     pub(super) async fn ask(&self, store: &dyn Store) -> Result<u64> {
         let (question, answer) = (format!("{QUESTIONS}{}", self.name), format!("{ANSWERS}{}", self.name));
-        let asked = Batch::new().put(&question, Expected::Absent, as_data(&self)?);
+        // Where it was answered already, it is not asked again: the first try was written, and nobody heard of it.
+        let asked =
+            Batch::new().put(&question, Expected::Absent, as_data(&self)?).remove(&answer, Expected::Absent);
         while let Err(error) = store.write(asked.clone()).await {
             match error.kind() {
                 // It was written, and the answer lost.

@@ -1,15 +1,18 @@
-//! Hosts of several versions on one store: what one cannot understand is no other worker's trouble.
+//! Several hosts on one store: what one of them cannot understand, did not hear, or may not do.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hodei_worker::{
-    ErrorKind, SystemClock, WorkerId, WorkerManager,
+    ErrorKind, WorkerId, WorkerManager,
     manager::{RemoveWorker, Shutdown, Stray, WorkerQuery},
-    store::{Batch, EventStore as _, Expected, Fence, HostId, LeaseId, MemoryStore, Store},
+    store::{Batch, EventStore as _, Expected, Fence, HostId, LeaseId, Store},
 };
 
-use crate::bed::{Bed, runs, sleeper};
+use crate::{
+    bed::{Bed, runs, sleeper},
+    weak::{WeakStore, Weakness::Slow},
+};
 
 /// What a version writes that this one does not know.
 const NEWER: &str = r#"{"v":99,"o":"running","n":"asleep","t":"2030-01-01T00:00:00Z","c":{}}"#;
@@ -34,13 +37,13 @@ async fn creation(name: &str) -> (Bytes, Bytes) {
 /// A store with a host of a newer version.
 struct Shared {
     bed: Bed,
-    store: Arc<MemoryStore>,
+    store: Arc<WeakStore>,
     newer: LeaseId,
 }
 
 impl Shared {
     async fn new() -> Self {
-        let store = Arc::new(MemoryStore::shared(Arc::new(SystemClock)));
+        let store = Arc::new(WeakStore::shared());
         let leases = store.leases().unwrap();
         let newer =
             leases.acquire(&HostId::new("newer").unwrap(), Duration::from_secs(3600)).await.unwrap().id;
@@ -48,7 +51,7 @@ impl Shared {
     }
 
     async fn manager(&self) -> WorkerManager {
-        let store: Arc<dyn Store> = Arc::<MemoryStore>::clone(&self.store);
+        let store: Arc<dyn Store> = Arc::<WeakStore>::clone(&self.store);
         let builder = WorkerManager::builder(store).provider(self.bed.provider("fake"));
         builder.settings(Bed::settings()).open().await.unwrap()
     }
@@ -131,4 +134,65 @@ async fn l6_a_host_that_is_gone_is_taken_over_but_for_what_cannot_be_understood(
     assert_eq!(shared.bed.platform.len(), 1);
     manager.shutdown(Shutdown::Remove { grace: None }).await.unwrap();
     assert!(shared.bed.platform.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn l6_a_creation_that_meets_what_cannot_be_understood_is_answered() {
+    let shared = Shared::new().await;
+    let manager = shared.manager().await;
+    manager.synced().await.unwrap();
+    shared.store.writes([Slow(Duration::from_secs(1))]);
+    let config = sleeper("odd");
+    let (created, ()) = tokio::join!(manager.create_worker(&config), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        shared.create("odd", &[NEWER]).await;
+    });
+    assert_eq!(created.unwrap_err().kind(), ErrorKind::Unsupported);
+    let refused = manager.worker(&id("odd")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
+    assert!(shared.bed.platform.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn l6_workers_are_cared_for_although_nobody_heard_that_they_were_taken_over() {
+    let shared = Shared::new().await;
+    let manager = shared.manager().await;
+    manager.synced().await.unwrap();
+    for n in 0..3 {
+        shared.create(&format!("plain-{n}"), &[]).await;
+    }
+    shared.store.lose_take_over();
+    shared.store.leases().unwrap().release(shared.newer).await.unwrap();
+    for n in 0..3 {
+        let id = id(&format!("plain-{n}"));
+        while manager.worker(&id).await.unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        manager.wait_for(&id, runs).await.unwrap();
+    }
+    manager.shutdown(Shutdown::Remove { grace: None }).await.unwrap();
+    assert!(shared.bed.platform.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn l5_a_worker_gets_its_jobs_from_the_host_that_answers_for_it() {
+    let shared = Shared::new().await;
+    let manager = shared.manager().await;
+    shared.create("theirs", &[]).await;
+    while manager.worker(&id("theirs")).await.unwrap().is_none() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let refused = manager.begin_job(&id("theirs"), 0).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Conflict, "{refused}");
+    assert_eq!(manager.degradation().choose(None, 0).unwrap_err().kind(), ErrorKind::Overloaded);
+    let ours = sleeper("ours");
+    manager.create_worker(&ours).await.unwrap();
+    manager.wait_for(&ours.worker_id, runs).await.unwrap();
+    assert_eq!(manager.degradation().choose(None, 0).unwrap(), ours.worker_id);
+    drop(manager.begin_job(&ours.worker_id, 0).await.unwrap());
+    // With the worker comes the right.
+    shared.store.leases().unwrap().release(shared.newer).await.unwrap();
+    manager.wait_for(&id("theirs"), runs).await.unwrap();
+    drop(manager.begin_job(&id("theirs"), 0).await.unwrap());
+    manager.shutdown(Shutdown::Remove { grace: None }).await.unwrap();
 }

@@ -11,7 +11,7 @@ use hodei_worker::{
 
 use crate::{
     bed::{Bed, runs, sleeper},
-    weak::Weakness::{Full, LosesAnswer, LosesRequest, None as Well, Slow},
+    weak::Weakness::{Away, Full, LosesAnswer, LosesRequest, None as Well, Slow, SlowlyFull},
 };
 
 #[tokio::test(start_paused = true)]
@@ -57,6 +57,43 @@ async fn l6_what_happens_while_the_disk_is_full_is_written_when_there_is_room() 
     let again = manager.wait_for(id, move |worker| runs(worker) && worker.run != run).await.unwrap();
     assert_eq!((again.earlier_run, again.recovery.unwrap().attempts), (known.run, 1));
     assert_eq!(bed.platform.calls(Operation::Create), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l6_what_fails_the_second_try_says_nothing_about_the_first() {
+    for then in [vec![Away, Away, Away], vec![Full], vec![LosesRequest, Away, Full]] {
+        let bed = Bed::new();
+        let manager = bed.manager().await;
+        let config = sleeper("a");
+        let id = &config.worker_id;
+        bed.store.writes([LosesAnswer].into_iter().chain(then.clone()));
+        manager.create_worker(&config).await.unwrap();
+        manager.wait_for(id, runs).await.unwrap();
+        manager.quiet().await.unwrap();
+        bed.store.writes([LosesAnswer].into_iter().chain(then));
+        manager.stop_worker(id, &StopWorker::default()).await.unwrap();
+        assert_eq!(manager.wait_for_end(id).await.unwrap().state, Some(WorkerState::Stopped));
+        assert_eq!(bed.platform.calls(Operation::Create), 1);
+        // What was not written by any try is refused in the end.
+        manager.quiet().await.unwrap();
+        bed.store.writes([LosesRequest, Full]);
+        let refused = manager.start_worker(id).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Capacity);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l6_who_waits_for_a_worker_that_is_not_created_is_told() {
+    let bed = Bed::new();
+    let manager = bed.manager().await;
+    let config = sleeper("a");
+    bed.store.writes([SlowlyFull(Duration::from_secs(1))]);
+    let (created, waited) = tokio::join!(manager.create_worker(&config), async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        manager.wait_for(&config.worker_id, runs).await
+    });
+    assert_eq!(created.unwrap_err().kind(), ErrorKind::Capacity);
+    assert_eq!(waited.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test(start_paused = true)]

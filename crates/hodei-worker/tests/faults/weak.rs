@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -11,10 +11,10 @@ use std::{
 
 use async_trait::async_trait;
 use hodei_worker::{
-    Error, ErrorKind, Result, Retry, WorkerId,
+    Error, ErrorKind, Result, Retry, SystemClock, WorkerId,
     store::{
-        Appended, Batch, Compaction, EventStore, MemoryStore, Page, StateEntry, StateStore, StateValue,
-        Store, StoreInfo, WorkerSnapshot,
+        Appended, Batch, Compaction, EventStore, HostId, Lease, LeaseId, LeaseStore, MemoryStore, Page,
+        StateEntry, StateStore, StateValue, Store, StoreInfo, TakenOver, WorkerSnapshot,
     },
 };
 
@@ -29,6 +29,10 @@ pub(crate) enum Weakness {
     LosesRequest,
     /// It takes that long.
     Slow(Duration),
+    /// It takes that long until the disk turns out to be full.
+    SlowlyFull(Duration),
+    /// It cannot be reached, and says so.
+    Away,
     /// It goes well.
     None,
 }
@@ -42,18 +46,31 @@ pub(crate) struct WeakStore {
     /// Writes under way, and the most that there were.
     under_way: AtomicUsize,
     most: AtomicUsize,
+    loses_take_over: AtomicBool,
 }
 
 impl WeakStore {
     pub(crate) fn new() -> Self {
+        Self::of(MemoryStore::new())
+    }
+    /// One that several hosts share.
+    pub(crate) fn shared() -> Self {
+        Self::of(MemoryStore::shared(Arc::new(SystemClock)))
+    }
+    fn of(inner: MemoryStore) -> Self {
         Self {
-            inner: MemoryStore::new(),
+            inner,
             writes: Mutex::default(),
             reads: Mutex::default(),
             forgets_snapshots: AtomicBool::new(false),
             under_way: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
+            loses_take_over: AtomicBool::new(false),
         }
+    }
+    /// Nobody hears of the next workers that are taken over.
+    pub(crate) fn lose_take_over(&self) {
+        self.loses_take_over.store(true, Ordering::Relaxed);
     }
     /// From now on it has no snapshots any more.
     pub(crate) fn forget_snapshots(&self) {
@@ -95,7 +112,12 @@ impl WeakStore {
             Weakness::Full => return Err(full()),
             Weakness::LosesAnswer => return self.inner.append(batch).await.and(Err(lost())),
             Weakness::LosesRequest => return Err(lost()),
+            Weakness::Away => return Err(crate::bed::away()),
             Weakness::Slow(time) => tokio::time::sleep(time).await,
+            Weakness::SlowlyFull(time) => {
+                tokio::time::sleep(time).await;
+                return Err(full());
+            }
             Weakness::None => {}
         }
         self.inner.append(batch).await
@@ -153,4 +175,40 @@ impl StateStore for WeakStore {
     }
 }
 
-impl Store for WeakStore {}
+impl Store for WeakStore {
+    fn leases(&self) -> Option<&dyn LeaseStore> {
+        self.inner.leases().map(|_| self as &dyn LeaseStore)
+    }
+}
+
+impl WeakStore {
+    fn inner_leases(&self) -> &dyn LeaseStore {
+        self.inner.leases().unwrap()
+    }
+}
+
+#[async_trait]
+impl LeaseStore for WeakStore {
+    async fn acquire(&self, host: &HostId, ttl: Duration) -> Result<Lease> {
+        self.inner_leases().acquire(host, ttl).await
+    }
+    async fn renew(&self, lease: LeaseId) -> Result<Lease> {
+        self.inner_leases().renew(lease).await
+    }
+    async fn release(&self, lease: LeaseId) -> Result<()> {
+        self.inner_leases().release(lease).await
+    }
+    async fn ended(&self) -> Result<Vec<LeaseId>> {
+        self.inner_leases().ended().await
+    }
+    async fn take_over(&self, lease: LeaseId, from: LeaseId, limit: usize) -> Result<Vec<TakenOver>> {
+        let taken = self.inner_leases().take_over(lease, from, limit).await?;
+        if !taken.is_empty() && self.loses_take_over.swap(false, Ordering::Relaxed) {
+            return Err(lost());
+        }
+        Ok(taken)
+    }
+    async fn owned(&self, lease: LeaseId, after: Option<&WorkerId>, limit: usize) -> Result<Vec<TakenOver>> {
+        self.inner_leases().owned(lease, after, limit).await
+    }
+}

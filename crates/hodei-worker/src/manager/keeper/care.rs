@@ -93,20 +93,28 @@ impl Care {
     }
 
     /// A worker that was there before.
-    pub(super) fn adopt(&self, worker: &Worker) {
+    pub(super) fn adopt(&self, worker: &Worker, owned: bool) {
         self.shared.performance.adopt(worker);
-        self.shared.degradation.observe(worker);
+        if owned {
+            self.shared.degradation.observe(worker);
+        }
     }
 
-    /// An event, with the worker as it is after it.
-    pub(super) fn event(&self, event: &WorkerStateEvent, worker: &Worker) {
+    /// An event, with the worker as it is after it. It is counted by the host that answers for the worker alone.
+    pub(super) fn event(&self, event: &WorkerStateEvent, worker: &Worker, owned: bool) {
         self.shared.performance.observe(event);
-        self.shared.telemetry.observe(event, worker);
+        if owned {
+            self.shared.telemetry.observe(event, worker);
+        }
     }
 
-    /// How a worker is now.
-    pub(super) fn changed(&self, worker: &Worker) {
-        self.shared.degradation.observe(worker);
+    /// How a worker is now. Only the host that answers for it gives it jobs: a drain on that host has to know of them.
+    pub(super) fn changed(&self, worker: &Worker, owned: bool) {
+        if owned {
+            self.shared.degradation.observe(worker);
+        } else {
+            self.shared.degradation.forget(&worker.id);
+        }
         match worker.state {
             None => self.shared.jobs.forget(&worker.id),
             Some(WorkerState::Running | WorkerState::Degraded) if worker.goal == Goal::Running => {

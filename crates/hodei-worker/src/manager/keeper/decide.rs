@@ -73,8 +73,8 @@ impl Keeper {
 
     /// Takes in what happened, now or when what is being written is durable.
     pub(super) fn handle(&mut self, id: &WorkerId, mut cause: Cause) {
-        if let Some(error) = self.others.unreadable.get(id) {
-            cause.answer(Err(error.clone()));
+        if let Some(unreadable) = self.others.unreadable.get(id) {
+            cause.answer(Err(unreadable.error.clone()));
             return;
         }
         match self.slots.get_mut(id) {
@@ -112,9 +112,9 @@ impl Keeper {
 
     fn decide(&mut self, id: &WorkerId, mut cause: Cause) {
         if let Input::Command(Command::Create { generation, .. }) = &mut cause.input
-            && let Some((last, _)) = self.removed.get(id)
+            && let Some(last) = self.removed.get(id)
         {
-            *generation = last.next();
+            *generation = last.generation.next();
         }
         let decided = self.decision(id, &cause);
         let slot = self.slots.entry(id.clone()).or_default();
@@ -176,6 +176,8 @@ impl Keeper {
             slot.rest();
             if slot.worker().is_none() && slot.is_busy().is_none() {
                 self.slots.remove(id);
+                let error = Error::new(ErrorKind::NotFound, "the worker was not created");
+                self.tell_in_vain(id, &error.with_context("worker", id));
             }
         }
     }

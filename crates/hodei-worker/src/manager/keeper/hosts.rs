@@ -23,7 +23,7 @@ use super::{
 use crate::manager::{
     hosts::Hold,
     message::Reply,
-    opening::{self, View},
+    opening::{self, Unreadable, View},
     requests::Request,
 };
 
@@ -46,7 +46,7 @@ pub(super) struct Others {
     /// Whether it is to be read once more: what is missing may have been written since that began.
     view_again: bool,
     /// Workers of which something cannot be understood here: nothing is done for them until it can be.
-    pub(super) unreadable: HashMap<WorkerId, Error>,
+    pub(super) unreadable: HashMap<WorkerId, Unreadable>,
     /// Questions and answers under way.
     pub(super) errands: JoinSet<Option<Forwarded>>,
 }
@@ -60,9 +60,9 @@ pub(super) struct Forwarded {
 }
 
 impl Others {
-    pub(super) fn with(hold: Option<Hold>, seen: u64, unreadable: HashMap<WorkerId, Error>) -> Self {
-        for error in unreadable.values() {
-            tracing::error!(%error, "a worker is left alone");
+    pub(super) fn with(hold: Option<Hold>, seen: u64, unreadable: HashMap<WorkerId, Unreadable>) -> Self {
+        for known in unreadable.values() {
+            tracing::error!(error = %known.error, "a worker is left alone");
         }
         Self { shared: hold.is_some(), hold, seen, unreadable, ..Self::default() }
     }
@@ -143,6 +143,7 @@ impl Keeper {
         let Some(slot) = self.slots.get_mut(id) else { return };
         (slot.owned, slot.stands_out) = (false, false);
         slot.abandon();
+        self.care.shared().degradation.forget(id);
         if slot.is_busy().is_some() {
             let busy = slot.busy();
             (busy.look_at, busy.write_at) = (None, None);
@@ -170,6 +171,7 @@ impl Keeper {
 
     fn stored_one(&mut self, stored: &StoredEvent) {
         let id = &stored.worker;
+        let was_removed = self.was_removed(id, stored.position);
         match self.slots.get_mut(id) {
             // What is written here is taken in when it is acknowledged.
             Some(slot) if slot.is_writing() => {
@@ -198,6 +200,8 @@ impl Keeper {
                 }
                 return;
             }
+            // One that was made and removed here, before what is stored was heard.
+            None if was_removed => return,
             None => {
                 self.others.unreadable.remove(id);
                 self.slots.insert(id.clone(), Slot::of_another());
@@ -205,18 +209,27 @@ impl Keeper {
         }
         match WorkerStateEvent::from_stored(stored) {
             Ok(event) => self.heard(id, vec![event]),
-            Err(error) => self.put_aside(id, error),
+            Err(error) => self.put_aside(id, stored.position, error),
         }
     }
 
-    /// Leaves a worker alone of which something cannot be understood.
-    fn put_aside(&mut self, id: &WorkerId, error: Error) {
+    /// Whether a worker of that name is known to have ended at that position or later.
+    fn was_removed(&self, id: &WorkerId, position: u64) -> bool {
+        self.removed.get(id).is_some_and(|removed| removed.position >= position)
+    }
+
+    /// Leaves a worker alone of which something at that position cannot be understood.
+    pub(super) fn put_aside(&mut self, id: &WorkerId, position: u64, error: Error) {
         if self.others.unreadable.contains_key(id) {
             return;
         }
         tracing::error!(%error, "a worker is left alone");
         self.tell_in_vain(id, &error);
-        self.others.unreadable.insert(id.clone(), error);
+        if let Some(mut worker) = self.slots.get(id).and_then(Slot::worker).cloned() {
+            worker.state = None;
+            self.care.changed(&worker, false);
+        }
+        self.others.unreadable.insert(id.clone(), Unreadable { position, error });
         // What waits is answered with that.
         self.forget(id);
     }
@@ -275,13 +288,23 @@ impl Keeper {
         };
         self.position = self.position.max(view.position);
         self.others.seen = self.others.seen.max(view.position);
-        for (id, error) in std::mem::take(&mut view.unreadable) {
-            // What is being written tells by itself.
-            if !self.slots.get(&id).is_some_and(Slot::is_writing) {
-                self.put_aside(&id, error);
+        for (id, known) in std::mem::take(&mut view.unreadable) {
+            let slot = self.slots.get(&id);
+            // What is being written tells by itself, and what was heard later counts more.
+            let is_later = slot.and_then(Slot::worker).is_some_and(|worker| worker.position > view.position);
+            if !is_later && !slot.is_some_and(Slot::is_writing) && !self.was_removed(&id, known.position) {
+                self.put_aside(&id, known.position, known.error);
             }
         }
-        self.others.unreadable.retain(|id, _| !view.workers.contains_key(id));
+        // What was put aside later than this was read stays so.
+        self.others
+            .unreadable
+            .retain(|id, known| known.position > view.position || !view.workers.contains_key(id));
+        for (id, removed) in std::mem::take(&mut view.removed) {
+            if !self.was_removed(&id, removed.position) {
+                self.removed.insert(id, removed);
+            }
+        }
         let gone: Vec<_> = self
             .slots
             .iter()
@@ -295,13 +318,16 @@ impl Keeper {
         for id in gone {
             if let Some(mut worker) = self.slots.get(&id).and_then(Slot::worker).cloned() {
                 worker.state = None;
-                self.care.changed(&worker);
+                self.care.changed(&worker, false);
                 self.tell_waiting(&worker);
                 self.ended(&id, &worker);
             }
         }
         for (id, opened) in view.workers.drain() {
             let Some(worker) = opened.worker else { continue };
+            if self.was_removed(&id, worker.position) || self.others.unreadable.contains_key(&id) {
+                continue;
+            }
             let known = self.slots.get(&id);
             let newer = known.and_then(Slot::worker).is_none_or(|known| known.position < worker.position);
             if !newer || known.is_some_and(Slot::is_writing) {
@@ -313,7 +339,7 @@ impl Keeper {
             }
             let slot = self.slots.entry(id.clone()).or_insert_with(Slot::of_another);
             slot.set_worker(Some(worker.clone()));
-            self.care.changed(&worker);
+            self.care.changed(&worker, false);
             self.tell_waiting(&worker);
         }
         if std::mem::take(&mut self.others.view_again) {
@@ -326,9 +352,11 @@ impl Keeper {
     /// Takes workers over as soon as all of them is known, which is read after that pause if it is not.
     pub(super) fn took_over(&mut self, taken: Vec<TakenOver>, pause: Duration) {
         for taken in taken {
-            if self.others.unreadable.contains_key(&taken.worker) {
-                // Its lease is this host's. What runs goes on running until a host comes that understands it.
-                tracing::error!(worker = %taken.worker, "a worker was taken over that cannot be cared for");
+            if self.slots.get(&taken.worker).is_some_and(|slot| slot.owned) {
+                // It is ours already.
+            } else if self.others.unreadable.contains_key(&taken.worker) {
+                // Should it come to be understood, it is this host's.
+                self.others.taken.push(taken);
             } else if is_known(self.slots.get(&taken.worker), &taken) {
                 self.take_over(taken);
             } else {
@@ -338,6 +366,27 @@ impl Keeper {
                     self.view_after(pause);
                 }
             }
+        }
+    }
+
+    /// Whether this host may give a worker jobs: the one that answers for it has to know of them.
+    pub(super) fn takes_jobs(&self, id: &WorkerId) -> Result<()> {
+        if self.known(id)?.is_none() {
+            return Err(Error::new(ErrorKind::NotFound, "there is no such worker").with_context("worker", id));
+        }
+        if self.slots.get(id).is_some_and(|slot| slot.owned) {
+            return Ok(());
+        }
+        let error =
+            Error::new(ErrorKind::Conflict, "another host answers for the worker, and gives it its jobs");
+        Err(error.with_context("worker", id).with_help("choose among the workers of this host"))
+    }
+
+    /// Says of which workers that are this host's now nothing is done.
+    pub(super) fn tell_unreadable(&self, taken: &[TakenOver]) {
+        for taken in taken.iter().filter(|taken| self.others.unreadable.contains_key(&taken.worker)) {
+            // What runs of it goes on running.
+            tracing::error!(worker = %taken.worker, "a worker was taken over that cannot be cared for");
         }
     }
 
@@ -356,10 +405,21 @@ impl Keeper {
             (Input::Command(command), Some(worker)) => Request::of(worker, command, self.clock.now()),
             _ => None,
         };
-        let (Some(request), Some(reply)) = (request, cause.reply.take()) else { return };
+        let Some(mut reply) = cause.reply.take() else { return };
+        let Some(request) = request else {
+            let error =
+                Error::new(ErrorKind::Unavailable, "it is not known yet which host answers for the worker");
+            let error = error.with_retry(Retry::Safe { after: None }).with_context("worker", id);
+            let _ = reply.send(Err(error));
+            return;
+        };
         let (store, id) = (Arc::clone(&self.store), id.clone());
         self.others.errands.spawn(async move {
-            let result = request.ask(&*store).await;
+            let result = tokio::select! {
+                result = request.ask(&*store) => result,
+                // Nobody waits for it any more.
+                () = reply.closed() => return None,
+            };
             Some(Forwarded { id, born: request.born, result, reply })
         });
     }
@@ -399,31 +459,31 @@ impl Keeper {
         let open: HashSet<_> = requests.iter().map(|request| request.name().to_owned()).collect();
         self.others.requests.retain(|name| open.contains(name));
         for request in requests {
-            // Who understands the worker answers.
-            if self.others.unreadable.contains_key(&request.worker) {
-                continue;
-            }
+            let is_over = request.is_over(self.clock.now());
             let known = self.slots.get(&request.worker);
             let meant = known.filter(|slot| slot.worker().is_some_and(|worker| worker.born == request.born));
-            // A worker that is no more is nobody's: whoever sees the request answers.
-            let ours = meant.map_or(self.others.hold.is_some(), |slot| slot.owned);
-            if !ours || !self.others.requests.insert(request.name().to_owned()) {
+            // A worker that is no more is nobody's, and what is too old is answered by whoever sees it; what cannot be
+            // understood, by who understands it.
+            let is_anybodys = meant.is_none() && !self.others.unreadable.contains_key(&request.worker);
+            let ours = is_over || is_anybodys || meant.is_some_and(|slot| slot.owned);
+            if !ours || self.others.hold.is_none() || self.others.requests.contains(request.name()) {
                 continue;
             }
             // Of a worker that was not heard of yet nothing can be said.
-            if meant.is_none()
-                && (known.is_some_and(|slot| slot.worker().is_none()) || self.seen() < request.born)
-            {
-                self.others.requests.remove(request.name());
+            let is_unheard = known.is_some_and(|slot| {
+                slot.is_writing() || slot.worker().is_none_or(|worker| worker.born < request.born)
+            });
+            if meant.is_none() && !is_over && (is_unheard || self.seen() < request.born) {
                 continue;
             }
+            self.others.requests.insert(request.name().to_owned());
             let (reply, answer) = oneshot::channel::<Result<Worker>>();
             let id = request.worker.clone();
-            let refusal = if meant.is_none() {
-                Some(Error::new(ErrorKind::NotFound, "the worker was removed meanwhile"))
-            } else if request.is_over(self.clock.now()) {
+            let refusal = if is_over {
                 let message = "the request was too old to be carried out: the worker's host was away";
                 Some(Error::new(ErrorKind::Timeout, message).with_retry(Retry::Safe { after: None }))
+            } else if meant.is_none() {
+                Some(Error::new(ErrorKind::NotFound, "the worker was removed meanwhile"))
             } else {
                 None
             };

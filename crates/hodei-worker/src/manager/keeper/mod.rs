@@ -22,8 +22,8 @@ use std::{
 
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use hodei_worker_core::{
-    Clock, Timestamp, WorkerId, WorkerProvider,
-    model::{Generation, LogId, ProviderName},
+    Clock, WorkerId, WorkerProvider,
+    model::{LogId, ProviderName},
     store::Store,
 };
 use tokio::task::{self, JoinSet};
@@ -37,7 +37,13 @@ pub(super) use self::{
     calls::read_config,
     care::{Care, Shared},
 };
-use super::{ManagerSettings, hosts::Hold, mailbox::Mailbox, message::Message, opening::View};
+use super::{
+    ManagerSettings,
+    hosts::Hold,
+    mailbox::Mailbox,
+    message::Message,
+    opening::{Removed, View},
+};
 use crate::events::EventBus;
 
 pub(super) struct Keeper {
@@ -48,8 +54,7 @@ pub(super) struct Keeper {
     bus: EventBus,
     inbox: Mailbox,
     slots: HashMap<WorkerId, Slot>,
-    /// The last generation of workers that are no more, and when they ended.
-    removed: HashMap<WorkerId, (Generation, Timestamp)>,
+    removed: HashMap<WorkerId, Removed>,
     providers: BTreeMap<ProviderName, Provider>,
     /// The last position that is known.
     position: u64,
@@ -129,8 +134,10 @@ impl Keeper {
         let ids: Vec<_> = self.slots.keys().cloned().collect();
         for id in ids {
             self.arm(&id);
-            if let Some(worker) = self.slots.get(&id).and_then(Slot::worker) {
-                self.care.adopt(worker);
+            if let Some(slot) = self.slots.get(&id)
+                && let Some(worker) = slot.worker()
+            {
+                self.care.adopt(worker, slot.owned);
             }
             self.care_for(&id);
         }
@@ -186,6 +193,9 @@ impl Keeper {
             Message::Get(id, reply) => {
                 let _ = reply.send(self.known(&id));
             }
+            Message::TakesJobs(id, reply) => {
+                let _ = reply.send(self.takes_jobs(&id));
+            }
             Message::List(query, reply) => {
                 let meant = self.slots.values().filter(|slot| slot.owned || !query.owned);
                 let workers = meant.filter_map(Slot::worker);
@@ -203,7 +213,10 @@ impl Keeper {
             Message::Stored(events) => self.stored(events),
             Message::Leased(hold) => self.leased(hold),
             Message::LeaseLost => self.lease_lost(),
-            Message::TookOver(taken) => self.took_over(taken, writes::AGAIN),
+            Message::TookOver(taken) => {
+                self.tell_unreadable(&taken);
+                self.took_over(taken, writes::AGAIN);
+            }
             Message::Requested(requests) => self.requested(requests),
             Message::Compact(reply) => self.tidy(Some(reply)),
             Message::Close(reply) => self.close(reply),

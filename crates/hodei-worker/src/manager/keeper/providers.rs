@@ -121,7 +121,7 @@ impl Keeper {
         }
         // While its creation is being written its object cannot be there, but one of an earlier worker of this name can.
         let known = self.slots.get(id).and_then(Slot::worker);
-        let removed = self.removed.get(id).map(|(generation, _)| *generation);
+        let removed = self.removed.get(id).map(|removed| removed.generation);
         judge(name, status, known, removed, &self.log, self.seen())
     }
 

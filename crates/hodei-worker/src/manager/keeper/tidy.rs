@@ -120,8 +120,8 @@ impl Keeper {
 
     fn forget_removed(&mut self) {
         let (now, kept) = (self.clock.now(), self.settings.tombstones.get());
-        self.removed.retain(|_, (_, ended)| {
-            Duration::try_from(now.duration_since(*ended)).unwrap_or_default() < kept
+        self.removed.retain(|_, removed| {
+            Duration::try_from(now.duration_since(removed.at)).unwrap_or_default() < kept
         });
     }
 }

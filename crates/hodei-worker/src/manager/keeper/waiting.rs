@@ -23,9 +23,10 @@ impl Keeper {
                 let _ = reply.send(Ok(worker.clone()));
             }
             None if !self.slots.contains_key(&id) => {
-                let error = self.others.unreadable.get(&id).cloned().unwrap_or_else(|| {
-                    Error::new(ErrorKind::NotFound, "there is no such worker").with_context("worker", &id)
-                });
+                let error =
+                    self.others.unreadable.get(&id).map(|known| known.error.clone()).unwrap_or_else(|| {
+                        Error::new(ErrorKind::NotFound, "there is no such worker").with_context("worker", &id)
+                    });
                 let _ = reply.send(Err(error));
             }
             _ => {
@@ -40,7 +41,7 @@ impl Keeper {
     /// What is known of a worker; why it cannot be, where something of it cannot be understood.
     pub(super) fn known(&self, id: &WorkerId) -> Result<Option<Worker>> {
         match self.others.unreadable.get(id) {
-            Some(error) => Err(error.clone()),
+            Some(unreadable) => Err(unreadable.error.clone()),
             None => Ok(self.slots.get(id).and_then(|slot| slot.worker().cloned())),
         }
     }

@@ -15,7 +15,10 @@ use super::{
     decide::Cause,
     unsure::{Found, Unsure},
 };
-use crate::manager::{config_key, opening::View};
+use crate::manager::{
+    config_key,
+    opening::{Removed, View},
+};
 
 /// The pause after a write that failed, before what happened is decided about anew.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
@@ -35,6 +38,8 @@ pub(super) struct Writing {
     batch: Batch,
     /// How often it was looked for without being found.
     reads: u32,
+    /// Whether it may have been written already: an earlier try had no answer.
+    unsure: bool,
 }
 
 /// What was written, or read.
@@ -53,6 +58,11 @@ impl Keeper {
     /// Has a decision written down; it counts when it is durable.
     pub(super) fn write(&mut self, id: &WorkerId, decision: Decision, mut cause: Cause) {
         let expected = self.slots.get(id).and_then(|slot| slot.worker()).map_or(0, |worker| worker.version);
+        if self.others.shared && self.others.hold.is_none() {
+            cause.answer(Err(without_lease()));
+            self.drop_empty(id);
+            return;
+        }
         let batch = match batch(id, expected, &decision, &cause, self.clock.now()) {
             Ok(batch) => batch.fenced(self.others.fence()),
             Err(error) => {
@@ -63,7 +73,8 @@ impl Keeper {
         };
         let slot = self.slots.entry(id.clone()).or_default();
         let Decision { events, call, .. } = decision;
-        slot.busy().writing = Some(Writing { events, call, cause, batch: batch.clone(), reads: 0 });
+        slot.busy().writing =
+            Some(Writing { events, call, cause, batch: batch.clone(), reads: 0, unsure: false });
         self.append(id, batch, Duration::ZERO);
     }
 
@@ -89,6 +100,7 @@ impl Keeper {
     pub(super) fn written(&mut self, written: Written) {
         match written {
             Written::Events(id, result) => {
+                self.care.telemetry().queued(self.store.info().kind, self.writes.len());
                 let Some(writing) = self.slots.get_mut(&id).and_then(|slot| slot.busy().writing.take())
                 else {
                     return;
@@ -138,6 +150,7 @@ impl Keeper {
         first: u64,
     ) -> Option<Worker> {
         let slot = self.slots.get_mut(id)?;
+        let owned = slot.owned;
         let mut known = slot.take_worker();
         let mut stored = Vec::with_capacity(events.len());
         for (position, mut event) in (first..).zip(events) {
@@ -149,7 +162,7 @@ impl Keeper {
             self.position = self.position.max(position);
             known = Worker::apply(known, &event);
             if let Some(worker) = &known {
-                self.care.event(&event, worker);
+                self.care.event(&event, worker, owned);
             }
             stored.push(Arc::new(event));
         }
@@ -158,7 +171,7 @@ impl Keeper {
         for event in &stored {
             self.bus.publish(event);
         }
-        self.care.changed(&worker);
+        self.care.changed(&worker, owned);
         self.tell_waiting(&worker);
         self.tidy_if_due();
         Some(worker)
@@ -166,7 +179,9 @@ impl Keeper {
 
     /// A worker is no more.
     pub(super) fn ended(&mut self, id: &WorkerId, worker: &Worker) {
-        self.removed.insert(id.clone(), (worker.generation, self.clock.now()));
+        let removed =
+            Removed { generation: worker.generation, position: worker.position, at: self.clock.now() };
+        self.removed.insert(id.clone(), removed);
         if self.slots.get(id).is_some_and(|slot| slot.skipped > worker.position) {
             // Another of its name has begun meanwhile.
             self.view();
@@ -188,13 +203,16 @@ impl Keeper {
         }
     }
 
-    fn not_written(&mut self, id: &WorkerId, writing: Writing, error: Error) {
+    fn not_written(&mut self, id: &WorkerId, mut writing: Writing, error: Error) {
         tracing::warn!(worker = %id, %error, "a change of a worker could not be written down");
-        let unsure = matches!(error.retry(), Retry::IfIdempotent | Retry::Exhausted)
+        writing.unsure |= matches!(error.retry(), Retry::IfIdempotent | Retry::Exhausted)
             || error.kind() == ErrorKind::Timeout;
+        // What makes this try fail says nothing about an earlier one.
+        let unsure = writing.unsure;
         let (closing, shared) = (self.is_closing(), self.others.shared);
         let Some(slot) = self.slots.get_mut(id) else { return };
-        if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Fenced) {
+        let is_full = unsure && error.kind() == ErrorKind::Capacity;
+        if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Fenced) || is_full {
             // Somebody else wrote, or we did, and the answer was lost.
             let unsure = Unsure::of(slot, &writing.events, shared);
             slot.busy().writing = Some(writing);
@@ -246,7 +264,14 @@ impl Keeper {
             Ok(Found::Events(events)) => events.iter().map(WorkerStateEvent::from_stored).collect(),
             Err(error) => Err(error),
         };
+        let is_unreadable = |kind| matches!(kind, ErrorKind::Corrupt | ErrorKind::Unsupported);
         match events {
+            // Another host wrote what cannot be understood here.
+            Err(error) if shared && is_unreadable(error.kind()) => {
+                writing.cause.answer(Err(error.clone()));
+                let position = slot.worker().map_or(u64::MAX, |worker| worker.position + 1);
+                self.put_aside(id, position, error);
+            }
             // The store is lost: nothing is known until it is back.
             Err(_) if !closing => {
                 let unsure = Unsure::of(slot, &writing.events, shared);
@@ -308,7 +333,7 @@ impl Keeper {
         if matches!(cause.input, Input::Command(_)) {
             // A stop that was refused took away new jobs: the worker takes them again.
             if let Some(worker) = slot.worker() {
-                self.care.changed(worker);
+                self.care.changed(worker, slot.owned);
             }
             cause.answer(Err(error));
         } else if slot.owned {
@@ -319,6 +344,12 @@ impl Keeper {
         self.go_on(id);
         self.drop_empty(id);
     }
+}
+
+fn without_lease() -> Error {
+    Error::new(ErrorKind::Unavailable, "this host has no lease at present, and may change nothing")
+        .with_retry(Retry::Safe { after: None })
+        .with_help("it gets one again when it reaches the store")
 }
 
 fn batch(id: &WorkerId, expected: u64, decision: &Decision, cause: &Cause, now: Timestamp) -> Result<Batch> {
