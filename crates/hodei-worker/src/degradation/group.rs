@@ -111,6 +111,10 @@ impl Group {
         }
         let jobs = u64::from(settings.jobs_per_worker?);
         let as_important: u64 = self.jobs.range(priority..).map(|(_, count)| count).sum();
+        // One is always right: no margin makes a small group useless.
+        if as_important == 0 && self.weight > 0 {
+            return None;
+        }
         let room = self.weight * jobs * (100 - margin.min(100));
         ((as_important + 1) * 10_000 > room).then_some(Refusal::Full)
     }

@@ -71,6 +71,11 @@ impl Degradation {
         self.inner().observe(worker);
     }
 
+    /// A worker that is no more, or that another host answers for: it gets no work from here.
+    pub fn forget(&self, worker: &WorkerId) {
+        self.inner().remove(worker);
+    }
+
     /// A job began on the worker.
     pub fn job_began(&self, worker: &WorkerId, priority: i32) {
         self.inner().job_began(worker, priority);

@@ -127,6 +127,19 @@ fn l4_what_was_refused_comes_back_with_room_to_spare_and_does_not_flap() {
 }
 
 #[test]
+fn l4_a_group_with_room_for_one_job_takes_it_again_after_it_was_refused() {
+    let degradation = with(Some(1));
+    degradation.observe(&worker("a", WorkerState::Starting, &[]));
+    degradation.choose(Some(&web()), 0).unwrap_err();
+    degradation.observe(&running("a"));
+    let one = degradation.choose(Some(&web()), 0).unwrap();
+    degradation.job_began(&one, 0);
+    degradation.choose(Some(&web()), 0).unwrap_err();
+    degradation.job_ended(&one, 0);
+    assert_eq!(degradation.choose(Some(&web()), 0).unwrap(), one);
+}
+
+#[test]
 fn l4_without_a_number_of_jobs_what_can_wait_waits_while_half_the_group_is_not_well() {
     let degradation = with(None);
     for n in 0..4 {

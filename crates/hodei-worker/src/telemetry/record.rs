@@ -15,9 +15,6 @@ use metrics::{counter, gauge, histogram};
 use super::{Samples, names};
 use crate::{events::BusLag, health::Tried};
 
-/// Workers of which the last probe is kept.
-const PROBED_KEPT: usize = 2000;
-
 /// Measures what a manager does. Clones are handles of the same.
 ///
 /// # Examples
@@ -117,7 +114,7 @@ impl Telemetry {
         histogram!(names::PROBE_DURATION, labels.iter()).record(tried.took.as_secs_f64());
         let (Some(is_well), true) = (tried.is_well, tried.network) else { return };
         let (id, worker_type) = (&tried.worker.id, tried.worker_type.as_ref());
-        self.samples.change(id, &tried.provider, worker_type, PROBED_KEPT, |sample| {
+        self.samples.change(id, &tried.provider, worker_type, |sample| {
             sample.reachable = Some(is_well);
             if is_well {
                 sample.response = Some(tried.took);

@@ -71,6 +71,7 @@ enum Found {
 impl Sampler {
     /// Keeps what it measures in the telemetry's [samples](Telemetry::samples).
     pub fn new(settings: SamplingSettings, telemetry: &Telemetry) -> Self {
+        telemetry.samples().keep(settings.keep);
         Self { settings, samples: telemetry.samples().clone(), round: Mutex::default() }
     }
 
@@ -132,7 +133,7 @@ impl Sampler {
         let result = tokio::time::timeout(self.settings.timeout.get(), call).await;
         let (outcome, found) = match result {
             Ok(Ok(stats)) => {
-                self.samples.change(&worker.id, name, worker_type.as_ref(), self.settings.keep, |sample| {
+                self.samples.change(&worker.id, name, worker_type.as_ref(), |sample| {
                     sample.stats = Some(stats);
                 });
                 ("ok", Found::Measured)

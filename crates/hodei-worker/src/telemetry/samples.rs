@@ -12,7 +12,7 @@ use hodei_worker_core::{
 };
 use metrics::Unit;
 
-use super::names;
+use super::{SamplingSettings, names};
 
 /// The last that was measured of one worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,11 +34,19 @@ pub struct Sample {
 #[derive(Clone, Default)]
 pub struct Samples(Arc<Mutex<Table>>);
 
-#[derive(Default)]
 struct Table {
+    /// How many are kept.
+    keep: usize,
     touched: u64,
     samples: HashMap<WorkerId, (u64, Sample)>,
     order: BTreeMap<u64, WorkerId>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        let keep = SamplingSettings::default().keep;
+        Self { keep, touched: 0, samples: HashMap::new(), order: BTreeMap::new() }
+    }
 }
 
 /// One measure of a worker: its name, its unit, what it means, where it stands.
@@ -84,13 +92,17 @@ impl Samples {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes what is known of a worker, and keeps so many at most.
+    /// Keeps so many from now on.
+    pub(super) fn keep(&self, keep: usize) {
+        self.table().keep = keep;
+    }
+
+    /// Changes what is known of a worker.
     pub(super) fn change(
         &self,
         worker: &WorkerId,
         provider: &ProviderName,
         worker_type: Option<&GroupRef>,
-        keep: usize,
         change: impl FnOnce(&mut Sample),
     ) {
         let mut table = self.table();
@@ -107,7 +119,7 @@ impl Samples {
         let before = std::mem::replace(before, touched);
         table.order.remove(&before);
         table.order.insert(touched, worker.clone());
-        if table.samples.len() > keep
+        if table.samples.len() > table.keep
             && let Some((_, oldest)) = table.order.pop_first()
         {
             table.samples.remove(&oldest);

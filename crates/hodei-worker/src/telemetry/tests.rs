@@ -157,7 +157,7 @@ fn measure_all(telemetry: &Telemetry) {
     let worker_type = worker.traits.worker_type.as_ref();
     telemetry
         .samples()
-        .change(&worker.id, &worker.provider, worker_type, 10, |sample| sample.stats = Some(stats));
+        .change(&worker.id, &worker.provider, worker_type, |sample| sample.stats = Some(stats));
 }
 
 #[cfg(feature = "prometheus")]

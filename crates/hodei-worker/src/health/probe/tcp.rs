@@ -1,10 +1,14 @@
 //! A connection to a worker's port.
 
-use std::io::{self, ErrorKind};
+use std::{
+    io::{self, ErrorKind},
+    net::{IpAddr, SocketAddr},
+};
 
 use hodei_worker_core::status::Address;
 use tokio::{
     net::TcpStream,
+    sync::Semaphore,
     time::{Instant, timeout_at},
 };
 
@@ -21,7 +25,12 @@ pub(super) async fn find_out(address: &Address, deadline: Instant) -> Finding {
 /// Connects, or says what that means for the worker.
 pub(super) async fn connect(address: &Address, deadline: Instant) -> Result<TcpStream, Finding> {
     let (host, port) = (address.host.as_str(), address.host_port);
-    match timeout_at(deadline, TcpStream::connect((host, port))).await {
+    let addresses = match timeout_at(deadline, look_up(host, port)).await {
+        Ok(Ok(addresses)) => addresses,
+        Ok(Err(error)) => return Err(Finding::unknown(format!("this host does not find {host}: {error}"))),
+        Err(_) => return Err(Finding::unknown(format!("this host does not find {host} in time"))),
+    };
+    match timeout_at(deadline, TcpStream::connect(&*addresses)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) if is_ours(&error) => {
             Err(Finding::unknown(format!("this host cannot connect to {host}:{port}: {error}")))
@@ -36,8 +45,24 @@ pub(super) async fn connect(address: &Address, deadline: Instant) -> Result<TcpS
     }
 }
 
-/// Whether a connection could not even be tried: no file descriptor or port is left here, there is no network, or the
-/// name of the provider's machine is not known. An error without a number came from the look-up of the name.
+/// What a name stands for. The system's look-up cannot be ended: as many as may be under way at once, whoever waits for
+/// them, hold no more threads than that.
+async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    static LOOK_UPS: Semaphore = Semaphore::const_new(8);
+    if let Ok(address) = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let permit = LOOK_UPS.acquire().await.map_err(io::Error::other)?;
+    let name = (host.to_owned(), port);
+    let looking = tokio::spawn(async move {
+        let found = tokio::net::lookup_host(name).await.map(Iterator::collect);
+        drop(permit);
+        found
+    });
+    looking.await.map_err(io::Error::other)?
+}
+
+/// Whether a connection could not even be tried: no file descriptor or port is left here, or there is no network.
 fn is_ours(error: &io::Error) -> bool {
     const SHORTAGES: [i32; 6] = [
         12,  // ENOMEM
