@@ -24,8 +24,10 @@ impl SlowDisk {
     /// the folder is on no disk of its own.
     pub fn of(folder: &Path) -> io::Result<Self> {
         for stale in fs::read_dir(ROOT)?.flatten() {
-            if stale.file_name().to_string_lossy().starts_with(PREFIX) {
-                // Those with processes stay.
+            let name = stale.file_name();
+            let Some(owner) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
+            if !Path::new("/proc").join(owner).exists() {
+                // One with processes stays.
                 let _ = fs::remove_dir(stale.path());
             }
         }
