@@ -157,6 +157,11 @@ async fn double_runs(folder: &Path, store: &dyn Store) -> Outcome<Vec<String>> {
         std::fs::read_to_string(folder.join("counted")).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     loop {
         let page = store.read(after, 10_000).await?;
+        if page.compacted {
+            return Err(
+                format!("events after {after} are gone before the starts among them were counted").into()
+            );
+        }
         for stored in &page.events {
             let event = WorkerStateEvent::from_stored(stored)?;
             if matches!(event.change, Change::StartIntended { .. }) {

@@ -66,8 +66,8 @@ async fn open(place: Place, installation: &str, folder: &Path) -> Outcome<Worker
     settings.sweep_after = HumanDuration::millis(50);
     // Often enough that kills come in the middle of it.
     settings.compact_every = 100;
-    // Two hosts write more between two checks than one, and the starts among it are counted.
-    settings.keep_events = if std::env::var_os(POSTGRES).is_some() { 50_000 } else { 1000 };
+    // More than is written between two checks, since the starts among it are counted; two hosts write more than one.
+    settings.keep_events = if std::env::var_os(POSTGRES).is_some() { 50_000 } else { 10_000 };
     settings.lease = LEASE;
     let provider = place.connect_with_policies(installation).await?;
     Ok(WorkerManager::builder(store).provider(provider).settings(settings).open().await?)

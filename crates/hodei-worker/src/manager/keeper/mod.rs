@@ -5,6 +5,7 @@ mod calls;
 mod care;
 mod close;
 mod decide;
+mod forward;
 mod hosts;
 mod providers;
 mod slot;
