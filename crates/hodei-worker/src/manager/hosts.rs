@@ -216,7 +216,7 @@ impl Hosts {
                     break;
                 }
                 tracing::info!(host = %self.host, from = %ended, workers = taken.len(), "workers are taken over");
-                self.tell(Message::TookOver(taken)).await?;
+                self.tell(Message::TookOver(lease, taken)).await?;
             }
         }
         Ok(Ok(()))
@@ -236,7 +236,7 @@ impl Hosts {
             };
             let Some(last) = page.last() else { return Ok(Ok(())) };
             after = Some(last.worker.clone());
-            self.tell(Message::TookOver(page)).await?;
+            self.tell(Message::TookOver(lease, page)).await?;
         }
     }
 

@@ -5,7 +5,7 @@ use hodei_worker_core::{
     capability::ProviderCapabilities,
     lifecycle::{Command, CorrelationId, Worker},
     model::ProviderName,
-    store::{StoredEvent, TakenOver},
+    store::{LeaseId, StoredEvent, TakenOver},
 };
 use tokio::sync::oneshot;
 
@@ -37,8 +37,8 @@ pub(super) enum Message {
     Leased(Hold),
     /// It does not any more.
     LeaseLost,
-    /// Workers whose host is gone are this one's now.
-    TookOver(Vec<TakenOver>),
+    /// Workers whose host is gone are this one's, while it has that lease.
+    TookOver(LeaseId, Vec<TakenOver>),
     /// What other hosts ask.
     Requested(Vec<Request>),
     /// Write down all folds, and remove what they cover.
@@ -60,7 +60,7 @@ impl Message {
                 | Self::Observed(..)
                 | Self::Capabilities(..)
                 | Self::Stored(_)
-                | Self::TookOver(_)
+                | Self::TookOver(..)
         )
     }
 }

@@ -184,7 +184,7 @@ impl Keeper {
         // What is not an answer or a question any more, when it ends.
         let news = matches!(
             message,
-            Message::Observed(..) | Message::Stored(_) | Message::TookOver(_) | Message::Requested(_)
+            Message::Observed(..) | Message::Stored(_) | Message::TookOver(..) | Message::Requested(_)
         );
         if news && self.is_closing() {
             return;
@@ -214,9 +214,12 @@ impl Keeper {
             Message::Stored(events) => self.stored(events),
             Message::Leased(hold) => self.leased(hold),
             Message::LeaseLost => self.lease_lost(),
-            Message::TookOver(taken) => {
-                self.tell_unreadable(&taken);
-                self.took_over(taken, writes::AGAIN);
+            // Heard later than that its lease was lost, it is another host's by now.
+            Message::TookOver(lease, taken) => {
+                if self.others.hold.is_some_and(|hold| hold.lease == lease) {
+                    self.tell_unreadable(&taken);
+                    self.took_over(taken, writes::AGAIN);
+                }
             }
             Message::Requested(requests) => self.requested(requests),
             Message::Compact(reply) => self.tidy(Some(reply)),
