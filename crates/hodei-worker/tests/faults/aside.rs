@@ -7,6 +7,7 @@ use hodei_worker::{
     ErrorKind, WorkerId, WorkerManager,
     manager::{RemoveWorker, Shutdown, Stray, WorkerQuery},
     store::{Batch, EventStore as _, Expected, Fence, HostId, LeaseId, Store},
+    testkit::eventually,
 };
 
 use crate::{
@@ -32,6 +33,15 @@ async fn creation(name: &str) -> (Bytes, Bytes) {
     let config = store.get(&format!("config/{name}")).await.unwrap().unwrap().value;
     manager.shutdown(Shutdown::Remove { grace: None }).await.unwrap();
     (event, config)
+}
+
+/// Waits until the host has heard of a worker.
+async fn heard_of(manager: &WorkerManager, id: &WorkerId) {
+    eventually(Duration::from_secs(60), || async {
+        if manager.worker(id).await.unwrap().is_some() { Ok(()) } else { Err("nothing was heard of it") }
+    })
+    .await
+    .unwrap();
 }
 
 /// A store with a host of a newer version.
@@ -125,9 +135,7 @@ async fn l6_a_host_that_is_gone_is_taken_over_but_for_what_cannot_be_understood(
     shared.create("plain", &[]).await;
     shared.store.leases().unwrap().release(shared.newer).await.unwrap();
     // What the other host had only intended is done.
-    while manager.worker(&id("plain")).await.unwrap().is_none() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    heard_of(&manager, &id("plain")).await;
     manager.wait_for(&id("plain"), runs).await.unwrap();
     let refused = manager.stop_worker(&id("odd"), &Default::default()).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
@@ -165,10 +173,9 @@ async fn l6_workers_are_cared_for_although_nobody_heard_that_they_were_taken_ove
     shared.store.leases().unwrap().release(shared.newer).await.unwrap();
     for n in 0..3 {
         let id = id(&format!("plain-{n}"));
-        while manager.worker(&id).await.unwrap().is_none() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        manager.wait_for(&id, runs).await.unwrap();
+        heard_of(&manager, &id).await;
+        let cared_for = tokio::time::timeout(Duration::from_secs(600), manager.wait_for(&id, runs));
+        cared_for.await.expect("nobody cares for it").unwrap();
     }
     manager.shutdown(Shutdown::Remove { grace: None }).await.unwrap();
     assert!(shared.bed.platform.is_empty());
@@ -179,9 +186,7 @@ async fn l5_a_worker_gets_its_jobs_from_the_host_that_answers_for_it() {
     let shared = Shared::new().await;
     let manager = shared.manager().await;
     shared.create("theirs", &[]).await;
-    while manager.worker(&id("theirs")).await.unwrap().is_none() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    heard_of(&manager, &id("theirs")).await;
     let refused = manager.begin_job(&id("theirs"), 0).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Conflict, "{refused}");
     assert_eq!(manager.degradation().choose(None, 0).unwrap_err().kind(), ErrorKind::Overloaded);
