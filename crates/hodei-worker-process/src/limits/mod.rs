@@ -241,28 +241,59 @@ impl Mounts {
     }
 }
 
+/// What the names of groups begin with that only show whether they can be made.
+const PROBE: &str = "probe-";
+
 /// Makes `hodei-worker/<installation>` below a group, if that can be done, and shows that groups can be made in it.
 fn base(parent: &std::path::Path, installation: &InstallationId) -> std::io::Result<std::path::PathBuf> {
     let base = parent.join("hodei-worker").join(installation.as_str());
-    let probe = base.join(format!("probe-{:x}", fastrand::u32(..)));
-    // Somebody who sees them empty may remove the groups above meanwhile.
-    let mut made = Ok(());
+    remove_probes(&base);
+    let probe = base.join(format!("{PROBE}{}-{:x}", std::process::id(), fastrand::u32(..)));
+    // Somebody who sees them empty may remove the groups above, or takes the probe for one of a host that is gone.
+    let mut shown = Ok(());
     for _ in 0..10 {
-        made = std::fs::create_dir_all(&probe);
-        if !matches!(&made, Err(error) if error.kind() == std::io::ErrorKind::NotFound) {
+        shown = std::fs::create_dir_all(&probe).and_then(|()| {
+            let writable = rustix::fs::access(probe.join("cgroup.procs"), rustix::fs::Access::WRITE_OK);
+            std::fs::remove_dir(&probe)?;
+            Ok(writable?)
+        });
+        if !matches!(&shown, Err(error) if error.kind() == std::io::ErrorKind::NotFound) {
             break;
         }
     }
-    made?;
-    let writable = rustix::fs::access(probe.join("cgroup.procs"), rustix::fs::Access::WRITE_OK);
-    std::fs::remove_dir(&probe)?;
-    writable?;
-    Ok(base)
+    shown.map(|()| base)
+}
+
+/// Removes the groups by which hosts tried whether groups can be made, and that were killed in the middle of it.
+fn remove_probes(base: &std::path::Path) {
+    for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let host = name.to_str().and_then(|name| name.strip_prefix(PROBE)?.split('-').next());
+        if host.is_some_and(|host| !std::path::Path::new("/proc").join(host).exists()) {
+            let _ = std::fs::remove_dir(entry.path());
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn l6_what_a_killed_host_tried_out_is_removed() {
+        let base = std::env::temp_dir().join(format!("hodei-probes-{:x}", fastrand::u64(..)));
+        let own = format!("{PROBE}{}-1", std::process::id());
+        // Beyond the largest number of a process.
+        for name in [&format!("{PROBE}4194305-1"), &own, "supervisors"] {
+            std::fs::create_dir_all(base.join(name)).unwrap();
+        }
+        remove_probes(&base);
+        let left = std::fs::read_dir(&base).unwrap().flatten().map(|entry| entry.file_name());
+        let mut left: Vec<_> = left.collect();
+        left.sort();
+        std::fs::remove_dir_all(&base).unwrap();
+        assert_eq!(left, [own.as_str(), "supervisors"]);
+    }
 
     #[test]
     fn p3_mounted_hierarchies_are_found_by_controller() {

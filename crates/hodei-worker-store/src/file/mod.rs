@@ -18,10 +18,7 @@ mod writer;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, atomic::AtomicBool},
     thread::JoinHandle,
 };
 
@@ -136,7 +133,7 @@ impl<E: Engine> FileStore<E> {
             Ok((shared, read, first))
         })
         .await?;
-        if first.is_ok() || !shared.failing.load(Ordering::Relaxed) {
+        if first.as_ref().err().is_none_or(|error| error.kind() != ErrorKind::Unavailable) {
             return first;
         }
         // What failed may have been the disk for a moment; the engine has to be opened again all the same.

@@ -27,7 +27,11 @@ fn begin(key: &[u8]) -> u64 {
 impl<E: Engine> Shared<E> {
     fn call<T>(&self, call: impl FnOnce(&E) -> Outcome<T>) -> Result<T> {
         let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
-        let engine = engine.as_ref().ok_or_else(error::closed)?;
+        let Some(engine) = engine.as_ref() else {
+            // Opening it again failed the last time.
+            self.failing.store(true, Ordering::Relaxed);
+            return Err(error::closed());
+        };
         error::guarded(|| call(engine)).map_err(|fault| {
             if matches!(fault, Fault::Io(_) | Fault::Broken(_)) {
                 self.failing.store(true, Ordering::Relaxed);

@@ -71,9 +71,10 @@ impl Degradation {
         self.inner().observe(worker);
     }
 
-    /// A worker that is no more, or that another host answers for: it gets no work from here.
+    /// Another host answers for the worker: it gets no work from here. The jobs that it has go on, and count again should it
+    /// come back.
     pub fn forget(&self, worker: &WorkerId) {
-        self.inner().remove(worker);
+        self.inner().leave(worker);
     }
 
     /// A job began on the worker.
@@ -139,7 +140,7 @@ impl Inner {
             }
             known => {
                 if known.is_some() {
-                    self.remove(&worker.id);
+                    self.leave(&worker.id);
                 }
                 self.add(&worker.id, group, member);
             }
@@ -162,9 +163,18 @@ impl Inner {
         group.members.push((worker.clone(), member));
         group.count_in(member);
         self.seats.insert(worker.clone(), Seat { group: index as u32, place });
+        for (priority, count) in self.jobs.get(worker).into_iter().flatten() {
+            (0..*count).for_each(|_| self.groups[index].job_began(*priority));
+        }
     }
 
     fn remove(&mut self, worker: &WorkerId) {
+        self.leave(worker);
+        self.jobs.remove(worker);
+    }
+
+    /// Takes its seat, and its jobs from its group.
+    fn leave(&mut self, worker: &WorkerId) {
         let Some(seat) = self.seats.remove(worker) else { return };
         let group = &mut self.groups[seat.group as usize];
         let (_, member) = group.members.swap_remove(seat.place as usize);
@@ -174,8 +184,8 @@ impl Inner {
         {
             moved.place = seat.place;
         }
-        for (priority, count) in self.jobs.remove(worker).unwrap_or_default() {
-            (0..count).for_each(|_| group.job_ended(priority));
+        for (priority, count) in self.jobs.get(worker).into_iter().flatten() {
+            (0..*count).for_each(|_| group.job_ended(*priority));
         }
     }
 
@@ -186,7 +196,7 @@ impl Inner {
     }
 
     fn job_ended(&mut self, worker: &WorkerId, priority: i32) {
-        let (Some(seat), Some(jobs)) = (self.seats.get(worker), self.jobs.get_mut(worker)) else { return };
+        let Some(jobs) = self.jobs.get_mut(worker) else { return };
         let Some(count) = jobs.get_mut(&priority) else { return };
         *count -= 1;
         if *count == 0 {
@@ -195,7 +205,9 @@ impl Inner {
         if jobs.is_empty() {
             self.jobs.remove(worker);
         }
-        self.groups[seat.group as usize].job_ended(priority);
+        if let Some(seat) = self.seats.get(worker) {
+            self.groups[seat.group as usize].job_ended(priority);
+        }
     }
 
     fn jobs_of(&self, worker: &WorkerId) -> u64 {

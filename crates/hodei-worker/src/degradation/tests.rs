@@ -140,6 +140,26 @@ fn l4_a_group_with_room_for_one_job_takes_it_again_after_it_was_refused() {
 }
 
 #[test]
+fn l4_the_jobs_of_a_worker_that_was_away_count_when_it_is_back() {
+    let degradation = with(Some(2));
+    degradation.observe(&running("a"));
+    let one = degradation.choose(Some(&web()), 0).unwrap();
+    degradation.job_began(&one, 0);
+    degradation.job_began(&one, 0);
+    degradation.forget(&one);
+    assert_eq!(degradation.capacity(Some(&web())).busy, 0);
+    // One ends meanwhile.
+    degradation.job_ended(&one, 0);
+    degradation.observe(&running("a"));
+    assert_eq!(degradation.capacity(Some(&web())).busy, 1);
+    degradation.job_began(&one, 0);
+    degradation.choose(Some(&web()), 0).unwrap_err();
+    degradation.job_ended(&one, 0);
+    degradation.job_ended(&one, 0);
+    assert_eq!(degradation.capacity(Some(&web())).busy, 0);
+}
+
+#[test]
 fn l4_without_a_number_of_jobs_what_can_wait_waits_while_half_the_group_is_not_well() {
     let degradation = with(None);
     for n in 0..4 {

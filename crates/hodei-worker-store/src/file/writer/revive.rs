@@ -56,7 +56,8 @@ impl<E: Engine> Writer<E> {
         let is_written = self.unknown.as_ref().is_some_and(|(manifest, _)| found.as_ref() == Some(manifest));
         let error = if is_written { self.unsynced() } else { self.torn() };
         tracing::error!(%error, "the store takes nothing any more");
-        self.lost = Some(error.clone());
+        // What comes later is not even tried.
+        self.lost = Some(error.clone().with_retry(Retry::Never));
         Err(error)
     }
 

@@ -9,7 +9,7 @@ use std::{
 use futures::FutureExt as _;
 use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerId, WorkerStateEvent,
-    lifecycle::{Call, Change, Input},
+    lifecycle::{Call, Change, Input, Worker},
     store::{Fence, StoredEvent, TakenOver},
 };
 use tokio::task::JoinSet;
@@ -205,7 +205,7 @@ impl Keeper {
     }
 
     /// Whether a worker of that name is known to have ended at that position or later.
-    fn was_removed(&self, id: &WorkerId, position: u64) -> bool {
+    pub(super) fn was_removed(&self, id: &WorkerId, position: u64) -> bool {
         self.removed.get(id).is_some_and(|removed| removed.position >= position)
     }
 
@@ -216,7 +216,13 @@ impl Keeper {
         }
         tracing::error!(%error, "a worker is left alone");
         self.tell_in_vain(id, &error);
+        let owned = self.slots.get(id).is_some_and(|slot| slot.owned);
         if let Some(mut worker) = self.slots.get(id).and_then(Slot::worker).cloned() {
+            if owned {
+                // Should it come to be understood, it is this host's still.
+                let Worker { version, born, owner_epoch, .. } = worker;
+                self.others.taken.push(TakenOver::new(id.clone(), version, born, owner_epoch));
+            }
             worker.state = None;
             self.care.changed(&worker, false);
         }
@@ -343,8 +349,11 @@ impl Keeper {
     /// Takes workers over as soon as all of them is known, which is read after that pause if it is not.
     pub(super) fn took_over(&mut self, taken: Vec<TakenOver>, pause: Duration) {
         for taken in taken {
-            if self.slots.get(&taken.worker).is_some_and(|slot| slot.owned) {
-                // It is ours already.
+            let known = self.slots.get(&taken.worker).filter(|slot| slot.owned).and_then(Slot::worker);
+            if known.is_some_and(|known| known.born == taken.first)
+                || self.was_removed(&taken.worker, taken.first)
+            {
+                // It is ours already, or is no more.
             } else if self.others.unreadable.contains_key(&taken.worker) {
                 // Should it come to be understood, it is this host's.
                 self.others.taken.push(taken);
@@ -385,6 +394,9 @@ impl Keeper {
         let Some(hold) = self.others.hold else { return };
         let Some(slot) = self.slots.get_mut(&taken.worker) else { return };
         slot.owned = true;
+        if let Some(worker) = slot.worker() {
+            self.care.changed(worker, true);
+        }
         let input = Input::TakenOver { lease: hold.lease.0, owner_epoch: taken.owner_epoch };
         self.handle(&taken.worker, Cause::of(input));
     }

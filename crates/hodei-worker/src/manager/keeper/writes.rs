@@ -179,9 +179,11 @@ impl Keeper {
 
     /// A worker is no more.
     pub(super) fn ended(&mut self, id: &WorkerId, worker: &Worker) {
-        let removed =
-            Removed { generation: worker.generation, position: worker.position, at: self.clock.now() };
-        self.removed.insert(id.clone(), removed);
+        if !self.was_removed(id, worker.position) {
+            let removed =
+                Removed { generation: worker.generation, position: worker.position, at: self.clock.now() };
+            self.removed.insert(id.clone(), removed);
+        }
         if self.slots.get(id).is_some_and(|slot| slot.skipped > worker.position) {
             // Another of its name has begun meanwhile.
             self.view();
@@ -205,10 +207,12 @@ impl Keeper {
 
     fn not_written(&mut self, id: &WorkerId, mut writing: Writing, error: Error) {
         tracing::warn!(worker = %id, %error, "a change of a worker could not be written down");
-        writing.unsure |= matches!(error.retry(), Retry::IfIdempotent | Retry::Exhausted)
+        let is_unknown = matches!(error.retry(), Retry::IfIdempotent | Retry::Exhausted)
             || error.kind() == ErrorKind::Timeout;
         // What makes this try fail says nothing about an earlier one.
+        writing.unsure |= is_unknown;
         let unsure = writing.unsure;
+        let may_succeed = is_unknown || error.is_retryable();
         let (closing, shared) = (self.is_closing(), self.others.shared);
         let Some(slot) = self.slots.get_mut(id) else { return };
         let is_full = unsure && error.kind() == ErrorKind::Capacity;
@@ -217,12 +221,14 @@ impl Keeper {
             let unsure = Unsure::of(slot, &writing.events, shared);
             slot.busy().writing = Some(writing);
             self.look_for(id, unsure, error, Duration::ZERO);
-        } else if unsure && !closing {
+        } else if unsure && may_succeed && !closing {
             // It may come to be written yet. The same again is written once at most, and says which.
             // Under the lease that it was made under: under another it would be another write.
             let batch = writing.batch.clone();
             slot.busy().writing = Some(writing);
             self.append(id, batch, AGAIN);
+        } else if unsure {
+            self.give_back(id, writing, error.with_retry(Retry::IfIdempotent));
         } else {
             self.give_back(id, writing, error);
         }
@@ -248,6 +254,7 @@ impl Keeper {
         let shared = self.others.shared;
         let Some(slot) = self.slots.get_mut(id) else { return };
         let Some(mut writing) = slot.busy().writing.take() else { return };
+        let is_unreadable = |kind| matches!(kind, ErrorKind::Corrupt | ErrorKind::Unsupported);
         let events: Result<Vec<_>> = match found {
             Ok(Found::Ended) => {
                 let first = self.position;
@@ -261,16 +268,26 @@ impl Keeper {
                 self.go_on(id);
                 return;
             }
-            Ok(Found::Events(events)) => events.iter().map(WorkerStateEvent::from_stored).collect(),
+            Ok(Found::Events(events)) => {
+                match events.iter().map(WorkerStateEvent::from_stored).collect::<Result<Vec<_>>>() {
+                    Ok(events) => Ok(events),
+                    // Another host wrote what cannot be understood here.
+                    Err(error) if shared => {
+                        slot.owned = false;
+                        writing.cause.answer(Err(error.clone()));
+                        let position = self.seen();
+                        self.put_aside(id, position, error);
+                        return;
+                    }
+                    Err(error) => Err(error),
+                }
+            }
             Err(error) => Err(error),
         };
-        let is_unreadable = |kind| matches!(kind, ErrorKind::Corrupt | ErrorKind::Unsupported);
         match events {
-            // Another host wrote what cannot be understood here.
-            Err(error) if shared && is_unreadable(error.kind()) => {
-                writing.cause.answer(Err(error.clone()));
-                let position = slot.worker().map_or(u64::MAX, |worker| worker.position + 1);
-                self.put_aside(id, position, error);
+            // What is stored does not add up: it will not tell what became of the write.
+            Err(error) if is_unreadable(error.kind()) => {
+                self.give_back(id, writing, error.with_retry(Retry::IfIdempotent));
             }
             // The store is lost: nothing is known until it is back.
             Err(_) if !closing => {
@@ -302,7 +319,8 @@ impl Keeper {
                     self.heard(id, others);
                     return;
                 }
-                if shared && slot.worker().is_none() {
+                // Somebody else wrote, and answers for it.
+                if shared && (slot.worker().is_none() || error.kind() == ErrorKind::Fenced) {
                     slot.owned = false;
                 }
                 writing.cause.answer(Err(error));
