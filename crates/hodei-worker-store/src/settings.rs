@@ -16,7 +16,7 @@ pub struct FileSettings {
     pub gather: Duration,
     /// How many batches may wait to be written; more writers than that wait in front. Default: 1,024.
     pub queue: usize,
-    /// The engine's cache, in bytes. Default: 16 MiB.
+    /// The engine's cache, in bytes. Default: 8 MiB.
     pub cache_bytes: usize,
     /// Whether the folder and the store are made where they are not there. Default: yes.
     pub create: bool,
@@ -24,7 +24,7 @@ pub struct FileSettings {
 
 impl Default for FileSettings {
     fn default() -> Self {
-        Self { gather: Duration::from_micros(60), queue: 1024, cache_bytes: 16 << 20, create: true }
+        Self { gather: Duration::from_micros(60), queue: 1024, cache_bytes: 8 << 20, create: true }
     }
 }
 

@@ -191,7 +191,7 @@ pub struct Traits {
     pub restart: RestartPolicy,
     /// How it is brought back, where it says so itself.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "recovery::kept")]
-    pub recovery: Option<RecoverySettings>,
+    pub recovery: Option<Box<RecoverySettings>>,
     /// Whether its health is checked: it runs only once it was found well.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub checked: bool,
@@ -215,7 +215,7 @@ impl Traits {
             worker_type: config.metadata.worker_type.clone(),
             priority: config.metadata.priority,
             restart: config.restart_policy(),
-            recovery: config.recovery.clone(),
+            recovery: config.recovery.clone().map(Box::new),
             checked: !config.health_checks.is_empty(),
             reports: config.reports,
             stop_grace: config.stop_grace,

@@ -86,7 +86,7 @@ impl Default for RecoverySettings {
 }
 
 /// Reads settings that were kept in an event. Unlike what a person writes, they may have fields of a newer version.
-pub(super) fn kept<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<RecoverySettings>, D::Error> {
+pub(super) fn kept<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Box<RecoverySettings>>, D::Error> {
     #[derive(Deserialize)]
     #[serde(remote = "RecoverySettings", default = "RecoverySettings::default")]
     struct Kept {
@@ -100,7 +100,7 @@ pub(super) fn kept<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Recove
     }
     #[derive(Deserialize)]
     struct Wrapped(#[serde(with = "Kept")] RecoverySettings);
-    Ok(Option::<Wrapped>::deserialize(reader)?.map(|wrapped| wrapped.0))
+    Ok(Option::<Wrapped>::deserialize(reader)?.map(|wrapped| Box::new(wrapped.0)))
 }
 
 impl RecoverySettings {

@@ -163,7 +163,7 @@ impl Worker {
         match (state, known.planned) {
             (WorkerState::Recovering, Some((_, due))) => Some(due),
             (WorkerState::Running | WorkerState::Degraded, _) if known.attempts > 0 => {
-                let settings = self.traits.recovery.as_ref().unwrap_or(recovery);
+                let settings = self.traits.recovery.as_deref().unwrap_or(recovery);
                 self.started?.checked_add(settings.reset_after.get()).ok()
             }
             _ => None,
@@ -211,7 +211,7 @@ impl<'a> Next<'a> {
     }
 
     fn settings(&self) -> RecoverySettings {
-        self.worker.traits.recovery.clone().unwrap_or_else(|| self.context.recovery.clone())
+        self.worker.traits.recovery.as_deref().unwrap_or(self.context.recovery).clone()
     }
 
     /// A change that leaves the state as it is.

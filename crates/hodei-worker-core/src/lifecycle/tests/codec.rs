@@ -26,10 +26,10 @@ fn changes() -> Vec<Change> {
         worker_type: Some("builders".parse().unwrap()),
         priority: -3,
         restart: RestartPolicy::OnFailure { max_retries: Some(4) },
-        recovery: Some(RecoverySettings {
+        recovery: Some(Box::new(RecoverySettings {
             memory_max: Some(ByteSize::new(4096)),
             ..RecoverySettings::default()
-        }),
+        })),
         checked: true,
         reports: true,
         stop_grace: Some(HumanDuration::secs(7)),
@@ -177,7 +177,7 @@ fn l6_settings_of_a_newer_version_are_read_from_an_event() {
         {"max_attempts":9,"moon":"full"}}}}}"#;
     let event = WorkerStateEvent::from_stored(&stored(1, line)).unwrap();
     let recovery = Worker::apply(None, &event).unwrap().traits.recovery.unwrap();
-    assert_eq!(recovery, RecoverySettings { max_attempts: 9, ..RecoverySettings::default() });
+    assert_eq!(*recovery, RecoverySettings { max_attempts: 9, ..RecoverySettings::default() });
 }
 
 #[test]

@@ -135,11 +135,11 @@ fn l5_a_stop_can_only_become_shorter() {
 fn l8_memory_is_enlarged_and_another_provider_taken_where_that_is_allowed() {
     let mut own = traits(ON_FAILURE, false);
     own.memory_limit = Some(ByteSize::new(100));
-    own.recovery = Some(RecoverySettings {
+    own.recovery = Some(Box::new(RecoverySettings {
         memory_max: Some(ByteSize::new(120)),
         fail_over: true,
         ..RecoverySettings::default()
-    });
+    }));
     let mut story = Story::of(own);
     story.alternatives = vec![provider("two")];
     story.created();
