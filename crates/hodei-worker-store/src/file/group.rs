@@ -197,11 +197,6 @@ impl<'a, E: Engine> Group<'a, E> {
 }
 
 impl Changes {
-    /// Nothing changes.
-    pub(crate) fn none(manifest: &Manifest) -> Self {
-        let (first, last) = (manifest.first, manifest.last);
-        Self { heads: HashMap::new(), over: HashMap::new(), first, last }
-    }
     pub(crate) fn apply(self, index: &mut Index) {
         for (worker, head) in self.heads {
             match head {

@@ -62,8 +62,8 @@ pub(crate) struct Writer<E> {
     pub(super) manifest: Manifest,
     pub(super) settings: FileSettings,
     pub(super) inbox: Receiver<Job>,
-    /// What may have been written, or not: known when the engine works again.
-    pub(super) unknown: Option<(Manifest, Changes)>,
+    /// The manifest of what may have been written, or not: known when the engine works again.
+    pub(super) unknown: Option<Manifest>,
     /// Why nothing can be written any more.
     pub(super) lost: Option<Error>,
     /// How many writers there are: those whose batches the last commit had, and those that waited for it to end.
@@ -201,7 +201,7 @@ impl<E: Engine> Writer<E> {
             }
             Err(fault) => {
                 self.begin_at(first);
-                self.failed(fault, manifest, changes)
+                self.failed(fault, manifest)
             }
         }
     }

@@ -193,4 +193,18 @@ mod tests {
         }
         assert!(settings.in_schema("_user_1").resolve().is_ok());
     }
+
+    #[test]
+    fn l6_what_is_said_of_tls_is_read_or_refused_and_never_passed_over() {
+        for url in [
+            "host=a user=me password=planted sslmode = disable",
+            "host=a user=me password=planted sslmode =require",
+            "host=a user=me password='planted sslmode=disable x'",
+        ] {
+            let error = PostgresSettings::at(url).resolve().err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Config, "{url}");
+            assert!(!error.to_string().contains("planted"), "{error}");
+        }
+        assert!(PostgresSettings::at("host=a user=me password=planted sslmode=require").resolve().is_ok());
+    }
 }

@@ -2,13 +2,13 @@ use std::sync::{PoisonError, atomic::Ordering};
 
 use hodei_worker_core::{Error, ErrorKind, Result, Retry};
 
-use super::{Changes, Engine, Fault, Manifest, Writer, error};
+use super::{Engine, Fault, Manifest, Writer, error};
 use crate::file::scan;
 
 impl<E: Engine> Writer<E> {
     /// A commit failed: the engine is opened anew, and tells what became of it.
-    pub(super) fn failed(&mut self, fault: Fault, manifest: Manifest, changes: Changes) -> Result<()> {
-        self.unknown = Some((manifest, changes));
+    pub(super) fn failed(&mut self, fault: Fault, manifest: Manifest) -> Result<()> {
+        self.unknown = Some(manifest);
         let failure = self.fault(fault);
         tracing::warn!(error = %failure, "a commit of the store failed");
         match self.revive() {
@@ -29,7 +29,7 @@ impl<E: Engine> Writer<E> {
                 return Ok(());
             }
             // A reader met it: nothing was to be written.
-            self.unknown = Some((self.manifest.clone(), Changes::none(&self.manifest)));
+            self.unknown = Some(self.manifest.clone());
         }
         let path = self.folder.path.join(E::ENTRY);
         let doing = "the store's engine cannot be opened again after a failure";
@@ -53,7 +53,7 @@ impl<E: Engine> Writer<E> {
         }
         // Nothing may be written to what is neither, nor to what may be in the system's memory alone.
         *self.shared.engine.write().unwrap_or_else(PoisonError::into_inner) = None;
-        let is_written = self.unknown.as_ref().is_some_and(|(manifest, _)| found.as_ref() == Some(manifest));
+        let is_written = found.is_some() && found == self.unknown;
         let error = if is_written { self.unsynced() } else { self.torn() };
         tracing::error!(%error, "the store takes nothing any more");
         // What comes later is not even tried.

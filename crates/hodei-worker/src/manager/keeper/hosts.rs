@@ -188,6 +188,7 @@ impl Keeper {
                 let is_over = |event: WorkerStateEvent| matches!(event.change, Change::Terminated);
                 if WorkerStateEvent::from_stored(stored).is_ok_and(is_over) {
                     self.others.unreadable.remove(id);
+                    self.others.taken.retain(|taken| taken.worker != *id);
                 }
                 return;
             }
@@ -218,8 +219,8 @@ impl Keeper {
         self.tell_in_vain(id, &error);
         let owned = self.slots.get(id).is_some_and(|slot| slot.owned);
         if let Some(mut worker) = self.slots.get(id).and_then(Slot::worker).cloned() {
-            if owned {
-                // Should it come to be understood, it is this host's still.
+            if owned && position <= worker.position {
+                // Nobody else wrote: should it come to be understood, it is this host's still.
                 let Worker { version, born, owner_epoch, .. } = worker;
                 self.others.taken.push(TakenOver::new(id.clone(), version, born, owner_epoch));
             }

@@ -274,7 +274,8 @@ impl Keeper {
                     // Another host wrote what cannot be understood here.
                     Err(error) if shared => {
                         slot.owned = false;
-                        writing.cause.answer(Err(error.clone()));
+                        // Ours may be before it.
+                        writing.cause.answer(Err(error.clone().with_retry(Retry::IfIdempotent)));
                         let position = self.seen();
                         self.put_aside(id, position, error);
                         return;
