@@ -57,20 +57,28 @@ mod endpoint;
 mod error;
 mod events;
 mod exec;
+mod helper;
 mod image;
 mod kills;
 mod logs;
 mod memory;
 mod names;
+mod network;
 mod options;
 mod provider;
 mod secret;
+mod security;
 mod settings;
 mod stats;
 mod status;
 mod transport;
 mod volume;
 
-pub use options::{DockerOptions, NativeRestart, PullPolicy};
+pub use options::{
+    DeviceOptions, DockerOptions, LimitOptions, MountOptions, NativeRestart, NetworkOptions,
+    NetworkingOptions, Owner, PullPolicy, SecurityOptions, StorageOptions, SubnetOptions, Ulimit,
+    VolumeOptions,
+};
 pub use provider::DockerProvider;
+pub use security::{ImageScanner, ScanVerdict, ScannedImage, SecurityPolicy};
 pub use settings::{DockerSettings, TlsSettings};

@@ -16,7 +16,7 @@ use hodei_worker_core::{
 };
 
 use crate::{
-    DockerSettings, capabilities,
+    DockerSettings, ImageScanner, capabilities,
     client::{Engine, SharedEngine},
     context,
     events::Nudges,
@@ -24,6 +24,7 @@ use crate::{
     memory::Memory,
     names,
     secret::SecretStore,
+    security::Scans,
     status::Viewpoint,
 };
 
@@ -45,6 +46,9 @@ pub(crate) struct Shared {
     pub(crate) secrets: SecretStore,
     pub(crate) hub: WatchHub,
     pub(crate) pulls: image::Pulls,
+    pub(crate) scans: Scans,
+    /// Held by who makes a container on a network, so that nobody of ours takes the network away meanwhile.
+    pub(crate) joining: tokio::sync::RwLock<()>,
     pub(crate) kills: kills::Kills,
     pub(crate) nudges: Nudges,
     capabilities: RwLock<Arc<ProviderCapabilities>>,
@@ -104,12 +108,35 @@ impl DockerProvider {
             secrets,
             hub: WatchHub::default(),
             pulls: image::Pulls::default(),
+            scans: Scans::default(),
+            joining: tokio::sync::RwLock::default(),
             kills: kills::Kills::default(),
             nudges: Nudges::default(),
             capabilities: RwLock::new(Arc::new(capabilities)),
         });
         shared.sweep_secrets().await;
+        if let Err(error) = shared.sweep_helpers().await {
+            tracing::warn!(%error, "containers may be left that never run");
+        }
         Ok(Self(shared))
+    }
+
+    /// Has every image judged before a worker is made of it. There is one scanner for the provider and all its clones; a
+    /// second one changes nothing.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use std::sync::Arc;
+    /// # fn example(provider: hodei_worker_docker::DockerProvider, scanner: Arc<dyn hodei_worker_docker::ImageScanner>) {
+    /// let provider = provider.with_image_scanner(scanner);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_image_scanner(self, scanner: Arc<dyn ImageScanner>) -> Self {
+        if !self.0.scans.set(scanner) {
+            tracing::warn!("the provider has an image scanner already");
+        }
+        self
     }
 
     /// The client of bollard below, at the agreed API version, for what this library does not do. Its calls go past

@@ -18,8 +18,9 @@ use crate::{run, stop, sweep};
 /// neighbour's published ports. Ours can do without: its ports go through the proxy.
 const HANDS_OFF: [&str; 3] = ["--iptables=false", "--ip6tables=false", "--ip-forward=false"];
 
-/// The numbers outside of the users inside: a range that Debian gives to nobody by itself.
-const RANGE: &str = "root:1879048192:65536\n";
+/// The numbers outside of the users inside: a range that Debian gives to nobody by itself. The machine's root may not be
+/// the one in whose name it is taken.
+const RANGE: &str = "nobody:1879048192:65536\nnogroup:1879048192:65536\n";
 
 impl Docker {
     /// Its command line.
@@ -52,7 +53,7 @@ impl Docker {
         // Whatever happens to the engine, its containers can be found by this.
         option("--cgroup-parent", sweep::cgroup(&site.hash));
         if self.kind == Kind::Remapped {
-            option("--userns-remap", "root".to_owned());
+            option("--userns-remap", "nobody:nogroup".to_owned());
         }
         words.push("--tlsverify".to_owned());
         words.extend(HANDS_OFF.map(str::to_owned));
@@ -72,7 +73,7 @@ impl Docker {
                 vec!["env".to_owned(), path, folder.join("dockerd").display().to_string()]
             }
             Kind::Remapped => {
-                // The range of root is the machine's matter: ours is seen by this engine alone.
+                // Who has which range is the machine's matter: ours is seen by this engine alone.
                 let state = self.state(site);
                 fs::write(state.join("range"), RANGE)?;
                 let inside = state.join("inside");

@@ -141,7 +141,12 @@ impl Part for Docker {
     }
 
     fn stand_ins(&self) -> &'static [(&'static str, &'static str)] {
-        &[(HOST, "unix:///nowhere"), (REMAPPED, "unix:///nowhere"), ("HODEI_TEST_IMAGE", "none")]
+        &[
+            (HOST, "unix:///nowhere"),
+            (REMAPPED, "unix:///nowhere"),
+            ("HODEI_TEST_IMAGE", "none"),
+            ("HODEI_TEST_DOCKER_PART", "docker"),
+        ]
     }
 
     fn stands_in_for(&self) -> Option<&'static str> {

@@ -13,6 +13,7 @@ pub(in crate::model) fn check_form(spec: &WorkerSpec) -> Problems {
     resources(spec, &mut problems);
     environment(spec, &mut problems);
     mounts(spec, &mut problems);
+    networks(spec, &mut problems);
     ports(spec, &mut problems);
     for (n, check) in spec.health_checks.iter().enumerate() {
         health::check(check, &format!("health_checks[{n}]"), &mut problems);
@@ -172,6 +173,28 @@ fn mounts(spec: &WorkerSpec, problems: &mut Problems) {
             }
             MountSource::Tmpfs { .. } => {}
         }
+    }
+}
+
+fn networks(spec: &WorkerSpec, problems: &mut Problems) {
+    let mut names = BTreeSet::new();
+    for (n, network) in spec.networks.iter().enumerate() {
+        let path = format!("networks[{n}]");
+        let good =
+            !network.name.is_empty() && !network.name.contains(|c: char| c.is_whitespace() || c == '\0');
+        problems.require(
+            good,
+            format!("{path}.name"),
+            format!("`{}` cannot be a network's name", network.name),
+        );
+        let message = format!("`{}` is named twice", network.name);
+        problems.require(names.insert(&network.name), format!("{path}.name"), message);
+        let alias_is_good = |alias: &String| !alias.is_empty() && !alias.contains(char::is_whitespace);
+        let good = network.aliases.iter().all(alias_is_good);
+        problems.require(good, format!("{path}.aliases"), "one is empty or holds spaces");
+        let of_version = |six: bool| network.addresses.iter().filter(|one| one.is_ipv6() == six).count();
+        let good = of_version(false) <= 1 && of_version(true) <= 1;
+        problems.require(good, format!("{path}.addresses"), "there may be one of each version");
     }
 }
 

@@ -1,7 +1,20 @@
+mod limits;
+mod networking;
+mod security;
+mod storage;
+
 use std::collections::BTreeMap;
 
 use hodei_worker_core::{model::WorkerOptions, settings::Problems};
 use serde::{Deserialize, Serialize};
+
+pub(crate) use security::capability;
+pub use {
+    limits::{LimitOptions, Ulimit},
+    networking::{NetworkOptions, NetworkingOptions, SubnetOptions},
+    security::SecurityOptions,
+    storage::{DeviceOptions, MountOptions, Owner, StorageOptions, VolumeOptions},
+};
 
 /// What a Docker Engine can do for a worker beyond the common model.
 ///
@@ -20,11 +33,12 @@ pub struct DockerOptions {
     /// `user`, `user:group`, by name or number. Default: the image's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// The network to be on: a name, `host` or `none`. Default: the engine's.
+    /// In place of networks: `host` (the machine's own), `none`, `container:<id>` (another's), or the name of one that
+    /// exists. Default: the configuration's [`networks`](hodei_worker_core::WorkerSpec::networks), or else the engine's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
     /// When the image is fetched. Default: when it is missing.
-    #[serde(skip_serializing_if = "PullPolicy::is_default")]
+    #[serde(skip_serializing_if = "is_default")]
     pub pull: PullPolicy,
     /// The engine's log driver. Default: the provider's setting.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,8 +55,29 @@ pub struct DockerOptions {
     pub stop_signal: Option<String>,
     /// Whether the engine itself restarts it. Default: never, since the manager does. With anything else the manager
     /// only looks on.
-    #[serde(skip_serializing_if = "NativeRestart::is_default")]
+    #[serde(skip_serializing_if = "is_default")]
     pub native_restart: NativeRestart,
+    /// The system and processor that the image is to be for, `linux/arm64`. Default: the engine's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// Whether it has a terminal: both outputs are one then. Default: false.
+    #[serde(skip_serializing_if = "is_default")]
+    pub tty: bool,
+    /// Whether its standard input stays open. Default: false.
+    #[serde(skip_serializing_if = "is_default")]
+    pub open_stdin: bool,
+    /// How it stands in its networks.
+    #[serde(skip_serializing_if = "is_default")]
+    pub networking: NetworkingOptions,
+    /// How its storage is made.
+    #[serde(skip_serializing_if = "is_default")]
+    pub storage: StorageOptions,
+    /// Further limits.
+    #[serde(skip_serializing_if = "is_default")]
+    pub limits: LimitOptions,
+    /// What it may do.
+    #[serde(skip_serializing_if = "is_default")]
+    pub security: SecurityOptions,
     /// Allows secrets as environment variables. Whoever may inspect the container can read them, they stay in the
     /// engine's files on disk, and they are those of the creation: an engine cannot change a container's environment.
     /// Default: refused.
@@ -99,6 +134,36 @@ impl DockerOptions {
         self.native_restart = policy;
         self
     }
+    /// With this definition of a network, which is made if it does not exist.
+    #[must_use]
+    pub fn define_network(mut self, name: impl Into<String>, network: NetworkOptions) -> Self {
+        self.networking.networks.insert(name.into(), network);
+        self
+    }
+    /// With this definition of a volume, which is made if it does not exist.
+    #[must_use]
+    pub fn define_volume(mut self, name: impl Into<String>, volume: VolumeOptions) -> Self {
+        self.storage.volumes.insert(name.into(), volume);
+        self
+    }
+    /// With more about the mount at this target.
+    #[must_use]
+    pub fn mount(mut self, target: impl Into<String>, mount: MountOptions) -> Self {
+        self.storage.mounts.insert(target.into(), mount);
+        self
+    }
+    /// With a limit of each process.
+    #[must_use]
+    pub fn ulimit(mut self, name: impl Into<String>, limit: Ulimit) -> Self {
+        self.limits.ulimits.insert(name.into(), limit);
+        self
+    }
+    /// With these rights.
+    #[must_use]
+    pub fn security(mut self, security: SecurityOptions) -> Self {
+        self.security = security;
+        self
+    }
     /// Allows secrets as environment variables.
     #[must_use]
     pub fn allow_secret_variables(mut self) -> Self {
@@ -128,12 +193,6 @@ pub enum PullPolicy {
     Never,
 }
 
-impl PullPolicy {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
 /// Whether the engine itself restarts a worker.
 ///
 /// # Examples
@@ -160,10 +219,8 @@ pub enum NativeRestart {
     UnlessStopped,
 }
 
-impl NativeRestart {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl WorkerOptions for DockerOptions {
@@ -174,11 +231,16 @@ impl WorkerOptions for DockerOptions {
             ("user", &self.user),
             ("network", &self.network),
             ("log_driver", &self.log_driver),
+            ("platform", &self.platform),
             ("stop_signal", &self.stop_signal),
         ] {
             let good = value.as_ref().is_none_or(|value| !value.is_empty() && !value.contains(['\0', ' ']));
             problems.require(good, path, "is empty or holds spaces");
         }
+        self.networking.validate(problems);
+        self.storage.validate(problems);
+        self.limits.validate(problems);
+        self.security.validate(problems);
         if let Some(signal) = &self.stop_signal {
             problems.require(
                 signal_number(signal).is_some(),

@@ -1,4 +1,6 @@
-//! Secrets as files in memory, on the engine's machine when that is ours.
+//! Secrets as files: in memory where the engine sees our files, else in volumes of the worker's own.
+
+pub(crate) mod remote;
 
 use std::{
     collections::HashSet,
@@ -21,6 +23,8 @@ use hodei_worker_core::{
 
 use sha2::{Digest as _, Sha256};
 
+pub(crate) use remote::SecretVolume;
+
 use crate::{DockerSettings, endpoint::Endpoint};
 
 /// Files without a container for that long are nobody's.
@@ -39,6 +43,8 @@ pub(crate) struct SecretStore {
     elsewhere: RwLock<Option<String>>,
     /// Whether a person has said where the files go.
     chosen: bool,
+    /// Whether the engine is reached by a socket of this machine.
+    local: bool,
 }
 
 /// A folder below which folders of ours can be made.
@@ -57,6 +63,53 @@ pub(crate) struct SecretFile {
     pub(crate) host: PathBuf,
     /// Where it appears inside the container.
     pub(crate) target: String,
+}
+
+/// Where one secret, or a folder of them, appears in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Shown {
+    File { host: PathBuf, target: String },
+    Volume { name: String, target: String },
+}
+
+/// How a worker's secrets reach it.
+#[derive(Debug, Clone)]
+pub(crate) enum Plan {
+    /// As files of this machine.
+    Files(Vec<SecretFile>),
+    /// In volumes of the engine's.
+    Volumes(Vec<SecretVolume>),
+}
+
+impl Plan {
+    /// Where they appear.
+    pub(crate) fn shown(&self) -> Vec<Shown> {
+        match self {
+            Self::Files(files) => {
+                let shown =
+                    |file: &SecretFile| Shown::File { host: file.host.clone(), target: file.target.clone() };
+                files.iter().map(shown).collect()
+            }
+            Self::Volumes(volumes) => volumes
+                .iter()
+                .map(|volume| Shown::Volume { name: volume.name.clone(), target: volume.target.clone() })
+                .collect(),
+        }
+    }
+    /// The files of this machine.
+    pub(crate) fn files(&self) -> &[SecretFile] {
+        match self {
+            Self::Files(files) => files,
+            Self::Volumes(_) => &[],
+        }
+    }
+    /// The volumes of the engine's.
+    pub(crate) fn volumes(&self) -> &[SecretVolume] {
+        match self {
+            Self::Files(_) => &[],
+            Self::Volumes(volumes) => volumes,
+        }
+    }
 }
 
 impl SecretStore {
@@ -85,6 +138,7 @@ impl SecretStore {
             remapped: AtomicBool::new(false),
             elsewhere: RwLock::default(),
             chosen: settings.secrets_dir.is_some(),
+            local: endpoint.is_local(),
         }
     }
 
@@ -119,15 +173,27 @@ impl SecretStore {
         self.remapped.store(remapped, Ordering::Relaxed);
     }
 
-    /// The files of a worker's secrets.
-    pub(crate) fn files(&self, worker: &WorkerRef, secrets: &[SecretReference]) -> Result<Vec<SecretFile>> {
+    /// Whether secrets go into volumes, since the engine does not see our files.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.root().is_err() && self.engine_is_elsewhere()
+    }
+
+    fn engine_is_elsewhere(&self) -> bool {
+        !self.local || self.elsewhere.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// How a worker's secrets reach it.
+    pub(crate) fn plan(&self, worker: &WorkerRef, secrets: &[SecretReference]) -> Result<Plan> {
+        if self.is_remote() {
+            return remote::volumes(&self.installation, worker, secrets).map(Plan::Volumes);
+        }
         let mut files = Vec::new();
         for reference in secrets {
             let SecretTarget::File { path } = &reference.target else { continue };
             let host = self.of(worker)?.path().join(files.len().to_string());
             files.push(SecretFile { reference: reference.clone(), host, target: path.clone() });
         }
-        Ok(files)
+        Ok(Plan::Files(files))
     }
 
     fn of(&self, worker: &WorkerRef) -> Result<Folder> {
