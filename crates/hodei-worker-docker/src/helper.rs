@@ -1,7 +1,7 @@
 //! Files for volumes, by a container that never runs: the engine unpacks an archive into it, and what is mounted there is
 //! written to. So an image needs no programs for it, and an engine may be on another machine.
 
-use std::io;
+use std::{io, sync::atomic::Ordering};
 
 use bollard::models::{
     ContainerCreateBody, ContainerCreateResponse, HostConfig, Mount, MountType, MountVolumeOptions,
@@ -51,6 +51,11 @@ impl Entry {
 impl Shared {
     /// Writes into volumes of the engine's. `image` is any that it has.
     pub(crate) async fn fill(&self, worker: &WorkerRef, image: &str, all: &[Filling]) -> Result<()> {
+        if !self.helpers_swept.swap(true, Ordering::Relaxed)
+            && let Err(error) = self.sweep_helpers().await
+        {
+            tracing::warn!(%error, "containers may be left that never run");
+        }
         let archive = archive(all).map_err(|error| {
             Error::new(ErrorKind::Unexpected, "the archive for the volumes cannot be made").with_source(error)
         })?;
@@ -101,7 +106,7 @@ impl Shared {
     }
 
     /// Removes the helpers that calls left which were cut off.
-    pub(crate) async fn sweep_helpers(&self) -> Result<()> {
+    async fn sweep_helpers(&self) -> Result<()> {
         /// A helper lives for some tenths of a second.
         const CUT_OFF: i64 = 600;
         let now = self.context.clock.now().as_second();

@@ -75,7 +75,7 @@ mod transport;
 mod volume;
 
 pub use options::{
-    DeviceOptions, DockerOptions, LimitOptions, MountOptions, NativeRestart, NetworkOptions,
+    DeviceOptions, DockerOptions, HealthOptions, LimitOptions, MountOptions, NativeRestart, NetworkOptions,
     NetworkingOptions, Owner, PullPolicy, SecurityOptions, StorageOptions, SubnetOptions, Ulimit,
     VolumeOptions,
 };

@@ -1,4 +1,4 @@
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, atomic::AtomicBool};
 
 use async_trait::async_trait;
 use bollard::Docker;
@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) scans: Scans,
     /// Held by who makes a container on a network, so that nobody of ours takes the network away meanwhile.
     pub(crate) joining: tokio::sync::RwLock<()>,
+    /// Whether helpers were looked for that calls of earlier hosts left.
+    pub(crate) helpers_swept: AtomicBool,
     pub(crate) kills: kills::Kills,
     pub(crate) nudges: Nudges,
     capabilities: RwLock<Arc<ProviderCapabilities>>,
@@ -110,14 +112,12 @@ impl DockerProvider {
             pulls: image::Pulls::default(),
             scans: Scans::default(),
             joining: tokio::sync::RwLock::default(),
+            helpers_swept: AtomicBool::new(false),
             kills: kills::Kills::default(),
             nudges: Nudges::default(),
             capabilities: RwLock::new(Arc::new(capabilities)),
         });
         shared.sweep_secrets().await;
-        if let Err(error) = shared.sweep_helpers().await {
-            tracing::warn!(%error, "containers may be left that never run");
-        }
         Ok(Self(shared))
     }
 

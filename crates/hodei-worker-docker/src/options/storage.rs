@@ -35,6 +35,9 @@ pub struct StorageOptions {
     /// Devices of the engine's machine.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<DeviceOptions>,
+    /// Rules of the control group for devices, `c 1:3 mr`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub device_rules: Vec<String>,
 }
 
 /// How a volume is made, where it does not exist.

@@ -304,7 +304,8 @@ impl SecurityPolicy {
             );
         }
         problems.require(
-            self.allow_devices || options.storage.devices.is_empty(),
+            self.allow_devices
+                || (options.storage.devices.is_empty() && options.storage.device_rules.is_empty()),
             "options.docker.storage.devices",
             broken("there are some", "allow_devices"),
         );

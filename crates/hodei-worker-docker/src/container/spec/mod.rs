@@ -2,6 +2,8 @@ mod host;
 mod mounts;
 mod networking;
 
+use std::time::Duration;
+
 use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, NetworkingConfig};
 use hodei_worker_core::{
     Error, Result, WorkerConfig,
@@ -73,7 +75,7 @@ pub(super) fn body(config: &WorkerConfig, parts: Parts<'_>) -> Result<ContainerC
         open_stdin: options.open_stdin.then_some(true),
         labels: Some(all_labels(config, parts.ownership)?.into_iter().collect()),
         stop_signal: options.stop_signal.clone(),
-        healthcheck: native_check(config).map(|check| health(check, parts.start_interval)),
+        healthcheck: healthcheck(config, &parts),
         exposed_ports: Some(exposed_ports),
         networking_config: (parts.networks > 0)
             .then(|| NetworkingConfig { endpoints_config: Some(joined.collect()) }),
@@ -153,15 +155,33 @@ fn log_config(settings: &DockerSettings, options: &DockerOptions) -> HostConfigL
 }
 
 /// Time between checks in the start period, as a host that checks for itself has it.
-const START_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
+const START_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The check that the engine runs: a command, or the image's own (`None`).
 fn native_check(config: &WorkerConfig) -> Option<&HealthCheckConfig> {
     config.health_checks.first().filter(|check| matches!(check.probe, Probe::Command(_)))
 }
 
+fn healthcheck(config: &WorkerConfig, parts: &Parts<'_>) -> Option<HealthConfig> {
+    let options = &parts.options.health;
+    if options.disabled {
+        return Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() });
+    }
+    let mut described = health(native_check(config)?, parts.start_interval);
+    if let Some(timeout) = options.timeout {
+        described.timeout = Some(nanos(timeout.get()));
+    }
+    if let Some(interval) = options.start_interval.filter(|_| described.start_interval.is_some()) {
+        described.start_interval = Some(nanos(interval.get()));
+    }
+    Some(described)
+}
+
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
 fn health(check: &HealthCheckConfig, start_interval: bool) -> HealthConfig {
-    let nanos = |duration: std::time::Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
     let test = match &check.probe {
         Probe::Command(words) => {
             Some(std::iter::once("CMD".to_owned()).chain(words.iter().cloned()).collect())
@@ -174,7 +194,8 @@ fn health(check: &HealthCheckConfig, start_interval: bool) -> HealthConfig {
         timeout: Some(nanos(check.timeout.get())),
         retries: Some(i64::from(check.failure_threshold)),
         start_period: (!check.start_period.is_zero()).then(|| nanos(check.start_period.get())),
-        start_interval: (start_interval && !check.start_period.is_zero()).then(|| nanos(START_INTERVAL)),
+        start_interval: (start_interval && !check.start_period.is_zero())
+            .then(|| nanos(START_INTERVAL.min(check.interval.get()))),
     }
 }
 
