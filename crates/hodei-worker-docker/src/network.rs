@@ -56,6 +56,10 @@ impl Shared {
             )
             .with_help("it is said to exist: make it, or leave out `external`"));
         }
+        let _turn = self.making_network.lock().await;
+        if let Some(found) = self.network(name).await? {
+            return self.as_defined(n, &found, &definition);
+        }
         let request = request(name, definition.clone(), ownership, attempt);
         // Old engines make a second one of the same name unless they are asked to look.
         let checked = serde_json::to_value(request).map(|mut value| {
@@ -66,7 +70,8 @@ impl Shared {
         let body = body.map_err(|error| self.engine.error(error.into()))?;
         let created = self.engine.call::<serde_json::Value>(Method::POST, "/networks/create", "", Some(body));
         match created.await {
-            Ok(_) => Ok(()),
+            // Another host may have made one in the same instant.
+            Ok(_) => self.only_one(name).await.map(drop),
             // Somebody was faster.
             Err(error) if status(&error) == Some(409) => match self.network(name).await? {
                 Some(found) => self.as_defined(n, &found, &definition),
@@ -87,8 +92,34 @@ impl Shared {
             // It is looked for by its id as well.
             Ok(found) => Ok((found.name.as_deref() == Some(name)).then_some(found)),
             Err(error) if status(&error) == Some(404) => Ok(None),
+            // Several have this name.
+            Err(error) if status(&error) == Some(400) => self.only_one(name).await,
             Err(error) => Err(self.engine.error(error)),
         }
+    }
+
+    /// The network of that name. Where two hosts have made one each, both keep the same and the other one goes: a name
+    /// that several have is of no use to anybody.
+    async fn only_one(&self, name: &str) -> Result<Option<NetworkInspect>> {
+        let filters = serde_json::json!({"name": [name]});
+        let query = query(&[("filters", &filters.to_string())]);
+        let listed: Vec<NetworkInspect> =
+            self.engine.get("/networks", &query).await.map_err(|error| self.engine.error(error))?;
+        // The engine's filter takes a part of the name for the name.
+        let mut same: Vec<_> = listed.into_iter().filter(|one| one.name.as_deref() == Some(name)).collect();
+        same.sort_by(|a, b| a.id.cmp(&b.id));
+        let surplus = same.split_off(same.len().min(1));
+        for one in surplus {
+            let ours = names::ownership(self.installation(), one.labels.as_ref()).is_some();
+            let Some(id) = one.id.filter(|_| ours) else { continue };
+            match self.engine.command(Method::DELETE, &format!("/networks/{id}"), "").await {
+                Err(error) if !matches!(status(&error), Some(403 | 404 | 409)) => {
+                    return Err(self.engine.error(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(same.pop())
     }
 
     /// One of ours that differs in what isolates it is not what was asked for; another's is taken as it is, if it is

@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) scans: Scans,
     /// Held by who makes a container on a network, so that nobody of ours takes the network away meanwhile.
     pub(crate) joining: tokio::sync::RwLock<()>,
+    /// Held by who makes a network: engines make two of one name if they are asked at once.
+    pub(crate) making_network: tokio::sync::Mutex<()>,
     /// Whether helpers were looked for that calls of earlier hosts left.
     pub(crate) helpers_swept: AtomicBool,
     pub(crate) kills: kills::Kills,
@@ -112,6 +114,7 @@ impl DockerProvider {
             pulls: image::Pulls::default(),
             scans: Scans::default(),
             joining: tokio::sync::RwLock::default(),
+            making_network: tokio::sync::Mutex::default(),
             helpers_swept: AtomicBool::new(false),
             kills: kills::Kills::default(),
             nudges: Nudges::default(),

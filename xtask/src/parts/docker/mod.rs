@@ -129,6 +129,13 @@ impl Part for Docker {
                 binary: Some("examples"),
                 test: Some("d2_the_docker_example_runs_on_a_real_engine"),
             },
+            Needs {
+                package: "hodei-worker-examples",
+                binary: Some("examples"),
+                test: Some("d10_the_compose_example_runs_on_a_real_engine"),
+            },
+            Needs { package: "hodei-worker", binary: Some("compose_docker"), test: None },
+            Needs { package: "hodei-worker", binary: Some("compose_restart"), test: None },
         ];
         const REMAPPED: &[Needs] =
             &[Needs { package: "hodei-worker-docker", binary: Some("remapped"), test: None }];

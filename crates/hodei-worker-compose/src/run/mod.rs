@@ -1,0 +1,15 @@
+//! A project as a group of workers.
+
+mod composition;
+mod credentials;
+mod instance;
+mod names;
+mod refuse;
+mod translate;
+mod up;
+mod watching;
+
+pub use composition::Composition;
+pub use credentials::ProjectCredentials;
+pub use instance::Instance;
+pub use up::{DownOptions, UpOptions};
