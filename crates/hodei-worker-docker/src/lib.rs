@@ -64,6 +64,7 @@ mod memory;
 mod names;
 mod options;
 mod provider;
+mod registry;
 mod secret;
 mod settings;
 mod stats;
@@ -71,6 +72,8 @@ mod status;
 mod transport;
 mod volume;
 
+pub use image::{ImageUpdate, PruneOptions, PrunedImage};
 pub use options::{DockerOptions, NativeRestart, PullPolicy};
 pub use provider::DockerProvider;
+pub use registry::{DockerConfig, RegistryAuth};
 pub use settings::{DockerSettings, TlsSettings};

@@ -1,0 +1,263 @@
+//! Which images are ours: those that this installation has pulled and that were not there before.
+//!
+//! An engine has no labels on what it pulls. So such an image gets a second name, at `hodei-worker.invalid`, where there
+//! can be no registry: it lies with the image itself, outlives this host, goes with the image, and whoever lists images
+//! sees it. The name's tag says when the image was pulled, and under which name.
+
+use std::collections::HashSet;
+
+use hodei_worker_core::{
+    Result, Timestamp,
+    model::{ContainerImage, InstallationId},
+};
+use http::Method;
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use super::ask::in_path;
+use crate::{client::query, provider::Shared, registry::full_name};
+
+/// Where our second names are. The top-level domain is reserved for names that do not exist.
+const PLACE: &str = "hodei-worker.invalid/";
+
+/// An image as a list tells of it.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Listed {
+    #[serde(rename = "Id")]
+    pub(super) id: String,
+    #[serde(rename = "RepoTags", default)]
+    tags: Option<Vec<String>>,
+    #[serde(rename = "RepoDigests", default)]
+    digests: Option<Vec<String>>,
+    #[serde(rename = "Size", default)]
+    pub(super) size: i64,
+}
+
+impl Listed {
+    /// Its names, ours of any installation among them.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let all = self.tags.iter().chain(&self.digests).flatten().map(String::as_str);
+        all.filter(|name| !name.starts_with("<none>"))
+    }
+
+    /// The names that are not marks of ours: tags, or digests where it has none.
+    pub(super) fn shown_names(&self) -> Vec<String> {
+        let named = |names: &Option<Vec<String>>| -> Vec<String> {
+            let all = names.iter().flatten().filter(|name| !name.starts_with("<none>"));
+            all.filter(|name| !name.starts_with(PLACE)).cloned().collect()
+        };
+        let tags = named(&self.tags);
+        if tags.is_empty() { named(&self.digests) } else { tags }
+    }
+}
+
+/// That we have pulled an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// When.
+    pub(super) pulled: Timestamp,
+    /// From which repository, as a hash.
+    repository: String,
+    /// Under which name, as a hash.
+    name: String,
+}
+
+impl Mark {
+    fn new(image: &ContainerImage, pulled: Timestamp) -> Self {
+        let repository = full_name(image.repository());
+        let name = match (image.digest(), image.tag()) {
+            (Some(digest), _) => format!("{repository}@{digest}"),
+            (None, tag) => format!("{repository}:{}", tag.unwrap_or_default()),
+        };
+        Self { pulled, name: short_hash(&name), repository: short_hash(&repository) }
+    }
+
+    fn tag(&self) -> String {
+        format!("{}-{}-{}", self.pulled.as_second(), self.repository, self.name)
+    }
+
+    fn parse(tag: &str) -> Option<Self> {
+        let mut parts = tag.split('-');
+        let pulled = Timestamp::from_second(parts.next()?.parse().ok()?).ok()?;
+        let (repository, name) = (parts.next()?.to_owned(), parts.next()?.to_owned());
+        parts.next().is_none().then_some(Self { pulled, repository, name })
+    }
+
+    /// Whether the image has this name by our pull. An engine adds the digest to a tag.
+    fn explains(&self, name: &str) -> bool {
+        match name.split_once('@') {
+            Some((repository, _)) => short_hash(&full_name(repository)) == self.repository,
+            None => {
+                let (repository, tag) = name.rsplit_once(':').unwrap_or((name, ""));
+                short_hash(&format!("{}:{tag}", full_name(repository))) == self.name
+            }
+        }
+    }
+}
+
+fn short_hash(text: &str) -> String {
+    Sha256::digest(text).iter().take(10).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The repository of an installation's marks.
+fn place(installation: &InstallationId) -> String {
+    format!("{PLACE}{installation}")
+}
+
+/// What an image's marks say.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Owned {
+    /// When we have pulled it last.
+    pub(super) pulled: Timestamp,
+    /// The names that are our marks.
+    pub(super) marks: Vec<String>,
+    /// Whether another installation has pulled it as well.
+    pub(super) shared: bool,
+}
+
+/// Whether an image is ours and nobody else has given it a name.
+pub(super) fn owned(installation: &InstallationId, image: &Listed) -> Option<Owned> {
+    let place = place(installation);
+    let (mut marks, mut ours, mut shared, mut others) = (Vec::new(), Vec::new(), false, Vec::new());
+    for name in image.names() {
+        match name.strip_prefix(&place).and_then(|rest| rest.strip_prefix(':')).and_then(Mark::parse) {
+            Some(mark) => {
+                marks.push(name.to_owned());
+                ours.push(mark);
+            }
+            // Some engines add a digest to each name, our own too.
+            None if name.strip_prefix(&place).is_some_and(|rest| rest.starts_with('@')) => {}
+            None if name.starts_with(PLACE) => shared = true,
+            None => others.push(name),
+        }
+    }
+    let explained = others.iter().all(|name| ours.iter().any(|mark| mark.explains(name)));
+    let pulled = ours.iter().map(|mark| mark.pulled).max().filter(|_| explained)?;
+    Some(Owned { pulled, marks, shared })
+}
+
+impl Shared {
+    /// All images that the engine has.
+    pub(super) async fn list_images(&self) -> Result<Vec<Listed>> {
+        let listed = self.engine.get("/images/json", &query(&[("all", "1"), ("digests", "1")])).await;
+        listed.map_err(|error| self.engine.error(error))
+    }
+
+    /// The images that are there before a pull. `None` if that is not known: then what is pulled is nobody's.
+    pub(super) async fn images_before(&self) -> Option<HashSet<String>> {
+        match self.list_images().await {
+            Ok(all) => Some(all.into_iter().map(|image| image.id).collect()),
+            Err(error) => {
+                tracing::warn!(%error, "what is pulled now will not be pruned");
+                None
+            }
+        }
+    }
+
+    /// Marks what was pulled as ours, unless it was there before.
+    pub(super) async fn mark(&self, image: &ContainerImage, before: &HashSet<String>) {
+        let marked = async {
+            let found: Listed = self.engine.get(&format!("/images/{}/json", in_path(image)), "").await?;
+            if before.contains(&found.id) {
+                return Ok(());
+            }
+            let tag = Mark::new(image, self.context.clock.now()).tag();
+            let query = query(&[("repo", &place(self.installation())), ("tag", &tag)]);
+            self.engine.command(Method::POST, &format!("/images/{}/tag", found.id), &query).await
+        };
+        if let Err(error) = marked.await {
+            let error = self.engine.error(error);
+            tracing::warn!(%error, %image, "what was pulled cannot be marked as ours: it will not be pruned");
+        }
+    }
+
+    /// Gives an image back the names that say that it is ours.
+    pub(super) async fn mark_again(&self, id: &str, marks: &[String]) -> Result<()> {
+        for name in marks {
+            let (repository, tag) = name.rsplit_once(':').unwrap_or((name, ""));
+            let query = query(&[("repo", repository), ("tag", tag)]);
+            let marked = self.engine.command(Method::POST, &format!("/images/{id}/tag"), &query).await;
+            marked.map_err(|error| self.engine.error(error))?;
+        }
+        Ok(())
+    }
+
+    /// The images that there are containers of, whoever made them.
+    pub(super) async fn images_in_use(&self) -> Result<HashSet<String>> {
+        #[derive(Deserialize)]
+        struct Container {
+            #[serde(rename = "ImageID")]
+            image: String,
+        }
+        let listed: Result<Vec<Container>, _> =
+            self.engine.get("/containers/json", &query(&[("all", "1")])).await;
+        let listed = listed.map_err(|error| self.engine.error(error))?;
+        Ok(listed.into_iter().map(|container| container.image).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(tags: &[&str], digests: &[&str]) -> Listed {
+        let owned = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+        Listed { id: "sha256:1".to_owned(), tags: owned(tags), digests: owned(digests), size: 1 }
+    }
+
+    fn mark(image: &str) -> String {
+        let mark = Mark::new(&image.parse().unwrap(), Timestamp::from_second(1_000).unwrap());
+        format!("hodei-worker.invalid/me:{}", mark.tag())
+    }
+
+    fn is_ours(tags: &[&str], digests: &[&str]) -> bool {
+        owned(&"me".parse().unwrap(), &listed(tags, digests)).is_some()
+    }
+
+    #[test]
+    fn d6_an_image_with_our_mark_is_ours() {
+        let digest = format!("busybox@sha256:{}", "0".repeat(64));
+        let (by_tag, by_digest) = (mark("busybox:1"), mark(&digest));
+        let engines_name = by_tag.split_once(':').unwrap().0.to_owned() + "@sha256:0";
+        assert!(is_ours(&["busybox:1", &by_tag], &[&digest]));
+        assert!(is_ours(&["busybox:1", &by_tag], &[&engines_name]), "as newer engines list it");
+        assert!(is_ours(&[&by_tag], &[&digest]), "its tag went on to another image");
+        assert!(is_ours(&[&by_tag], &["<none>@<none>"]));
+        assert!(is_ours(&[&by_digest], &[&digest]));
+        assert!(is_ours(&[&by_digest, &digest], &[]), "as newer engines list it");
+        let found = owned(&"me".parse().unwrap(), &listed(&[&by_tag], &[])).unwrap();
+        assert_eq!(found.pulled, Timestamp::from_second(1_000).unwrap());
+        assert_eq!((found.marks, found.shared), (vec![by_tag], false));
+    }
+
+    #[test]
+    fn d6_an_image_without_our_mark_or_with_another_name_is_not() {
+        let ours = mark("busybox:1");
+        let others = ours.replace("/me:", "/others:");
+        for tags in [
+            &["busybox:1"] as &[&str],
+            &["busybox:1", &others],
+            &["busybox:1", "mine:1", &ours],
+            &["busybox:2", &ours],
+            &["mine:1", &ours],
+            &["hodei-worker.invalid/me:no-mark"],
+            &["hodei-worker.invalid/melon:1-2-3"],
+            &[],
+        ] {
+            assert!(!is_ours(tags, &[]), "{tags:?}");
+        }
+        assert!(!is_ours(&["busybox:1", &ours], &["mine@sha256:0"]));
+        let both = owned(&"me".parse().unwrap(), &listed(&["busybox:1", &ours, &others], &[])).unwrap();
+        assert!(both.shared, "another installation has pulled it at the same time");
+    }
+
+    #[test]
+    fn d6_a_mark_is_a_tag() {
+        let long = format!("{}/{}:1", "x".repeat(100), "y".repeat(100));
+        let place = place(&"a".repeat(40).parse().unwrap());
+        let mark = Mark::new(&long.parse().unwrap(), Timestamp::MAX);
+        assert!(format!("{place}:{}", mark.tag()).parse::<ContainerImage>().is_ok());
+        let again = Mark::parse(&mark.tag()).unwrap();
+        assert_eq!((again.repository, again.name), (mark.repository, mark.name));
+    }
+}
