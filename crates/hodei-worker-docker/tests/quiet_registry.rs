@@ -23,7 +23,7 @@ async fn d6_no_password_of_a_registry_is_logged() {
     let (user, password) = known_user();
     let wrong = "stale-hunter2";
     on_engine("quietreg", move |bench| async move {
-        let image = bench.publish_locked("app", "one").await;
+        let image = bench.publish_locked("app:1", "one").await;
         capture::start();
         let (user, password) = known_user();
         let answer = json!({"Username": user, "Secret": password});

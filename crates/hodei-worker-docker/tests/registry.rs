@@ -58,7 +58,7 @@ fn base64(text: &str) -> String {
 #[tokio::test]
 async fn d6_a_secret_logs_in_and_a_rotated_one_is_used_at_once() {
     on_engine("login", |bench| async move {
-        let image = bench.publish_locked("app", "one").await;
+        let image = bench.publish_locked("app:1", "one").await;
         let (error, told) = refused(&bench.with(settings(), secrets("-")).await, &image).await;
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Unauthenticated, Retry::Never), "{error}");
         assert!(
@@ -98,7 +98,7 @@ async fn d6_a_secret_logs_in_and_a_rotated_one_is_used_at_once() {
 #[tokio::test]
 async fn d6_a_secret_may_hold_the_whole_log_in() {
     on_engine("whole", |bench| async move {
-        let image = bench.publish_locked("app", "one").await;
+        let image = bench.publish_locked("app:1", "one").await;
         let (user, password) = known_user();
         let auth = || settings().with_registry(locked(), RegistryAuth::secret("prod/registry"));
         let json = json!({"username": user, "password": password}).to_string();
@@ -120,7 +120,7 @@ async fn d6_a_secret_may_hold_the_whole_log_in() {
 #[tokio::test]
 async fn d6_the_log_ins_of_dockers_own_client_are_used() {
     on_engine("client", |bench| async move {
-        let image = bench.publish_locked("app", "one").await;
+        let image = bench.publish_locked("app:1", "one").await;
         let (user, password) = known_user();
         let good = base64(&format!("{user}:{password}"));
         for (n, key) in [locked(), format!("http://{}/v1/", locked())].into_iter().enumerate() {
@@ -154,7 +154,7 @@ async fn d6_the_log_ins_of_dockers_own_client_are_used() {
 #[tokio::test]
 async fn d6_credential_helpers_are_asked() {
     on_engine("helper", |bench| async move {
-        let image = bench.publish_locked("app", "one").await;
+        let image = bench.publish_locked("app:1", "one").await;
         let (user, password) = known_user();
         let answer = json!({"ServerURL": locked(), "Username": user, "Secret": password});
         let script = format!("test \"$(cat)\" = '{}' || exit 1\necho '{answer}'", locked());

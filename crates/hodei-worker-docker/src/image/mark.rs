@@ -60,27 +60,31 @@ pub(super) struct Mark {
     repository: String,
     /// Under which name, as a hash.
     name: String,
+    /// The image, as a hash of its id: no two images may want the same mark.
+    image: String,
 }
 
 impl Mark {
-    fn new(image: &ContainerImage, pulled: Timestamp) -> Self {
+    fn new(image: &ContainerImage, id: &str, pulled: Timestamp) -> Self {
         let repository = full_name(image.repository());
         let name = match (image.digest(), image.tag()) {
             (Some(digest), _) => format!("{repository}@{digest}"),
             (None, tag) => format!("{repository}:{}", tag.unwrap_or_default()),
         };
-        Self { pulled, name: short_hash(&name), repository: short_hash(&repository) }
+        let (repository, name, image) = (short_hash(&repository), short_hash(&name), short_hash(id));
+        Self { pulled, repository, name, image }
     }
 
     fn tag(&self) -> String {
-        format!("{}-{}-{}", self.pulled.as_second(), self.repository, self.name)
+        format!("{}-{}-{}-{}", self.pulled.as_second(), self.repository, self.name, self.image)
     }
 
     fn parse(tag: &str) -> Option<Self> {
         let mut parts = tag.split('-');
         let pulled = Timestamp::from_second(parts.next()?.parse().ok()?).ok()?;
-        let (repository, name) = (parts.next()?.to_owned(), parts.next()?.to_owned());
-        parts.next().is_none().then_some(Self { pulled, repository, name })
+        let mut hash = || parts.next().map(str::to_owned);
+        let (repository, name, image) = (hash()?, hash()?, hash()?);
+        parts.next().is_none().then_some(Self { pulled, repository, name, image })
     }
 
     /// Whether the image has this name by our pull. An engine adds the digest to a tag.
@@ -117,18 +121,19 @@ pub(super) struct Owned {
 
 /// Whether an image is ours and nobody else has given it a name.
 pub(super) fn owned(installation: &InstallationId, image: &Listed) -> Option<Owned> {
-    let place = place(installation);
+    let (place, of) = (place(installation), short_hash(&image.id));
     let (mut marks, mut ours, mut shared, mut others) = (Vec::new(), Vec::new(), false, Vec::new());
     for name in image.names() {
-        match name.strip_prefix(&place).and_then(|rest| rest.strip_prefix(':')).and_then(Mark::parse) {
-            Some(mark) => {
+        let rest = name.strip_prefix(&place).unwrap_or_default();
+        match rest.strip_prefix(':').and_then(Mark::parse) {
+            Some(mark) if mark.image == of => {
                 marks.push(name.to_owned());
                 ours.push(mark);
             }
             // Some engines add a digest to each name, our own too.
-            None if name.strip_prefix(&place).is_some_and(|rest| rest.starts_with('@')) => {}
-            None if name.starts_with(PLACE) => shared = true,
-            None => others.push(name),
+            _ if rest.starts_with('@') => {}
+            _ if name.starts_with(PLACE) && !rest.starts_with(':') => shared = true,
+            _ => others.push(name),
         }
     }
     let explained = others.iter().all(|name| ours.iter().any(|mark| mark.explains(name)));
@@ -161,7 +166,7 @@ impl Shared {
             if before.contains(&found.id) {
                 return Ok(());
             }
-            let tag = Mark::new(image, self.context.clock.now()).tag();
+            let tag = Mark::new(image, &found.id, self.context.clock.now()).tag();
             let query = query(&[("repo", &place(self.installation())), ("tag", &tag)]);
             self.engine.command(Method::POST, &format!("/images/{}/tag", found.id), &query).await
         };
@@ -206,7 +211,7 @@ mod tests {
     }
 
     fn mark(image: &str) -> String {
-        let mark = Mark::new(&image.parse().unwrap(), Timestamp::from_second(1_000).unwrap());
+        let mark = Mark::new(&image.parse().unwrap(), "sha256:1", Timestamp::from_second(1_000).unwrap());
         format!("hodei-worker.invalid/me:{}", mark.tag())
     }
 
@@ -234,14 +239,17 @@ mod tests {
     fn d6_an_image_without_our_mark_or_with_another_name_is_not() {
         let ours = mark("busybox:1");
         let others = ours.replace("/me:", "/others:");
+        let another = ours.replace(&short_hash("sha256:1"), &short_hash("sha256:2"));
         for tags in [
             &["busybox:1"] as &[&str],
             &["busybox:1", &others],
             &["busybox:1", "mine:1", &ours],
             &["busybox:2", &ours],
             &["mine:1", &ours],
+            &["busybox:1", &another],
             &["hodei-worker.invalid/me:no-mark"],
-            &["hodei-worker.invalid/melon:1-2-3"],
+            &["hodei-worker.invalid/me:no-mark", &ours],
+            &["hodei-worker.invalid/melon:1-2-3-4"],
             &[],
         ] {
             assert!(!is_ours(tags, &[]), "{tags:?}");
@@ -255,9 +263,14 @@ mod tests {
     fn d6_a_mark_is_a_tag() {
         let long = format!("{}/{}:1", "x".repeat(100), "y".repeat(100));
         let place = place(&"a".repeat(40).parse().unwrap());
-        let mark = Mark::new(&long.parse().unwrap(), Timestamp::MAX);
+        let mark = Mark::new(&long.parse().unwrap(), "sha256:1", Timestamp::MAX);
         assert!(format!("{place}:{}", mark.tag()).parse::<ContainerImage>().is_ok());
         let again = Mark::parse(&mark.tag()).unwrap();
-        assert_eq!((again.repository, again.name), (mark.repository, mark.name));
+        assert_eq!(
+            (&again.repository, &again.name, &again.image),
+            (&mark.repository, &mark.name, &mark.image)
+        );
+        let other = Mark::new(&long.parse().unwrap(), "sha256:2", Timestamp::MAX);
+        assert_ne!(other.tag(), mark.tag(), "a tag that moves on within a second takes no mark along");
     }
 }

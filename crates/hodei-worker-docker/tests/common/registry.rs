@@ -6,8 +6,9 @@ use bollard::{
     auth::DockerCredentials,
     models::{ContainerConfig, ContainerCreateBody},
     query_parameters::{
-        CommitContainerOptionsBuilder, CreateContainerOptions, PushImageOptionsBuilder,
-        StartContainerOptions, WaitContainerOptions,
+        CommitContainerOptionsBuilder, CreateContainerOptions, CreateImageOptionsBuilder,
+        KillContainerOptions, PushImageOptionsBuilder, StartContainerOptions, TagImageOptionsBuilder,
+        WaitContainerOptions,
     },
 };
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -77,31 +78,52 @@ impl Raw {
 
     /// Fetches an image as anybody would.
     pub(crate) async fn pull(&self, image: &str) {
-        let options =
-            bollard::query_parameters::CreateImageOptionsBuilder::default().from_image(image).build();
+        let options = CreateImageOptionsBuilder::default().from_image(image).build();
         let steps = self.0.create_image(Some(options), None, None);
         steps.try_for_each(|_| std::future::ready(Ok(()))).await.unwrap();
     }
 
+    /// Ends a container at once; it stays.
+    pub(crate) async fn kill(&self, id: &str) {
+        self.0.kill_container(id, None::<KillContainerOptions>).await.unwrap();
+        // A container that the engine still ends counts as running.
+        let ended = self.0.wait_container(id, None::<WaitContainerOptions>).next().await;
+        drop(ended);
+    }
+
     /// Gives an image another name.
     pub(crate) async fn tag(&self, image: &str, repository: &str, tag: &str) {
-        let named =
-            bollard::query_parameters::TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
+        let named = TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
         self.0.tag_image(image, Some(named)).await.unwrap();
     }
 }
 
 impl Bench {
-    /// An image that no other test has, under a repository of its own.
+    /// An image that no other test has, by its name and tag in the registry. The engine does not have it.
     pub(crate) async fn publish_new(&self, name: &str, content: &str) -> String {
-        let repository = format!("{}/{}/{name}", var("HODEI_TEST_REGISTRY"), self.installation);
-        self.raw().publish_new(&repository, "1", content, "true").await
+        self.publish_at(&var("HODEI_TEST_REGISTRY"), name, content).await
     }
 
     /// The same in the registry that wants a log-in.
     pub(crate) async fn publish_locked(&self, name: &str, content: &str) -> String {
-        let repository = format!("{}/{}/{name}", locked(), self.installation);
-        self.raw().publish_new(&repository, "1", content, "true").await
+        self.publish_at(&locked(), name, content).await
+    }
+
+    async fn publish_at(&self, registry: &str, name: &str, content: &str) -> String {
+        let (name, tag) = name.split_once(':').unwrap();
+        let repository = format!("{registry}/{}/{name}", self.installation);
+        self.raw().publish_new(&repository, tag, content, "true").await
+    }
+
+    /// Makes a tag mean what another one means, in the registry alone.
+    pub(crate) async fn move_tag(&self, name: &str, from: &str, to: &str) {
+        let path = format!("/v2/{}/{name}/manifests", self.installation);
+        let kinds = "application/vnd.docker.distribution.manifest.v2+json, \
+                     application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
+        let (head, manifest) = ask("GET", &format!("{path}/{from}"), &format!("accept: {kinds}"), &[]).await;
+        let kind = head.lines().find(|line| line.to_ascii_lowercase().starts_with("content-type:")).unwrap();
+        let (head, _) = ask("PUT", &format!("{path}/{to}"), kind, &manifest).await;
+        assert!(head.starts_with("HTTP/1.1 201"), "{head}");
     }
 
     /// The content of the image that a worker is made of.
@@ -116,6 +138,22 @@ impl Bench {
         let provider = DockerProvider::connect(settings, context).await.unwrap();
         Self { provider, installation: self.installation.clone() }
     }
+}
+
+/// A request to the registry: the answer's head and body.
+async fn ask(method: &str, path: &str, header: &str, body: &[u8]) -> (String, Vec<u8>) {
+    let registry = var("HODEI_TEST_REGISTRY");
+    let mut stream = TcpStream::connect(&registry).await.unwrap();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {registry}\r\nconnection: close\r\n{header}\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    (String::from_utf8_lossy(&answer[..end]).into_owned(), answer[end + 4..].to_vec())
 }
 
 /// A folder of a Docker client.
