@@ -1,4 +1,4 @@
-//! A Docker Engine of our own (socket and TLS), with the test image, and a registry that has it.
+//! A Docker Engine of our own (socket and TLS), with the test image, a registry that has it, and one that wants a log-in.
 //!
 //! Its bridge, data, sockets, cgroup and containerd are its own, so that it runs beside any other engine.
 
@@ -25,6 +25,8 @@ use crate::{run, stop, sweep};
 const HOST: &str = "HODEI_TEST_DOCKER_HOST";
 const ENGINE: &str = "dockerd";
 const REGISTRY: &str = "docker-registry";
+/// A registry that wants a log-in.
+const LOCKED: &str = "docker-registry-locked";
 /// The program by which a test stops and starts the engine.
 const SCRIPT: &str = "docker-engine";
 
@@ -94,7 +96,8 @@ impl Part for Docker {
             start_engine(site)?;
             control::write(site, SCRIPT, self.name())?;
         }
-        registry::start(site, REGISTRY).map(drop)
+        registry::start(site, REGISTRY, false)?;
+        registry::start(site, LOCKED, true).map(drop)
     }
 
     fn ready(&self, site: &Site) -> Result<String> {
@@ -127,11 +130,18 @@ impl Part for Docker {
         if let Some(address) = registry::address(site, REGISTRY) {
             environment.push(("HODEI_TEST_REGISTRY", address));
         }
+        if let Some(address) = registry::address(site, LOCKED) {
+            let (user, password) = registry::USER;
+            environment.push(("HODEI_TEST_REGISTRY_LOCKED", address));
+            environment.push(("HODEI_TEST_REGISTRY_USER", user.to_owned()));
+            environment.push(("HODEI_TEST_REGISTRY_PASSWORD", password.to_owned()));
+        }
         Ok(environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
     fn stop(&self, site: &Site) -> Result<()> {
         registry::stop(site, REGISTRY);
+        registry::stop(site, LOCKED);
         let Some(record) = Record::read(&site.state, ENGINE).filter(|record| record.identity.alive()) else {
             return Ok(());
         };
