@@ -143,6 +143,21 @@ async fn d6_a_pull_tells_how_many_bytes_of_a_layer_are_here() {
 }
 
 #[tokio::test]
+async fn d6_a_missing_image_costs_five_requests() {
+    let proxy = Proxy::unix(socket());
+    on_engine_with("fetched", DockerSettings::at(&proxy.endpoint), |bench| async move {
+        let image = bench.publish_new("app:1", "one").await;
+        proxy.take();
+        bench.create(&bench.script("a", "true").image(image.as_str()).build().unwrap()).await;
+        let requests = proxy.take();
+        assert_eq!(requests.len(), 6, "{requests:#?}");
+        bench.create(&bench.script("b", "true").image(image.as_str()).build().unwrap()).await;
+        assert_eq!(proxy.take().len(), 1, "what is here is not looked for");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn d6_a_pinned_worker_runs_the_same_image_when_the_tag_moves() {
     let proxy = Proxy::unix(socket());
     on_engine_with("pinned", DockerSettings::at(&proxy.endpoint), |bench| async move {

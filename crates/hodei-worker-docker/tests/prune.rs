@@ -118,6 +118,37 @@ async fn d6_an_image_whose_tag_or_digest_went_on_is_pruned() {
 }
 
 #[tokio::test]
+async fn d6_a_name_that_was_somebody_elses_stays_theirs() {
+    on_engine("names", |bench| async move {
+        let theirs = bench.publish_new("theirs:1", "one").await;
+        bench.raw().pull(&theirs).await;
+        let old = bench.raw().0.inspect_image(&theirs).await.unwrap().id.unwrap();
+        bench.publish_new("theirs:2", "two").await;
+        bench.move_tag("theirs", "2", "1").await;
+        fetch(&bench, &theirs).await;
+        assert_eq!(pruned(&bench, &all()).await, [""; 0]);
+        for image in [&theirs, &old] {
+            assert!(bench.raw().has_image(image).await, "{image} is gone");
+            bench.raw().remove_image(image).await;
+        }
+
+        // An image of ours with two names is ours again when one of them has gone on.
+        let first = bench.publish_new("ours:1", "one").await;
+        bench.move_tag("ours", "1", "2").await;
+        let second = first.strip_suffix(":1").unwrap().to_owned() + ":2";
+        fetch(&bench, &first).await;
+        fetch(&bench, &second).await;
+        assert_eq!(pruned(&bench, &all()).await, [""; 0], "an engine would have to be forced");
+        assert!(bench.raw().has_image(&first).await && bench.raw().has_image(&second).await);
+        bench.publish_new("ours:3", "three").await;
+        bench.move_tag("ours", "3", "1").await;
+        fetch(&bench, &first).await;
+        assert_eq!(pruned(&bench, &all()).await, [first.as_str(), second.as_str()]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn d6_an_image_that_is_taken_while_it_is_pruned_stays() {
     let proxy = Proxy::unix(socket());
     on_engine_with("taken", DockerSettings::at(&proxy.endpoint), |bench| async move {

@@ -47,7 +47,7 @@ async fn d6_no_password_of_a_registry_is_logged() {
                 .enumerate()
         {
             capture::add(format!("{settings:?}"));
-            let here = bench.with(settings, store.clone()).await;
+            let here = bench.with(settings, Arc::clone(&store)).await;
             let config = bench.script(&format!("a-{n}"), "true").image(image.as_str()).options(&always);
             let created =
                 here.provider.create_worker(&config.build().unwrap(), &CreateOptions::default()).await;

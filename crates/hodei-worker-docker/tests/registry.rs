@@ -72,7 +72,7 @@ async fn d6_a_secret_logs_in_and_a_rotated_one_is_used_at_once() {
         let auth = RegistryAuth::password(&user, "prod/registry");
         let mut settings = settings();
         settings.endpoint = Some(proxy.endpoint.clone());
-        let here = bench.with(settings.with_registry(locked(), auth), store.clone()).await;
+        let here = bench.with(settings.with_registry(locked(), auth), Arc::clone(&store)).await;
         proxy.take();
         let (error, told) = refused(&here, &image).await;
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Unauthenticated, Retry::Never), "{error}");
@@ -246,6 +246,9 @@ async fn d6_an_engine_takes_nothing_but_the_digest_that_was_asked_for() {
         let (error, told) = refused(&bench.with(settings(), secrets("-")).await, &image).await;
         assert_eq!(error.kind(), ErrorKind::Dependency, "{told}");
         assert!(!bench.raw().has_image(&image).await);
+        let asked = registry.asked();
+        assert!(asked.iter().any(|line| line.contains("/manifests/sha256:0f0f")), "{asked:?}");
+        assert!(!asked.iter().any(|line| line.contains("/blobs/")), "it was believed: {asked:?}");
     })
     .await;
 }

@@ -40,6 +40,12 @@ impl Listed {
         all.filter(|name| !name.starts_with("<none>"))
     }
 
+    /// Whether it has the name under which an image is pulled.
+    fn is_called(&self, image: &ContainerImage) -> bool {
+        let wanted = pulled_name(image);
+        self.names().any(|name| full(name) == wanted)
+    }
+
     /// The names that are not marks of ours: tags, or digests where it has none.
     pub(super) fn shown_names(&self) -> Vec<String> {
         let named = |names: &Option<Vec<String>>| -> Vec<String> {
@@ -66,11 +72,7 @@ pub(super) struct Mark {
 
 impl Mark {
     fn new(image: &ContainerImage, id: &str, pulled: Timestamp) -> Self {
-        let repository = full_name(image.repository());
-        let name = match (image.digest(), image.tag()) {
-            (Some(digest), _) => format!("{repository}@{digest}"),
-            (None, tag) => format!("{repository}:{}", tag.unwrap_or_default()),
-        };
+        let (repository, name) = (full_name(image.repository()), pulled_name(image));
         let (repository, name, image) = (short_hash(&repository), short_hash(&name), short_hash(id));
         Self { pulled, repository, name, image }
     }
@@ -91,10 +93,27 @@ impl Mark {
     fn explains(&self, name: &str) -> bool {
         match name.split_once('@') {
             Some((repository, _)) => short_hash(&full_name(repository)) == self.repository,
-            None => {
-                let (repository, tag) = name.rsplit_once(':').unwrap_or((name, ""));
-                short_hash(&format!("{}:{tag}", full_name(repository))) == self.name
-            }
+            None => short_hash(&full(name)) == self.name,
+        }
+    }
+}
+
+/// The name under which an engine pulls an image: the digest counts, if there is one.
+fn pulled_name(image: &ContainerImage) -> String {
+    let repository = full_name(image.repository());
+    match (image.digest(), image.tag()) {
+        (Some(digest), _) => format!("{repository}@{digest}"),
+        (None, tag) => format!("{repository}:{}", tag.unwrap_or_default()),
+    }
+}
+
+/// An engine's name of an image, in full.
+fn full(name: &str) -> String {
+    match name.split_once('@') {
+        Some((repository, digest)) => format!("{}@{digest}", full_name(repository)),
+        None => {
+            let (repository, tag) = name.rsplit_once(':').unwrap_or((name, ""));
+            format!("{}:{tag}", full_name(repository))
         }
     }
 }
@@ -141,6 +160,17 @@ pub(super) fn owned(installation: &InstallationId, image: &Listed) -> Option<Own
     Some(Owned { pulled, marks, shared })
 }
 
+/// Whether an image that was just pulled is to be marked: neither the image nor the name was somebody else's before.
+fn becomes_ours(installation: &InstallationId, image: &ContainerImage, id: &str, before: &[Listed]) -> bool {
+    let theirs = |one: &Listed| owned(installation, one).is_none();
+    let was_there = before.iter().find(|one| one.id == id);
+    let had_the_name = before.iter().find(|one| one.is_called(image));
+    !was_there.is_some_and(theirs)
+        && !had_the_name.is_some_and(theirs)
+        // It has the mark already.
+        && (was_there.is_none() || had_the_name.is_none_or(|one| one.id != id))
+}
+
 impl Shared {
     /// All images that the engine has.
     pub(super) async fn list_images(&self) -> Result<Vec<Listed>> {
@@ -149,21 +179,16 @@ impl Shared {
     }
 
     /// The images that are there before a pull. `None` if that is not known: then what is pulled is nobody's.
-    pub(super) async fn images_before(&self) -> Option<HashSet<String>> {
-        match self.list_images().await {
-            Ok(all) => Some(all.into_iter().map(|image| image.id).collect()),
-            Err(error) => {
-                tracing::warn!(%error, "what is pulled now will not be pruned");
-                None
-            }
-        }
+    pub(super) async fn images_before(&self) -> Option<Vec<Listed>> {
+        let listed = self.list_images().await;
+        listed.inspect_err(|error| tracing::warn!(%error, "what is pulled now will not be pruned")).ok()
     }
 
-    /// Marks what was pulled as ours, unless it was there before.
-    pub(super) async fn mark(&self, image: &ContainerImage, before: &HashSet<String>) {
+    /// Marks what was pulled as ours, if it is.
+    pub(super) async fn mark(&self, image: &ContainerImage, before: &[Listed]) {
         let marked = async {
             let found: Listed = self.engine.get(&format!("/images/{}/json", in_path(image)), "").await?;
-            if before.contains(&found.id) {
+            if !becomes_ours(self.installation(), image, &found.id, before) {
                 return Ok(());
             }
             let tag = Mark::new(image, &found.id, self.context.clock.now()).tag();
@@ -257,6 +282,22 @@ mod tests {
         assert!(!is_ours(&["busybox:1", &ours], &["mine@sha256:0"]));
         let both = owned(&"me".parse().unwrap(), &listed(&["busybox:1", &ours, &others], &[])).unwrap();
         assert!(both.shared, "another installation has pulled it at the same time");
+    }
+
+    #[test]
+    fn d6_what_was_somebody_elses_before_does_not_become_ours() {
+        let (image, ours) = ("busybox:1".parse().unwrap(), mark("busybox:1"));
+        let becomes = |tags: &[&str], id: &str| {
+            becomes_ours(&"me".parse().unwrap(), &image, id, &[listed(tags, &[]), listed(&["other:1"], &[])])
+        };
+        assert!(becomes(&["busybox:2"], "sha256:2"), "neither image nor name were there");
+        assert!(becomes(&["docker.io/library/busybox:1", &ours], "sha256:2"), "ours has gone on");
+        assert!(!becomes(&["docker.io/library/busybox:1"], "sha256:2"), "the name is theirs");
+        assert!(!becomes(&["busybox:2"], "sha256:1"), "the image is theirs");
+        assert!(!becomes(&["<none>:<none>"], "sha256:1"), "the image is theirs");
+        assert!(!becomes(&["busybox:1", &ours], "sha256:1"), "it has its mark");
+        let second = mark("busybox:2");
+        assert!(becomes(&["busybox:2", &second], "sha256:1"), "ours has a second name");
     }
 
     #[test]

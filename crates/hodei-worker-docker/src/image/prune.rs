@@ -70,7 +70,8 @@ impl DockerProvider {
     /// Removes the images that this installation has pulled and that nobody uses: no container is made of them,
     /// running or not, whoever made it, and nobody has given them another name.
     ///
-    /// What was on the engine before we pulled it is never ours. That an image is ours is told by a second name, at
+    /// What was on the engine before we pulled it is never ours, nor what took the place of such an image under its
+    /// name. What has two names stays, since an engine removes it by force alone. That an image is ours is told by a second name, at
     /// `hodei-worker.invalid`, which the image gets when it is pulled; so other hosts of the installation know it, and
     /// this one after a restart. Whoever removes that name keeps the image. Somebody who pulls an image that we have
     /// already pulled leaves no trace: then it counts as ours all the same, until there is a container of it.

@@ -1,6 +1,9 @@
 //! Registries and what leads to them: images that nobody else has, log-ins, and registries that misbehave.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use bollard::{
     auth::DockerCredentials,
@@ -12,7 +15,7 @@ use bollard::{
     },
 };
 use futures::{StreamExt as _, TryStreamExt as _};
-use hodei_worker_core::{WorkerRef, credential::CredentialProvider};
+use hodei_worker_core::{WorkerRef, credential::MemoryCredentialProvider};
 use hodei_worker_docker::{DockerProvider, DockerSettings};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -133,7 +136,11 @@ impl Bench {
     }
 
     /// The same installation with other settings and secrets.
-    pub(crate) async fn with(&self, settings: DockerSettings, secrets: Arc<dyn CredentialProvider>) -> Self {
+    pub(crate) async fn with(
+        &self,
+        settings: DockerSettings,
+        secrets: Arc<MemoryCredentialProvider>,
+    ) -> Self {
         let context = context(&self.installation).with_credentials(secrets);
         let provider = DockerProvider::connect(settings, context).await.unwrap();
         Self { provider, installation: self.installation.clone() }
@@ -184,6 +191,7 @@ impl ClientFolder {
 /// A registry that answers all questions about images with one status and one body.
 pub(crate) struct Fake {
     pub(crate) address: String,
+    asked: Arc<Mutex<Vec<String>>>,
     _tasks: JoinSet<()>,
 }
 
@@ -191,18 +199,29 @@ impl Fake {
     pub(crate) async fn start(status: u16, kind: &'static str, body: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let mut tasks = JoinSet::new();
+        let (asked, mut tasks) = (Arc::<Mutex<Vec<String>>>::default(), JoinSet::new());
+        let heard = Arc::clone(&asked);
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(answer(stream, status, kind, body.clone()));
+                connections.spawn(answer(stream, status, kind, body.clone(), Arc::clone(&heard)));
             }
         });
-        Self { address, _tasks: tasks }
+        Self { address, asked, _tasks: tasks }
+    }
+    /// The first lines of all requests so far.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
     }
 }
 
-async fn answer(mut stream: TcpStream, status: u16, kind: &'static str, body: String) {
+async fn answer(
+    mut stream: TcpStream,
+    status: u16,
+    kind: &'static str,
+    body: String,
+    asked: Arc<Mutex<Vec<String>>>,
+) {
     let mut buffer: Vec<u8> = Vec::new();
     loop {
         let end = loop {
@@ -220,6 +239,7 @@ async fn answer(mut stream: TcpStream, status: u16, kind: &'static str, body: St
         };
         let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
         buffer.drain(..end);
+        asked.lock().unwrap().push(head.lines().next().unwrap_or_default().to_owned());
         let (status, kind, body) = if head.contains(" /v2/ ") {
             (200, "application/json", "{}")
         } else {
