@@ -63,7 +63,9 @@ async fn d6_no_password_of_a_registry_is_logged() {
         }
     })
     .await;
-    let header = STANDARD.encode(format!("{{\"username\":\"{user}\""));
+    // Whole groups of three bytes, which are the same whatever follows.
+    let header = format!("{{\"username\":\"{user}");
+    let header = STANDARD.encode(&header[..header.len() / 3 * 3]);
     let auth = STANDARD.encode(format!("{user}:{wrong}"));
-    capture::assert_silent_about(&[&password, wrong, header.trim_end_matches('='), &auth]);
+    capture::assert_silent_about(&[&password, wrong, &header, &auth]);
 }
