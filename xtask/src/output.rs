@@ -1,7 +1,8 @@
 //! Reading what `cargo test` prints.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -9,9 +10,20 @@ use crate::parts;
 use crate::results::{Case, Count, Outcome, UNIT};
 use crate::spec;
 
-/// Which test binary belongs to which part, by file name.
-#[derive(Debug, Default)]
-pub(crate) struct Binaries(HashMap<String, String>);
+/// The test binaries, by file name.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Binaries(BTreeMap<String, Binary>);
+
+/// One of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Binary {
+    pub(crate) path: PathBuf,
+    pub(crate) package: String,
+    /// The folder of its package.
+    pub(crate) manifest: PathBuf,
+    /// The part that it belongs to.
+    pub(crate) part: String,
+}
 
 impl Binaries {
     /// Takes in one line of `cargo test --no-run --message-format=json`.
@@ -22,7 +34,25 @@ impl Binaries {
         let kind = message["target"]["kind"][0].as_str().unwrap_or_default();
         let name = message["target"]["name"].as_str().unwrap_or_default();
         let part = if kind == "test" { parts::home_of_test(package, name) } else { None };
-        self.0.insert(file_name(file).to_owned(), part.unwrap_or(UNIT).to_owned());
+        let manifest = Path::new(message["manifest_path"].as_str().unwrap_or_default());
+        let binary = Binary {
+            path: file.into(),
+            package: package.to_owned(),
+            manifest: manifest.parent().unwrap_or(manifest).to_owned(),
+            part: part.unwrap_or(UNIT).to_owned(),
+        };
+        self.0.insert(file_name(file).to_owned(), binary);
+    }
+
+    /// Those of a part, as if they were of another that stands in for it.
+    pub(crate) fn moved(&self, part: &str, to: &str) -> Self {
+        let moved = |binary: &Binary| Binary { part: to.to_owned(), ..binary.clone() };
+        let those = self.0.iter().filter(|(_, binary)| binary.part == part);
+        Self(those.map(|(name, binary)| (name.clone(), moved(binary))).collect())
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Binary> {
+        self.0.values()
     }
 }
 
@@ -70,7 +100,7 @@ impl Reader {
         if let Some(rest) = trimmed.strip_prefix("Running ").and_then(|rest| rest.strip_suffix(')')) {
             if let Some((_, path)) = rest.rsplit_once('(') {
                 self.binary = file_name(path).to_owned();
-                self.part = self.binaries.0.get(&self.binary).map_or(UNIT, String::as_str).to_owned();
+                self.part = self.binaries.0.get(&self.binary).map_or(UNIT, |one| &one.part).to_owned();
                 self.since = Count::default();
             }
         } else if let Some(name) = trimmed.strip_prefix("Doc-tests ") {

@@ -23,6 +23,25 @@ pub(crate) fn bridge(hash: &str) -> String {
     format!("hodei-t{hash}")
 }
 
+/// The bridge of its engine of the newest release.
+pub(crate) fn bridge_of_newest(hash: &str) -> String {
+    format!("hodei-u{hash}")
+}
+
+/// The bridge of its engine that gives users other numbers.
+pub(crate) fn bridge_of_remapped(hash: &str) -> String {
+    format!("hodei-v{hash}")
+}
+
+fn bridges(hash: &str) -> [String; 3] {
+    [bridge(hash), bridge_of_newest(hash), bridge_of_remapped(hash)]
+}
+
+/// Whether an interface is a bridge of some checkout's.
+fn is_bridge(link: &str) -> bool {
+    ["hodei-t", "hodei-u", "hodei-v"].iter().any(|start| link.strip_prefix(start).is_some_and(is_hash))
+}
+
 /// The cgroup that holds every container of a checkout's engine.
 pub(crate) fn cgroup(hash: &str) -> String {
     format!("/hodei-test-{hash}")
@@ -54,7 +73,7 @@ pub(crate) fn leftovers(site: &Site) -> Result<()> {
         let records = Record::all(&entry.path());
         let alive = records.iter().filter(|record| record.identity.alive()).count();
         if judge(entry.path().join(KEPT).exists(), alive, records.len()) == Verdict::Leave {
-            known.insert(bridge(&name));
+            known.extend(bridges(&name));
             continue;
         }
         if !records.is_empty() {
@@ -62,7 +81,7 @@ pub(crate) fn leftovers(site: &Site) -> Result<()> {
         }
         folder(&entry.path(), &name)?;
     }
-    for link in links().iter().filter(|link| link.strip_prefix("hodei-t").is_some_and(is_hash)) {
+    for link in links().iter().filter(|link| is_bridge(link)) {
         if !known.contains(link) {
             delete_link(link);
         }
@@ -85,7 +104,7 @@ pub(crate) fn folder(state: &Path, hash: &str) -> Result<()> {
     kill_where(|process| in_cgroup(process, &group));
     remove_cgroups(&group);
     for link in links() {
-        if link == bridge(hash) || is_network_of(&link, state) {
+        if bridges(hash).contains(&link) || is_network_of(&link, state) {
             delete_link(&link);
         }
     }
@@ -202,8 +221,10 @@ fn delete_link(link: &str) {
 /// A bridge that our engine made for a network: its id stands in the engine's own store.
 fn is_network_of(link: &str, state: &Path) -> bool {
     let Some(id) = link.strip_prefix("br-").filter(|id| id.len() == 12) else { return false };
-    let store = fs::read(state.join("data/network/files/local-kv.db")).unwrap_or_default();
-    store.windows(id.len()).any(|window| window == id.as_bytes())
+    ["data", "newest/data"].iter().any(|data| {
+        let store = fs::read(state.join(data).join("network/files/local-kv.db")).unwrap_or_default();
+        store.windows(id.len()).any(|window| window == id.as_bytes())
+    })
 }
 
 /// Mount points below `folder`, the innermost first.

@@ -1,6 +1,7 @@
 //! `test`: parts up, everything run, parts down, and what it proved.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use crate::cli::TestOptions;
 use crate::failure::{Context, Failure, Result};
@@ -106,7 +107,7 @@ fn tests(
     binaries: Binaries,
     problems: &mut Vec<String>,
 ) -> Result<Vec<Case>> {
-    let mut reader = Reader::new(binaries);
+    let mut reader = Reader::new(binaries.clone());
     let mut command = cargo_test(site, options, chosen);
     absent::wrap(site, running, &mut command)?;
     command.arg("--no-fail-fast").arg("--").args(&options.arguments);
@@ -120,8 +121,45 @@ fn tests(
         problems.push(format!("cargo test failed ({status})"));
     }
     problems.extend(std::mem::take(&mut reader.odd));
+    for presence in running.presences.iter().filter(|presence| presence.version.is_ok()) {
+        let Some(other) = parts::find(presence.name).and_then(|part| part.stands_in_for()) else { continue };
+        reader.cases.extend(once_more(site, options, running, &binaries, (other, presence.name), problems)?);
+    }
     let recorded = results::recorded(&site.results()).context("what the behaviour suite recorded")?;
     Ok(results::merge(recorded, reader.cases))
+}
+
+/// The tests of one part on another that stands in for it.
+fn once_more(
+    site: &Site,
+    options: &TestOptions,
+    running: &Running<'_>,
+    binaries: &Binaries,
+    (other, part): (&str, &str),
+    problems: &mut Vec<String>,
+) -> Result<Vec<Case>> {
+    println!("\nthe tests of {other} once more, on {part}");
+    let moved = binaries.moved(other, part);
+    let mut reader = Reader::new(moved.clone());
+    for binary in moved.iter() {
+        let path = binary.path.display();
+        reader.line(&format!("Running {} ({path})", binary.package));
+        println!("     Running {path} on {part}");
+        let mut command = Command::new(&binary.path);
+        command.current_dir(&binary.manifest).args(&options.arguments).stdin(Stdio::null());
+        command.env("CARGO_MANIFEST_DIR", &binary.manifest).env("CARGO_PKG_NAME", &binary.package);
+        command.envs(running.environment()).envs(environment(site)).envs(running.environment_of(part));
+        let status = run::stream(&mut command, |line| {
+            println!("{line}");
+            reader.line(line);
+        })?;
+        stop::check()?;
+        if !status.success() {
+            problems.push(format!("{path} failed on {part} ({status})"));
+        }
+    }
+    problems.append(&mut reader.odd);
+    Ok(reader.cases)
 }
 
 /// What everything that is run below this task is told, besides where the parts are.
@@ -163,7 +201,11 @@ fn version_of(running: &Running<'_>, kernel: Option<&str>, part: &str) -> String
 /// The parts on which the chosen packages have cases.
 fn expected(chosen: &[String]) -> Vec<&'static str> {
     let fake = chosen.iter().any(|name| name == packages::CORE).then_some("fake");
-    chosen.iter().filter_map(|name| parts::home_of(name)).chain(fake).collect()
+    let homes: Vec<_> = chosen.iter().filter_map(|name| parts::home_of(name)).collect();
+    let others =
+        parts::all().iter().filter(|part| part.stands_in_for().is_some_and(|one| homes.contains(&one)));
+    let others: Vec<_> = others.map(|part| part.name()).collect();
+    homes.into_iter().chain(others).chain(fake).collect()
 }
 
 fn kernel() -> String {

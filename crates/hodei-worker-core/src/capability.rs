@@ -256,6 +256,7 @@ pub fn needed_by(config: &WorkerConfig) -> Vec<Capability> {
         (!config.health_checks.is_empty(), Capability::HealthChecks),
         (config.reports, Capability::Logs),
         (config.ports.iter().any(|port| !port.is_the_hosts()), Capability::Networking),
+        (!config.networks.is_empty(), Capability::Networking),
         (config.secrets.iter().any(|secret| file(&secret.target)), Capability::SecretFiles),
     ];
     needs.into_iter().filter(|(needed, _)| *needed).map(|(_, capability)| capability).collect()

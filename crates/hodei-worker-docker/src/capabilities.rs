@@ -21,6 +21,16 @@ pub(crate) async fn detect(
     secrets.set_remapped(has_option(&info, "userns"));
     secrets.set_machine(info.name.as_deref(), info.kernel_version.as_deref());
     let mut all = describe(&info, version, secrets.available(), settings);
+    if secrets.is_remote() {
+        all = all.with_fallback(
+            Capability::SecretFiles,
+            "the engine does not see this machine's files: secrets are written into volumes of the worker's own, on \
+             the engine's disk, before each start",
+        );
+    }
+    if has_option(&info, "userns") {
+        all.version.push_str(", users remapped");
+    }
     if engine.forgets_line_feeds(&settings.log_driver) {
         all = all.with_fallback(
             Capability::RawBytes,

@@ -148,8 +148,7 @@ impl Engine {
 
     /// Whether the engine forgets the line feeds of lines over 16 KiB, with this log driver.
     pub(crate) fn forgets_line_feeds(&self, log_driver: &str) -> bool {
-        let version = self.docker().client_version();
-        log_driver == "local" && (version.major_version, version.minor_version) < KEEPS_LINE_FEEDS
+        log_driver == "local" && !self.speaks(KEEPS_LINE_FEEDS.0, KEEPS_LINE_FEEDS.1)
     }
 
     /// The client for calls that may take long to begin their answer.
@@ -175,6 +174,15 @@ impl Engine {
         path: String,
         body: Option<Bytes>,
     ) -> EngineResult<Response<Incoming>> {
+        self.send_as(method, path, body.map(|body| (body, "application/json"))).await
+    }
+
+    async fn send_as(
+        &self,
+        method: Method,
+        path: String,
+        body: Option<(Bytes, &'static str)>,
+    ) -> EngineResult<Response<Incoming>> {
         self.in_time(self.exchange(method, path, body, None)).await
     }
 
@@ -195,17 +203,18 @@ impl Engine {
         &self,
         method: Method,
         path: String,
-        body: Option<Bytes>,
+        body: Option<(Bytes, &'static str)>,
         log_in: Option<&HeaderValue>,
     ) -> EngineResult<Response<Incoming>> {
         let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.authority));
-        if body.is_some() {
-            request = request.header(http::header::CONTENT_TYPE, "application/json");
+        if let Some((_, kind)) = &body {
+            request = request.header(http::header::CONTENT_TYPE, *kind);
         }
         if let Some(log_in) = log_in {
             request = request.header(registry::HEADER, log_in);
         }
-        let request = request.body(body_full(body.unwrap_or_default()))?;
+        let body = body.map(|(bytes, _)| bytes).unwrap_or_default();
+        let request = request.body(body_full(body))?;
         let answer = self.http().request(request).await?;
         let status = answer.status();
         if status.is_success() {
@@ -253,6 +262,31 @@ impl Engine {
     /// A request whose answer says no more than that it was carried out.
     pub(crate) async fn command(&self, method: Method, path: &str, query: &str) -> EngineResult<()> {
         self.in_time(async { whole(self.request(method, path, query, None).await?).await.map(drop) }).await
+    }
+
+    /// A request with a body, whose answer says no more than that it was carried out.
+    pub(crate) async fn send_to(
+        &self,
+        method: Method,
+        path: &str,
+        query: &str,
+        body: Option<Bytes>,
+    ) -> EngineResult<()> {
+        self.in_time(async { whole(self.request(method, path, query, body).await?).await.map(drop) }).await
+    }
+
+    /// Sends an archive for the engine to unpack.
+    pub(crate) async fn put(&self, path: &str, query: &str, archive: Bytes) -> EngineResult<()> {
+        let version = self.docker().client_version();
+        let path = format!("/v{version}{path}{query}");
+        let sent = self.send_as(Method::PUT, path, Some((archive, "application/x-tar")));
+        self.in_time(async { whole(sent.await?).await.map(drop) }).await
+    }
+
+    /// Whether the agreed version is at least this one.
+    pub(crate) fn speaks(&self, major: usize, minor: usize) -> bool {
+        let version = self.docker().client_version();
+        (version.major_version, version.minor_version) >= (major, minor)
     }
 
     /// The time that the engine has for an answer.
@@ -331,13 +365,24 @@ pub(crate) fn query(pairs: &[(&str, &str)]) -> String {
         text.push_str(name);
         text.push('=');
         for byte in value.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                text.push(byte as char);
-            } else {
-                text.push_str(&format!("%{byte:02X}"));
-            }
+            push_encoded(&mut text, byte);
         }
     }
+    text
+}
+
+fn push_encoded(text: &mut String, byte: u8) {
+    if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        text.push(byte as char);
+    } else {
+        text.push_str(&format!("%{byte:02X}"));
+    }
+}
+
+/// One segment of a path, percent-encoded.
+pub(crate) fn segment(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    name.bytes().for_each(|byte| push_encoded(&mut text, byte));
     text
 }
 

@@ -62,15 +62,18 @@ mod endpoint;
 mod error;
 mod events;
 mod exec;
+mod helper;
 mod image;
 mod kills;
 mod logs;
 mod memory;
 mod names;
+mod network;
 mod options;
 mod provider;
 mod registry;
 mod secret;
+mod security;
 mod settings;
 mod stats;
 mod status;
@@ -78,7 +81,12 @@ mod transport;
 mod volume;
 
 pub use image::{ImageUpdate, PruneOptions, PrunedImage};
-pub use options::{DockerOptions, NativeRestart, PullPolicy};
+pub use options::{
+    DeviceOptions, DockerOptions, HealthOptions, LimitOptions, MountOptions, NativeRestart, NetworkOptions,
+    NetworkingOptions, Owner, PullPolicy, SecurityOptions, StorageOptions, SubnetOptions, Ulimit,
+    VolumeOptions,
+};
 pub use provider::DockerProvider;
 pub use registry::{DockerConfig, RegistryAuth};
+pub use security::{ImageScanner, ScanVerdict, ScannedImage, SecurityPolicy};
 pub use settings::{DockerSettings, TlsSettings};

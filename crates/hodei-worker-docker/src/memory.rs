@@ -75,6 +75,8 @@ pub(crate) struct Made {
     pub(crate) stop_grace: Option<Duration>,
     /// Named volumes that it mounts.
     pub(crate) volumes: Vec<String>,
+    /// Networks that it is on.
+    pub(crate) networks: Vec<String>,
     /// The engine's log driver for it.
     pub(crate) log_driver: String,
     /// Whether the engine restarts it by itself, so that runs begin without us.

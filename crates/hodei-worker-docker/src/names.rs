@@ -13,7 +13,9 @@ pub(crate) const SECRETS: &str = "hodei-worker/secrets";
 /// Label: the worker's own grace period, exactly; the engine knows whole seconds only.
 pub(crate) const STOP_GRACE: &str = "hodei-worker/stop-grace";
 
-/// Label of a volume: the attempt to create a worker that made it, by a number that no other attempt has.
+/// Label of a container that never runs, by which files get into volumes: a number that no other has.
+pub(crate) const HELPER: &str = "hodei-worker/helper";
+/// Label of a volume or a network: the attempt to create a worker that made it, by a number that no other attempt has.
 pub(crate) const ATTEMPT: &str = "hodei-worker/attempt";
 /// Label: which of the labels are the user's, as a list of their names. An engine shows those of the image among them.
 pub(crate) const LABELS: &str = "hodei-worker/labels";

@@ -1,4 +1,4 @@
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, atomic::AtomicBool};
 
 use async_trait::async_trait;
 use bollard::Docker;
@@ -16,7 +16,7 @@ use hodei_worker_core::{
 };
 
 use crate::{
-    DockerSettings, capabilities,
+    DockerSettings, ImageScanner, capabilities,
     client::{Engine, SharedEngine},
     context,
     events::Nudges,
@@ -24,6 +24,7 @@ use crate::{
     memory::Memory,
     names,
     secret::SecretStore,
+    security::Scans,
     status::Viewpoint,
 };
 
@@ -45,6 +46,11 @@ pub(crate) struct Shared {
     pub(crate) secrets: SecretStore,
     pub(crate) hub: WatchHub,
     pub(crate) pulls: image::Pulls,
+    pub(crate) scans: Scans,
+    /// Held by who makes a container on a network, so that nobody of ours takes the network away meanwhile.
+    pub(crate) joining: tokio::sync::RwLock<()>,
+    /// Whether helpers were looked for that calls of earlier hosts left.
+    pub(crate) helpers_swept: AtomicBool,
     pub(crate) kills: kills::Kills,
     pub(crate) nudges: Nudges,
     capabilities: RwLock<Arc<ProviderCapabilities>>,
@@ -76,7 +82,7 @@ impl DockerProvider {
     /// ```
     pub async fn connect(settings: DockerSettings, context: ConnectContext) -> Result<Self> {
         let info = context.info(DockerSettings::TYPE);
-        Self::open(settings, context, info.clone())
+        Box::pin(Self::open(settings, context, info.clone()))
             .await
             .map_err(|error| error.with_operation(Operation::Connect).with_provider(&info))
     }
@@ -104,12 +110,33 @@ impl DockerProvider {
             secrets,
             hub: WatchHub::default(),
             pulls: image::Pulls::default(),
+            scans: Scans::default(),
+            joining: tokio::sync::RwLock::default(),
+            helpers_swept: AtomicBool::new(false),
             kills: kills::Kills::default(),
             nudges: Nudges::default(),
             capabilities: RwLock::new(Arc::new(capabilities)),
         });
         shared.sweep_secrets().await;
         Ok(Self(shared))
+    }
+
+    /// Has every image judged before a worker is made of it. There is one scanner for the provider and all its clones; a
+    /// second one changes nothing.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use std::sync::Arc;
+    /// # fn example(provider: hodei_worker_docker::DockerProvider, scanner: Arc<dyn hodei_worker_docker::ImageScanner>) {
+    /// let provider = provider.with_image_scanner(scanner);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_image_scanner(self, scanner: Arc<dyn ImageScanner>) -> Self {
+        if !self.0.scans.set(scanner) {
+            tracing::warn!("the provider has an image scanner already");
+        }
+        self
     }
 
     /// The client of bollard below, at the agreed API version, for what this library does not do. Its calls go past

@@ -14,7 +14,9 @@ use hodei_worker_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{DockerConfig, DockerProvider, RegistryAuth, context, endpoint::Address, registry};
+use crate::{
+    DockerConfig, DockerProvider, RegistryAuth, SecurityPolicy, context, endpoint::Address, registry,
+};
 
 /// No engine is waited for longer.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -65,6 +67,10 @@ pub struct DockerSettings {
     /// machine than this one, the default can be reached from there alone, and a status does not show it. Default:
     /// 127.0.0.1.
     pub published_address: IpAddr,
+    /// What workers may ask for, and what they get where they leave it open. Default: no policy, so a container is what
+    /// the engine makes of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security: Option<SecurityPolicy>,
     /// Folder below which secrets are put for workers, held in memory and seen by the engine under the same path. Set
     /// it where the engine says that it runs on another machine and a Unix socket leads there all the same, from
     /// inside a container for instance. Default, on an engine of this machine: one of ours below the first of `/run`, `$XDG_RUNTIME_DIR` and `/dev/shm` that is held in memory and where it can be made.
@@ -93,6 +99,7 @@ impl Default for DockerSettings {
             log_driver: "local".to_owned(),
             log_options: BTreeMap::new(),
             published_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            security: None,
             secrets_dir: None,
             registries: BTreeMap::new(),
             docker_config: DockerConfig::default(),
@@ -108,6 +115,12 @@ impl DockerSettings {
     /// The engine of this Docker context, otherwise the defaults.
     pub fn in_context(name: impl Into<String>) -> Self {
         Self { context: Some(name.into()), ..Self::default() }
+    }
+    /// With this policy of what workers may ask for.
+    #[must_use]
+    pub fn with_security(mut self, policy: SecurityPolicy) -> Self {
+        self.security = Some(policy);
+        self
     }
     /// With these certificates.
     #[must_use]
@@ -191,6 +204,9 @@ impl ProviderSettings for DockerSettings {
             "must be a number of whole seconds",
         );
         problems.require(!self.log_driver.is_empty(), "log_driver", "the driver's name is empty");
+        if let Some(policy) = &self.security {
+            policy.validate(problems);
+        }
         if let Some(dir) = &self.secrets_dir {
             problems.require(dir.is_absolute(), "secrets_dir", "must be an absolute path");
         }

@@ -1,11 +1,12 @@
 //! Named volumes: those that are ours go with the last worker that uses them, others' never.
 
-use bollard::models::{Volume, VolumeListResponse};
-use hodei_worker_core::Result;
+use bollard::models::{Volume, VolumeCreateRequest, VolumeListResponse};
+use hodei_worker_core::{Result, model::Ownership};
 use http::Method;
 
 use crate::{
-    client::query,
+    VolumeOptions,
+    client::{self, Answer, query},
     error::{EngineResult, status},
     names,
     provider::Shared,
@@ -22,6 +23,44 @@ impl Shared {
         let listed: EngineResult<VolumeListResponse> = self.engine.get("/volumes", &query).await;
         let volumes = listed.map_err(|error| self.engine.error(error))?.volumes.unwrap_or_default();
         Ok(volumes.into_iter().map(|volume| volume.name).collect())
+    }
+
+    /// Whether the engine has a volume of that name, whosever it is.
+    pub(crate) async fn has_volume(&self, name: &str) -> Result<bool> {
+        match self.engine.get::<Volume>(&format!("/volumes/{}", client::segment(name)), "").await {
+            Ok(_) => Ok(true),
+            Err(error) if status(&error) == Some(404) => Ok(false),
+            Err(error) => Err(self.engine.error(error)),
+        }
+    }
+
+    /// Makes a volume that does not exist yet, and says whether it is ours and nobody uses it: then its owner is set, which
+    /// comes to the same however often it is done.
+    pub(crate) async fn is_to_be_given(
+        &self,
+        name: &str,
+        definition: &VolumeOptions,
+        ownership: &Ownership,
+        attempt: &str,
+    ) -> Result<bool> {
+        let mut labels = definition.labels.clone();
+        labels.extend(ownership.to_labels());
+        labels.insert(names::ATTEMPT.to_owned(), attempt.to_owned());
+        let request = VolumeCreateRequest {
+            name: Some(name.to_owned()),
+            driver: definition.driver.clone(),
+            driver_opts: Some(definition.driver_options.clone().into_iter().collect()),
+            labels: Some(labels.into_iter().collect()),
+            ..VolumeCreateRequest::default()
+        };
+        let body = client::body(&request).map_err(|error| self.engine.error(error.into()))?;
+        let made: EngineResult<Answer<Volume>> =
+            self.engine.call(Method::POST, "/volumes/create", "", Some(body)).await;
+        let made = made.map_err(|error| self.engine.error(error))?.value;
+        if names::ownership(self.installation(), Some(&made.labels)).is_none() {
+            return Ok(false);
+        }
+        Ok(self.list_filtered(serde_json::json!({"volume": [name]})).await?.is_empty())
     }
 
     /// Removes a volume if it is ours and nobody uses it.

@@ -8,7 +8,7 @@ use bollard::{
     models::ContainerCreateBody,
     query_parameters::{
         CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
-        ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder,
+        ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder,
     },
 };
 use hodei_worker_core::{
@@ -41,7 +41,8 @@ fn unexpected(error: bollard::errors::Error) -> Error {
 #[async_trait]
 impl Subject for Engine {
     fn name(&self) -> String {
-        "docker".to_owned()
+        // The suite runs on several engines, each a part of its own.
+        variable("HODEI_TEST_DOCKER_PART")
     }
 
     async fn connect(&self, context: ConnectContext) -> Result<Arc<dyn WorkerProvider>> {
@@ -84,6 +85,9 @@ impl Subject for Engine {
         let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
         let volumes = client.list_volumes(Some(options)).await.map_err(unexpected)?.volumes;
         left.extend(volumes.unwrap_or_default().into_iter().map(|volume| volume.name));
+        let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
+        let networks = client.list_networks(Some(options)).await.map_err(unexpected)?;
+        left.extend(networks.into_iter().filter_map(|network| network.name));
         for folder in ["/run/hodei-worker", "/dev/shm/hodei-worker"] {
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
             let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());

@@ -1,5 +1,6 @@
 //! The real parts that tests run against: a file each.
 
+mod compose;
 mod docker;
 mod postgres;
 mod uml;
@@ -48,6 +49,10 @@ pub(crate) trait Part: Sync {
     fn environment(&self, site: &Site) -> Result<Vec<(String, String)>>;
     /// Ends it in good order. What is left after it, the sweep of the state folder removes.
     fn stop(&self, site: &Site) -> Result<()>;
+    /// The part of which it is another version: that one's own tests run on it once more.
+    fn stands_in_for(&self) -> Option<&'static str> {
+        None
+    }
     /// Does to it what a test asks for in the middle of its run: `start`, `stop`, `kill`.
     fn control(&self, _site: &Site, verb: &str) -> Result<()> {
         Err(Failure(format!("{} cannot {verb}", self.name())))
@@ -56,7 +61,7 @@ pub(crate) trait Part: Sync {
 
 /// Every part there is.
 pub(crate) fn all() -> &'static [&'static dyn Part] {
-    &[&docker::Docker, &postgres::Postgres, &uml::Uml]
+    &[&compose::Compose, &docker::DEBIAN, &docker::NEWEST, &docker::REMAPPING, &postgres::Postgres, &uml::Uml]
 }
 
 pub(crate) fn find(name: &str) -> Option<&'static dyn Part> {
@@ -155,11 +160,20 @@ fn bring_up(site: &Site, part: &'static dyn Part) -> Presence {
 }
 
 impl Running<'_> {
+    /// What tells tests where the parts are. Those that stand in for another are told of by
+    /// [`environment_of`](Self::environment_of).
     pub(crate) fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
         self.presences
             .iter()
+            .filter(|presence| find(presence.name).is_none_or(|part| part.stands_in_for().is_none()))
             .flat_map(|presence| &presence.environment)
             .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// What tells tests where that part is.
+    pub(crate) fn environment_of(&self, name: &str) -> impl Iterator<Item = (&str, &str)> {
+        let presences = self.presences.iter().filter(move |presence| presence.name == name);
+        presences.flat_map(|one| &one.environment).map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// Whether that part came up.

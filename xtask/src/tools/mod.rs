@@ -3,6 +3,7 @@
 pub(crate) mod apt;
 pub(crate) mod certificates;
 pub(crate) mod control;
+pub(crate) mod go;
 pub(crate) mod http;
 pub(crate) mod image;
 pub(crate) mod port;

@@ -1,8 +1,9 @@
 use std::fmt::Display;
 
 use super::{
-    ContainerImage, GroupRef, HealthCheckConfig, Mount, Port, RestartPolicy, ScalingConfiguration,
-    SecretReference, ValidationRules, WorkerConfig, WorkerId, WorkerOptions, WorkerSpec,
+    ContainerImage, GroupRef, HealthCheckConfig, Mount, NetworkAttachment, Port, RestartPolicy,
+    ScalingConfiguration, SecretReference, ValidationRules, WorkerConfig, WorkerId, WorkerOptions,
+    WorkerSpec,
 };
 use crate::{
     error::Result,
@@ -96,6 +97,11 @@ impl WorkerConfigBuilder {
     /// Adds a mount.
     pub fn mount(mut self, mount: Mount) -> Self {
         self.spec.mounts.push(mount);
+        self
+    }
+    /// Adds a network.
+    pub fn network(mut self, network: NetworkAttachment) -> Self {
+        self.spec.networks.push(network);
         self
     }
     /// Adds a port.

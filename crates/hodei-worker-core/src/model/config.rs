@@ -5,7 +5,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{
-    ContainerImage, HealthCheckConfig, Mount, Port, ResourceRequirements, RestartPolicy,
+    ContainerImage, HealthCheckConfig, Mount, NetworkAttachment, Port, ResourceRequirements, RestartPolicy,
     ScalingConfiguration, SecretReference, ValidationRules, WorkerConfigBuilder, WorkerId, WorkerMetadata,
     WorkerOptions, validate::check_form,
 };
@@ -47,6 +47,9 @@ pub struct WorkerSpec {
     /// Storage from outside.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
+    /// Networks that it is on. Default: what the provider does with a worker that names none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<NetworkAttachment>,
     /// Ports that are reachable from outside.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Port>,
@@ -89,6 +92,7 @@ impl WorkerSpec {
             environment: BTreeMap::new(),
             secrets: Vec::new(),
             mounts: Vec::new(),
+            networks: Vec::new(),
             ports: Vec::new(),
             health_checks: Vec::new(),
             reports: false,

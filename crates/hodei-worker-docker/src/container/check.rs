@@ -48,7 +48,7 @@ pub(super) fn bind_sources(config: &WorkerConfig) -> Result<()> {
 }
 
 /// One problem as the error of its field.
-fn told(problems: Problems) -> Result<()> {
+pub(crate) fn told(problems: Problems) -> Result<()> {
     match &*problems {
         [only] => Err(Error::config(only.path.clone(), only.message.clone())),
         _ => problems.into_result(),

@@ -24,10 +24,31 @@ use crate::{
     names,
     provider::Shared,
     secret::SecretFile,
+    security::Hardened,
 };
 
 /// Attempts while a container of the same name is just being made or removed, before we give up: some seconds.
 const ATTEMPTS: usize = 12;
+
+/// All that describes the one container.
+pub(super) struct CreationPlan<'a> {
+    pub(super) worker: &'a WorkerRef,
+    pub(super) config: &'a WorkerConfig,
+    pub(super) ownership: &'a Ownership,
+    pub(super) image: &'a ContainerImage,
+    pub(super) typed: &'a DockerOptions,
+    body: Bytes,
+    options: &'a CreateOptions,
+    files: &'a [SecretFile],
+    made: Arc<Made>,
+    pub(super) attempt: &'a str,
+}
+
+pub(super) fn image_missing(image: &ContainerImage) -> Error {
+    Error::new(ErrorKind::NotFound, "the engine does not have the image")
+        .with_context("image", image)
+        .with_help("pull it, or allow that by the option `pull`")
+}
 
 fn another_configuration(container: &str) -> Error {
     Error::new(ErrorKind::Conflict, "this generation exists with another configuration")
@@ -50,20 +71,51 @@ impl Shared {
         options: &CreateOptions,
     ) -> Result<WorkerHandle> {
         let attempt = format!("{:016x}", fastrand::u64(..));
-        let typed = config.options::<DockerOptions>()?.unwrap_or_default();
+        let mut typed = config.options::<DockerOptions>()?.unwrap_or_default();
         check::configuration(config, &typed)?;
+        if let Some(policy) = &self.settings.security {
+            // Before anything is fetched.
+            policy.apply(config, &mut typed.clone(), "")?;
+        }
         let mut ownership = Ownership::new(self.installation().clone(), worker.clone());
         ownership.intent.clone_from(&options.intent);
         ownership.fingerprint = Some(config.fingerprint());
         let variables = self.check_secrets(config).await?;
-        let files = self.secrets.files(worker, &config.secrets)?;
+        let secrets = self.secrets.plan(worker, &config.secrets)?;
+        let image =
+            config.image.as_ref().ok_or_else(|| Error::config("image", "a container needs an image"))?;
+
+        if typed.pull == PullPolicy::Always {
+            // What is there is what is asked for, whether its registry answers or not.
+            if let Some(found) = self.find(worker).await?
+                && let Some(found) = self.adopt(&ownership, found).await?
+            {
+                self.join_networks(&found.id, config, &typed, &found.networks()).await?;
+                return Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), &*found.id));
+            }
+            self.pull_always(image, options).await?;
+        }
+        let seen = self.look_at_image(config, &typed, image, options).await?;
+        let hardened = match &self.settings.security {
+            Some(policy) => {
+                let user = seen.as_ref().and_then(|seen| seen.config.as_ref()?.user.as_deref());
+                policy.apply(config, &mut typed, user.unwrap_or_default())?
+            }
+            None => Hardened::default(),
+        };
+        let shown = secrets.shown();
+        let exactly = seen.as_ref().filter(|_| self.scans.wanted()).and_then(|seen| seen.id.as_deref());
         let parts = Parts {
             settings: &self.settings,
             options: &typed,
+            hardened: &hardened,
             ownership: &ownership,
-            files: &files,
+            files: &shown,
             variables,
             attempt: &attempt,
+            networks: self.joined_at_creation(config),
+            image: exactly,
+            start_interval: self.engine.speaks(1, 44),
         };
         let mut description = spec::body(config, parts)?;
         let body = client::body(&description);
@@ -71,23 +123,25 @@ impl Shared {
         let body = body.map_err(|error| {
             Error::config("options", "the configuration cannot be sent").with_source(error)
         })?;
-        let image =
-            config.image.as_ref().ok_or_else(|| Error::config("image", "a container needs an image"))?;
-
-        if typed.pull == PullPolicy::Always {
-            // What is there is what is asked for, whether its registry answers or not.
-            if let Some(found) = self.find(worker).await?
-                && let Some(id) = self.adopt(&ownership, found).await?
-            {
-                return Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), &*id));
-            }
-            self.pull_always(image, options).await?;
-        }
+        let plan = CreationPlan {
+            worker,
+            config,
+            ownership: &ownership,
+            image,
+            typed: &typed,
+            body,
+            options,
+            files: secrets.files(),
+            made: Arc::new(spec::made(config, &self.settings, &typed, &hardened, &secrets)),
+            attempt: &attempt,
+        };
+        let prepared = self.prepare_storage(&plan, seen.as_ref()).await;
         // The engine binds only what exists; the contents come with each start.
-        let fresh = !files.is_empty() && self.secrets.prepare(worker, &files).await?;
-        let created =
-            Box::pin(self.create_or_adopt(worker, config, &ownership, image, &typed, body, options, &files))
-                .await;
+        let fresh = !plan.files.is_empty() && self.secrets.prepare(worker, plan.files).await?;
+        let created = match prepared {
+            Ok(()) => Box::pin(self.create_or_adopt(&plan)).await,
+            Err(error) => Err(error),
+        };
         match created {
             Ok(id) => Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), &*id)),
             Err(error) => self.not_created(worker, config, &ownership, error, &attempt, fresh).await,
@@ -128,6 +182,9 @@ impl Shared {
                     self.remove_new_volume(name, attempt).await.unwrap_or_else(|left| tell_of(&left));
                 }
             }
+            for network in &config.networks {
+                self.remove_new_network(&network.name, attempt).await.unwrap_or_else(|left| tell_of(&left));
+            }
         }
         if self.memory.known(worker).is_some_and(|facts| facts.id.is_none()) {
             self.memory.forget(worker);
@@ -136,32 +193,28 @@ impl Shared {
     }
 
     /// The container's id.
-    #[allow(clippy::too_many_arguments)] // All of it describes the one container.
-    async fn create_or_adopt(
-        self: &Arc<Self>,
-        worker: &WorkerRef,
-        config: &WorkerConfig,
-        ownership: &Ownership,
-        image: &ContainerImage,
-        typed: &DockerOptions,
-        body: Bytes,
-        options: &CreateOptions,
-        files: &[SecretFile],
-    ) -> Result<Arc<str>> {
-        let made = Arc::new(spec::made(config, &self.settings, typed));
+    async fn create_or_adopt(self: &Arc<Self>, plan: &CreationPlan<'_>) -> Result<Arc<str>> {
+        let CreationPlan { worker, config, ownership, image, typed, options, files, made, attempt, .. } =
+            plan;
         let name = names::container(self.installation(), worker);
         let (mut pulled, mut waited) = (false, false);
         let mut backoff = Backoff::default();
         for _ in 0..ATTEMPTS {
-            let error = match self.post_in_turn(worker, &name, &body, &made).await? {
-                Ok(id) => return Ok(id),
+            let joining = if config.networks.is_empty() { None } else { Some(self.joining.read().await) };
+            self.ensure_networks(config, typed, ownership, attempt).await?;
+            let posted = self.post_in_turn(worker, &name, plan).await?;
+            let error = match posted {
+                Ok(id) => {
+                    let taken = self.joined_at_creation(config);
+                    self.join_networks(&id, config, typed, &made.networks[..taken]).await?;
+                    return Ok(id);
+                }
                 Err(error) => error,
             };
+            drop(joining);
             match status(&error) {
                 Some(404) if typed.pull == PullPolicy::Never => {
-                    return Err(Error::new(ErrorKind::NotFound, "the engine does not have the image")
-                        .with_context("image", image)
-                        .with_help("pull it, or allow that by the option `pull`"));
+                    return Err(image_missing(image));
                 }
                 Some(404) if !pulled => {
                     let turn = self.pull_turn(image, options).await?;
@@ -181,9 +234,11 @@ impl Shared {
                     }
                 }
                 Some(409) => {
-                    if let Some(id) = self.settle_conflict(worker, ownership, &name).await? {
-                        self.memory.of(worker).found(&id, made);
-                        return Ok(id);
+                    if let Some(found) = self.settle_conflict(worker, ownership, &name).await? {
+                        // An earlier attempt may have got no further than the container.
+                        self.join_networks(&found.id, config, typed, &found.networks()).await?;
+                        self.memory.of(worker).found(&found.id, Arc::clone(made));
+                        return Ok(found.id);
                     }
                     // The engine reserves a name before it shows the container.
                     tokio::time::sleep(backoff.next()).await;
@@ -201,16 +256,18 @@ impl Shared {
         self: &Arc<Self>,
         worker: &WorkerRef,
         name: &str,
-        body: &Bytes,
-        made: &Arc<Made>,
+        plan: &CreationPlan<'_>,
     ) -> Result<Result<Arc<str>, EngineError>> {
         let remembered = self.memory.of(worker);
         let turn = remembered.turn().await;
-        let (shared, name, body) = (Arc::clone(self), name.to_owned(), body.clone());
-        let made = Some(Arc::clone(made));
+        let (shared, body) = (Arc::clone(self), plan.body.clone());
+        let mut pairs = vec![("name", name)];
+        pairs.extend(plan.typed.platform.as_deref().map(|platform| ("platform", platform)));
+        let query = query(&pairs);
+        let made = Some(Arc::clone(&plan.made));
         let request = tokio::spawn(async move {
             let _turn = turn;
-            let posted = shared.post(&name, body).await;
+            let posted = shared.post(&query, body).await;
             if let Ok(id) = &posted {
                 let id = Some(Arc::clone(id));
                 // In the turn: a start that comes next knows better.
@@ -222,12 +279,11 @@ impl Shared {
     }
 
     /// Not by bollard, which logs the body, secret variables included.
-    async fn post(&self, name: &str, body: Bytes) -> Result<Arc<str>, EngineError> {
-        let path = query(&[("name", name)]);
-        let answer = self.engine.call(Method::POST, "/containers/create", &path, Some(body)).await?;
+    async fn post(&self, query: &str, body: Bytes) -> Result<Arc<str>, EngineError> {
+        let answer = self.engine.call(Method::POST, "/containers/create", query, Some(body)).await?;
         let created: ContainerCreateResponse = answer.value;
         for warning in &created.warnings {
-            tracing::warn!(container = name, warning, "the engine warns about a creation");
+            tracing::warn!(container = created.id, warning, "the engine warns about a creation");
         }
         Ok(created.id.into())
     }
@@ -239,7 +295,7 @@ impl Shared {
         worker: &WorkerRef,
         ownership: &Ownership,
         name: &str,
-    ) -> Result<Option<Arc<str>>> {
+    ) -> Result<Option<Found>> {
         let Some(inspected) = self.inspect(name).await? else { return Ok(None) };
         let id = inspected.id.clone().unwrap_or_default();
         let Some(found) = self.ours(worker, inspected) else {
@@ -254,7 +310,7 @@ impl Shared {
     }
 
     /// The worker's container, if it is as it was asked for. `None` means that it was just being removed.
-    async fn adopt(&self, ownership: &Ownership, found: Found) -> Result<Option<Arc<str>>> {
+    async fn adopt(&self, ownership: &Ownership, found: Found) -> Result<Option<Found>> {
         if found.state().status == Some(ContainerStateStatusEnum::REMOVING) {
             self.wait_until_removed(&found.id).await?;
             return Ok(None);
@@ -262,7 +318,7 @@ impl Shared {
         if found.ownership.fingerprint != ownership.fingerprint {
             return Err(another_configuration(&found.id));
         }
-        Ok(Some(found.id))
+        Ok(Some(found))
     }
 
     /// The engine has read the configuration and does not like it. Nothing was made.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
 use hodei_worker_core::{Error, ErrorKind, Result, Retry, WorkerRef, model::labels, provider::DeleteOptions};
 
-use crate::{backoff::Backoff, error::status, memory::Facts, provider::Shared};
+use crate::{backoff::Backoff, error::status, memory::Facts, names, provider::Shared};
 
 /// Attempts to remove a container that somebody else is removing, before we give up.
 const ATTEMPTS: usize = 4;
@@ -31,21 +31,27 @@ impl Shared {
                 None => made,
             }
         };
-        if !options.keep_volumes {
-            let volumes = match made {
-                Some(made) => made.volumes.clone(),
-                // An earlier attempt may have got no further than the container. A volume that another worker has made
-                // is not found so: it goes with that one, or with the next that mounts it.
-                None => {
-                    let generation = worker.generation.to_string();
-                    let wanted =
-                        [(labels::WORKER, worker.id.as_str()), (labels::GENERATION, generation.as_str())];
-                    self.own_volumes(wanted).await?
-                }
-            };
+        let (volumes, networks) = match made {
+            Some(made) => (made.volumes.clone(), made.networks.clone()),
+            // An earlier attempt may have got no further than the container. What another worker has made is not found
+            // so: it goes with that one, or with the next that uses it.
+            None => {
+                let generation = worker.generation.to_string();
+                let wanted =
+                    [(labels::WORKER, worker.id.as_str()), (labels::GENERATION, generation.as_str())];
+                (self.own_volumes(wanted).await?, self.own_networks(wanted).await?)
+            }
+        };
+        // Those of secrets are never kept.
+        let secrets = format!("{}.secrets.", names::container(self.installation(), worker));
+        let volumes = volumes.into_iter().filter(|name| !options.keep_volumes || name.starts_with(&secrets));
+        {
             for volume in volumes {
                 self.remove_volume(&volume).await?;
             }
+        }
+        for network in networks {
+            self.remove_network(&network).await?;
         }
         self.secrets.remove(worker).await?;
         remembered.know(Facts::default());

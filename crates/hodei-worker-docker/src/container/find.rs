@@ -37,6 +37,12 @@ impl Found {
         self.inspected.state.as_ref().is_some_and(status::is_alive)
     }
 
+    /// The networks that it is on.
+    pub(crate) fn networks(&self) -> Vec<String> {
+        let networks = self.inspected.network_settings.as_ref().and_then(|all| all.networks.as_ref());
+        networks.map(|all| all.keys().cloned().collect()).unwrap_or_default()
+    }
+
     /// What it was made with, read back from it.
     pub(crate) fn made(&self) -> Made {
         let labels = names::labels_of(&self.inspected);
@@ -54,6 +60,7 @@ impl Found {
                 .and_then(|text| text.parse::<HumanDuration>().ok())
                 .map(Duration::from),
             volumes: volumes.filter_map(|mount| mount.name.clone()).collect(),
+            networks: self.networks(),
             log_driver: host.and_then(|host| host.log_config.as_ref()?.typ.clone()).unwrap_or_default(),
             native_restart: !matches!(
                 restart,

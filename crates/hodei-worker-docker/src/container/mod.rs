@@ -5,11 +5,14 @@ mod create;
 mod delete;
 mod find;
 mod list;
+mod prepare;
 mod spec;
 mod start;
 mod stop;
 
+pub(crate) use check::told;
 pub(crate) use find::Found;
+pub(crate) use spec::endpoint;
 
 use hodei_worker_core::{Error, ErrorKind, Result, Retry};
 use tokio::{sync::OwnedMutexGuard, task::JoinHandle};

@@ -6,8 +6,9 @@ use hodei_worker_core::{Error, ErrorKind, Result, WorkerPhase, WorkerRef, provid
 use super::answered;
 use crate::{
     error::{self, EngineError, words},
-    memory::{Facts, Known},
+    memory::{Facts, Known, Made},
     provider::Shared,
+    secret::{Plan, remote},
     status,
 };
 
@@ -103,11 +104,22 @@ impl Shared {
         }
         let made = found.made();
         if !made.secrets.is_empty() {
-            let files = self.secrets.files(worker, &made.secrets)?;
-            let credentials = &*self.context.credentials;
-            self.secrets.write(worker, &files, made.user.as_deref(), credentials).await?;
+            let image = found.inspected.image.as_deref().unwrap_or_default();
+            self.write_secrets(worker, &made, image).await?;
         }
         Ok(Some(found.id))
+    }
+
+    /// The secrets as they are now, for the run that begins.
+    async fn write_secrets(&self, worker: &WorkerRef, made: &Made, image: &str) -> Result<()> {
+        let credentials = &*self.context.credentials;
+        match self.secrets.plan(worker, &made.secrets)? {
+            Plan::Files(files) => self.secrets.write(worker, &files, made.user.as_deref(), credentials).await,
+            Plan::Volumes(volumes) => {
+                let filling = remote::filling(&volumes, made.user.as_deref(), credentials).await?;
+                self.fill(worker, image, &filling).await
+            }
+        }
     }
 
     /// Why the engine did not start it: gone, or the engine's own record of the attempt, by its code.
@@ -125,6 +137,13 @@ impl Shared {
         };
         // The engine sends no event of a start that fails before there is a process.
         self.look_again(id);
+        if error::status(&error) == Some(404) {
+            // The container is there, so it is something that it needs: a network that somebody has removed.
+            let message = format!("something that the worker needs is gone: {}", words(&error));
+            return Error::new(ErrorKind::Dependency, message)
+                .with_context("container", id)
+                .with_help("create the worker's next generation: that makes what is missing");
+        }
         let state = inspected.state.clone().unwrap_or_default();
         if !status::start_failed(&state) {
             return self.engine.error(error);

@@ -118,9 +118,10 @@ async fn d7_files_of_nobody_are_swept() {
     let mut paths = Vec::new();
     for (id, old) in [("exists", true), ("young", false), ("gone", true)] {
         let worker = WorkerRef::first(id.parse().unwrap());
-        let files = store.files(&worker, &secret).unwrap();
-        assert!(store.prepare(&worker, &files).await.unwrap());
-        assert!(!store.prepare(&worker, &files).await.unwrap());
+        let plan = store.plan(&worker, &secret).unwrap();
+        let files = plan.files();
+        assert!(store.prepare(&worker, files).await.unwrap());
+        assert!(!store.prepare(&worker, files).await.unwrap());
         let path = store.of(&worker).unwrap().path();
         if old {
             let then = fs::metadata(&path).unwrap().modified().unwrap() - CUT_OFF - Duration::from_secs(1);

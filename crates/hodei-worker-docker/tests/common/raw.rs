@@ -1,12 +1,18 @@
 //! What others do on the same engine, past the provider.
 
+use std::collections::HashMap;
+
 use bollard::{
     Docker,
-    models::{ContainerConfig, ContainerCreateBody, ContainerInspectResponse, VolumeCreateRequest},
+    models::{
+        ContainerConfig, ContainerCreateBody, ContainerInspectResponse, NetworkCreateRequest, NetworkInspect,
+        VolumeCreateRequest,
+    },
     query_parameters::{
         CommitContainerOptionsBuilder, CreateContainerOptionsBuilder, InspectContainerOptions,
-        ListVolumesOptions, PushImageOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
-        RemoveVolumeOptions, RenameContainerOptionsBuilder, StartContainerOptions, TagImageOptionsBuilder,
+        InspectNetworkOptions, ListContainersOptionsBuilder, ListNetworksOptions, ListVolumesOptions,
+        PushImageOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions, RemoveVolumeOptions,
+        RenameContainerOptionsBuilder, StartContainerOptions, TagImageOptionsBuilder,
     },
 };
 use futures::TryStreamExt as _;
@@ -77,6 +83,27 @@ impl Raw {
     }
     pub(crate) async fn remove_image(&self, image: &str) {
         self.0.remove_image(image, None::<RemoveImageOptions>, None).await.unwrap();
+    }
+    pub(crate) async fn create_network(&self, name: &str) {
+        let request = NetworkCreateRequest { name: name.to_owned(), ..NetworkCreateRequest::default() };
+        self.0.create_network(request).await.unwrap();
+    }
+    pub(crate) async fn remove_network(&self, name: &str) {
+        self.0.remove_network(name).await.unwrap();
+    }
+    pub(crate) async fn network(&self, name: &str) -> NetworkInspect {
+        self.0.inspect_network(name, None::<InspectNetworkOptions>).await.unwrap()
+    }
+    pub(crate) async fn has_network(&self, name: &str) -> bool {
+        let listed = self.0.list_networks(None::<ListNetworksOptions>).await.unwrap();
+        listed.iter().any(|network| network.name.as_deref() == Some(name))
+    }
+    /// The containers with this label, whosever they are.
+    pub(crate) async fn containers_with(&self, label: &str) -> Vec<String> {
+        let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let listed = self.0.list_containers(Some(options)).await.unwrap();
+        listed.into_iter().filter_map(|container| container.id).collect()
     }
     pub(crate) async fn create_volume(&self, name: &str) {
         let request = VolumeCreateRequest { name: Some(name.to_owned()), ..VolumeCreateRequest::default() };

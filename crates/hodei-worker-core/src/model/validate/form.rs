@@ -13,6 +13,7 @@ pub(in crate::model) fn check_form(spec: &WorkerSpec) -> Problems {
     resources(spec, &mut problems);
     environment(spec, &mut problems);
     mounts(spec, &mut problems);
+    networks(spec, &mut problems);
     ports(spec, &mut problems);
     for (n, check) in spec.health_checks.iter().enumerate() {
         health::check(check, &format!("health_checks[{n}]"), &mut problems);
@@ -175,6 +176,28 @@ fn mounts(spec: &WorkerSpec, problems: &mut Problems) {
     }
 }
 
+fn networks(spec: &WorkerSpec, problems: &mut Problems) {
+    let mut names = BTreeSet::new();
+    for (n, network) in spec.networks.iter().enumerate() {
+        let path = format!("networks[{n}]");
+        let good =
+            !network.name.is_empty() && !network.name.contains(|c: char| c.is_whitespace() || c == '\0');
+        problems.require(
+            good,
+            format!("{path}.name"),
+            format!("`{}` cannot be a network's name", network.name),
+        );
+        let message = format!("`{}` is named twice", network.name);
+        problems.require(names.insert(&network.name), format!("{path}.name"), message);
+        let alias_is_good = |alias: &String| !alias.is_empty() && !alias.contains(char::is_whitespace);
+        let good = network.aliases.iter().all(alias_is_good);
+        problems.require(good, format!("{path}.aliases"), "one is empty or holds spaces");
+        let of_version = |six: bool| network.addresses.iter().filter(|one| one.is_ipv6() == six).count();
+        let good = of_version(false) <= 1 && of_version(true) <= 1;
+        problems.require(good, format!("{path}.addresses"), "there may be one of each version");
+    }
+}
+
 fn ports(spec: &WorkerSpec, problems: &mut Problems) {
     let (mut inside, mut names) = (BTreeSet::new(), BTreeSet::new());
     for (n, port) in spec.ports.iter().enumerate() {
@@ -186,9 +209,9 @@ fn ports(spec: &WorkerSpec, problems: &mut Problems) {
             "leave it out to have one chosen",
         );
         problems.require(
-            inside.insert((port.port, port.protocol)),
+            inside.insert((port.port, port.protocol, port.host_port, port.host_address)),
             format!("{path}.port"),
-            format!("{}/{} is used twice", port.port, port.protocol),
+            format!("{}/{} is published twice in the same way", port.port, port.protocol),
         );
         let other = spec.ports[..n].iter().position(|other| {
             other.host_port.is_some()

@@ -1,6 +1,6 @@
 use hodei_worker_core::{
     WorkerConfig, WorkerRef,
-    model::{Mount, Port, SecretReference},
+    model::{Mount, NetworkAttachment, Port, SecretReference},
     quantity::{ByteSize, HumanDuration},
 };
 use serde_json::{Value, json};
@@ -14,10 +14,14 @@ fn described(config: &WorkerConfig) -> Value {
     let parts = Parts {
         settings: &DockerSettings::default(),
         options: &options,
+        hardened: &Hardened::default(),
         ownership: &ownership,
         files: &[],
         variables: Vec::new(),
         attempt: "1",
+        networks: config.networks.len(),
+        image: None,
+        start_interval: true,
     };
     serde_json::to_value(body(config, parts).unwrap()).unwrap()
 }
@@ -108,11 +112,52 @@ fn d2_an_image_is_required() {
     let parts = Parts {
         settings: &DockerSettings::default(),
         options: &DockerOptions::default(),
+        hardened: &Hardened::default(),
         ownership: &ownership,
         files: &[],
         variables: Vec::new(),
         attempt: "1",
+        networks: 0,
+        image: None,
+        start_interval: true,
     };
     let error = body(&config, parts).unwrap_err();
     assert_eq!(error.context_value("field"), Some("image"));
+}
+
+#[test]
+fn d4_a_container_joins_what_the_engine_takes() {
+    let config = WorkerConfig::builder("a")
+        .image("a:1")
+        .network(NetworkAttachment::new("front").alias("web").address("172.30.0.5".parse().unwrap()))
+        .network(NetworkAttachment::new("back"))
+        .build()
+        .unwrap();
+    let body = described(&config);
+    assert_eq!(body["HostConfig"]["NetworkMode"], json!("front"));
+    let joined = &body["NetworkingConfig"]["EndpointsConfig"];
+    assert_eq!(joined["front"]["Aliases"], json!(["web"]));
+    assert_eq!(joined["front"]["IPAMConfig"]["IPv4Address"], json!("172.30.0.5"));
+    assert!(joined["back"].is_object());
+}
+
+#[test]
+fn d5_d11_limits_and_rights_are_the_engines() {
+    use crate::{SecurityOptions, Ulimit};
+    let security = SecurityOptions {
+        apparmor: Some("strict".to_owned()),
+        selinux: vec!["type:t".to_owned()],
+        ..SecurityOptions::default()
+            .drop_all_capabilities()
+            .add_capability("cap_kill")
+            .no_new_privileges()
+            .read_only_root()
+    };
+    let options = DockerOptions::default().ulimit("nofile", Ulimit::new(10, 20)).security(security);
+    let config = WorkerConfig::builder("a").image("a:1").options(&options).build().unwrap();
+    let host = &described(&config)["HostConfig"];
+    assert_eq!(host["Ulimits"], json!([{"Name": "nofile", "Soft": 10, "Hard": 20}]));
+    assert_eq!((&host["CapAdd"], &host["CapDrop"]), (&json!(["KILL"]), &json!(["ALL"])));
+    assert_eq!(host["ReadonlyRootfs"], json!(true));
+    assert_eq!(host["SecurityOpt"], json!(["no-new-privileges:true", "apparmor=strict", "label=type:t"]));
 }

@@ -1,0 +1,71 @@
+//! Reads compose files (the Compose Specification) into a typed canonical model whose every field knows its file and
+//! line.
+//!
+//! The model is what `docker compose config --format json` prints for the same input: [`Project::to_value`] is that
+//! very value, and the fields of [`Project`] are the same, typed. Nothing is run here.
+//!
+//! # What is read
+//! - **Files**: one or several laid over each other, with the tags `!reset` and `!override`; `include`, `extends`;
+//!   anchors, aliases and merge keys; keys that begin with `x-`.
+//! - **Variables**: `$NAME`, `${NAME}` and `${NAME:-default}`, `${NAME-default}`, `${NAME:?error}`, `${NAME?error}`,
+//!   `${NAME:+replacement}`, `${NAME+replacement}`, one inside of another; `$$` for a dollar sign. They come from
+//!   [`ProjectOptions`] and from files of variables, never from the process by itself.
+//! - **Everything that the specification has** for services, networks, volumes, secrets, configs and models, in all
+//!   short and long forms. Whether it can be run is for others to decide: [`Project::place`] tells them where it stands.
+//!
+//! # What is refused
+//! Each with file, line and field, and with what to do about it: keys that nobody knows (with the nearest one that is
+//! known), values of the wrong kind, names of things that are not there, contradictions, variables that are required
+//! and missing, keys that are there twice, services that need, extend or include each other, files on other machines,
+//! and input that is too large: see [`limits`].
+//!
+//! # Examples
+//! ```
+//! use hodei_worker_compose::{Project, ProjectOptions};
+//!
+//! let file = "
+//! services:
+//!   web:
+//!     image: nginx:${TAG:-latest}
+//!     depends_on: {db: {condition: service_healthy}}
+//!   db:
+//!     image: postgres
+//!     volumes: ['data:/var/lib/postgresql/data']
+//! volumes:
+//!   data:
+//! ";
+//! let options = ProjectOptions::new().project_name("shop").variable("TAG", "1.27");
+//! let project = Project::parse(file, &options)?;
+//! assert_eq!(project.services["web"].image.as_deref(), Some("nginx:1.27"));
+//! assert_eq!(project.volumes["data"].name, "shop_data");
+//! # Ok::<(), hodei_worker_core::Error>(())
+//! ```
+
+mod canonical;
+mod check;
+mod dotenv;
+mod files;
+mod interpolate;
+pub mod limits;
+mod load;
+mod merge;
+pub mod model;
+mod mount;
+mod normalize;
+mod number;
+mod options;
+mod paths;
+mod place;
+mod project;
+mod schema;
+mod shape;
+mod shell;
+mod template;
+mod tree;
+mod units;
+mod yaml;
+
+pub use model::Service;
+pub use options::ProjectOptions;
+pub use place::Place;
+pub use project::{Project, Warning};

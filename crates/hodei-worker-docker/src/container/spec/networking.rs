@@ -1,0 +1,47 @@
+//! Networks and ports.
+
+use std::collections::{BTreeSet, HashMap};
+
+use bollard::models::{EndpointIpamConfig, EndpointSettings, PortBinding, PortMap};
+use hodei_worker_core::{WorkerConfig, model::NetworkAttachment};
+
+use crate::{DockerOptions, DockerSettings};
+
+/// How a container stands in one of its networks.
+pub(crate) fn endpoint(
+    network: &NetworkAttachment,
+    options: &DockerOptions,
+    first: bool,
+) -> EndpointSettings {
+    let address = |six: bool| {
+        network.addresses.iter().find(|address| address.is_ipv6() == six).map(ToString::to_string)
+    };
+    let (ipv4_address, ipv6_address) = (address(false), address(true));
+    let fixed = ipv4_address.is_some() || ipv6_address.is_some();
+    EndpointSettings {
+        aliases: (!network.aliases.is_empty()).then(|| network.aliases.clone()),
+        mac_address: options.networking.mac_address.clone().filter(|_| first),
+        ipam_config: fixed.then(|| EndpointIpamConfig {
+            ipv4_address,
+            ipv6_address,
+            ..EndpointIpamConfig::default()
+        }),
+        ..EndpointSettings::default()
+    }
+}
+
+pub(super) fn ports(config: &WorkerConfig, settings: &DockerSettings) -> (Vec<String>, PortMap) {
+    let mut exposed = BTreeSet::new();
+    let mut bindings: PortMap = HashMap::new();
+    for port in &config.ports {
+        let name = format!("{}/{}", port.port, port.protocol);
+        let binding = PortBinding {
+            host_ip: Some(port.host_address.unwrap_or(settings.published_address).to_string()),
+            // Empty: the engine chooses.
+            host_port: Some(port.host_port.map(|port| port.to_string()).unwrap_or_default()),
+        };
+        exposed.insert(name.clone());
+        bindings.entry(name).or_default().get_or_insert_default().push(binding);
+    }
+    (exposed.into_iter().collect(), bindings)
+}

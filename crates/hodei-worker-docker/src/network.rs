@@ -1,0 +1,224 @@
+//! Networks: those that are ours go with the last worker that is on them, others' never.
+
+use std::net::IpAddr;
+
+use bollard::models::{Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, NetworkInspect};
+use hodei_worker_core::{
+    Error, ErrorKind, Result, WorkerConfig,
+    model::{NetworkAttachment, Ownership},
+};
+use http::Method;
+
+use crate::{
+    DockerOptions, NetworkOptions,
+    client::{self, query},
+    container::endpoint,
+    error::{status, words},
+    names,
+    provider::Shared,
+};
+
+/// Networks that the engine has by itself.
+const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
+
+impl Shared {
+    /// Sees to it that the worker's networks exist.
+    pub(crate) async fn ensure_networks(
+        &self,
+        config: &WorkerConfig,
+        options: &DockerOptions,
+        ownership: &Ownership,
+        attempt: &str,
+    ) -> Result<()> {
+        for (n, network) in config.networks.iter().enumerate() {
+            let definition = options.networking.networks.get(&network.name).cloned().unwrap_or_default();
+            self.ensure_network(n, network, definition, ownership, attempt).await?;
+        }
+        Ok(())
+    }
+
+    async fn ensure_network(
+        &self,
+        n: usize,
+        network: &NetworkAttachment,
+        definition: NetworkOptions,
+        ownership: &Ownership,
+        attempt: &str,
+    ) -> Result<()> {
+        let name = &network.name;
+        if let Some(found) = self.network(name).await? {
+            return self.as_defined(n, &found, &definition);
+        }
+        if definition.external {
+            return Err(Error::config(
+                format!("networks[{n}].name"),
+                format!("there is no network `{name}`"),
+            )
+            .with_help("it is said to exist: make it, or leave out `external`"));
+        }
+        let request = request(name, definition.clone(), ownership, attempt);
+        // Old engines make a second one of the same name unless they are asked to look.
+        let checked = serde_json::to_value(request).map(|mut value| {
+            value["CheckDuplicate"] = true.into();
+            value
+        });
+        let body = checked.and_then(|request| client::body(&request));
+        let body = body.map_err(|error| self.engine.error(error.into()))?;
+        let created = self.engine.call::<serde_json::Value>(Method::POST, "/networks/create", "", Some(body));
+        match created.await {
+            Ok(_) => Ok(()),
+            // Somebody was faster.
+            Err(error) if status(&error) == Some(409) => match self.network(name).await? {
+                Some(found) => self.as_defined(n, &found, &definition),
+                None => Err(self.engine.error(error)),
+            },
+            // 403: ranges that overlap; 400: ranges that make no sense; 404: no such driver.
+            Err(error) if matches!(status(&error), Some(400 | 403 | 404)) => Err(Error::config(
+                format!("options.docker.networking.networks.{name}"),
+                format!("the engine does not make the network `{name}`: {}", words(&error)),
+            )),
+            Err(error) => Err(self.engine.error(error)),
+        }
+    }
+
+    /// A network by its name, whosever it is.
+    async fn network(&self, name: &str) -> Result<Option<NetworkInspect>> {
+        match self.engine.get::<NetworkInspect>(&format!("/networks/{}", client::segment(name)), "").await {
+            // It is looked for by its id as well.
+            Ok(found) => Ok((found.name.as_deref() == Some(name)).then_some(found)),
+            Err(error) if status(&error) == Some(404) => Ok(None),
+            Err(error) => Err(self.engine.error(error)),
+        }
+    }
+
+    /// One of ours that differs in what isolates it is not what was asked for; another's is taken as it is, if it is
+    /// meant to be another's.
+    fn as_defined(&self, n: usize, found: &NetworkInspect, definition: &NetworkOptions) -> Result<()> {
+        let ours = names::ownership(self.installation(), found.labels.as_ref()).is_some();
+        let differs = ours
+            && (found.internal.unwrap_or_default() != definition.internal
+                || found.enable_ipv6.unwrap_or_default() != definition.ipv6
+                || definition.driver.as_ref().is_some_and(|driver| found.driver.as_ref() != Some(driver)));
+        if !differs {
+            return Ok(());
+        }
+        let name = found.name.as_deref().unwrap_or_default();
+        Err(Error::new(ErrorKind::Conflict, format!("the network `{name}` exists and is made otherwise"))
+            .with_context("field", format!("networks[{n}]"))
+            .with_help("remove the workers that are on it, or give it another name"))
+    }
+
+    /// Joins the networks that the engine did not take at the creation.
+    pub(crate) async fn join_networks(
+        &self,
+        id: &str,
+        config: &WorkerConfig,
+        options: &DockerOptions,
+        joined: &[String],
+    ) -> Result<()> {
+        for (n, network) in config.networks.iter().enumerate() {
+            if joined.contains(&network.name) {
+                continue;
+            }
+            let request = NetworkConnectRequest {
+                container: id.to_owned(),
+                endpoint_config: Some(endpoint(network, options, n == 0)),
+            };
+            let body = client::body(&request).map_err(|error| self.engine.error(error.into()))?;
+            let path = format!("/networks/{}/connect", client::segment(&network.name));
+            match self.engine.send_to(Method::POST, &path, "", Some(body)).await {
+                Ok(()) => {}
+                // On it already.
+                Err(error) if status(&error) == Some(403) && self.is_on(id, &network.name).await? => {}
+                Err(error) if matches!(status(&error), Some(400 | 403)) => {
+                    let message = format!("the engine does not let it join: {}", words(&error));
+                    return Err(Error::config(format!("networks[{n}]"), message));
+                }
+                Err(error) => return Err(self.engine.error(error)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn is_on(&self, id: &str, network: &str) -> Result<bool> {
+        let inspected = self.inspect(id).await?;
+        let all = inspected.and_then(|inspected| inspected.network_settings?.networks);
+        Ok(all.is_some_and(|all| all.contains_key(network)))
+    }
+
+    /// Removes a network if it is ours and no container is on it, whether it runs or not.
+    pub(crate) async fn remove_network(&self, name: &str) -> Result<()> {
+        self.remove_network_if(name, |_| true).await
+    }
+
+    /// Removes a network that this attempt has made.
+    pub(crate) async fn remove_new_network(&self, name: &str, attempt: &str) -> Result<()> {
+        self.remove_network_if(name, |made| made == Some(attempt)).await
+    }
+
+    async fn remove_network_if(&self, name: &str, is_it: impl FnOnce(Option<&str>) -> bool) -> Result<()> {
+        if BUILT_IN.contains(&name) {
+            return Ok(());
+        }
+        // Nobody of ours joins it meanwhile; those of other hosts may, and the engine refuses while they run.
+        let _alone = self.joining.write().await;
+        let Some(found) = self.network(name).await? else { return Ok(()) };
+        if names::ownership(self.installation(), found.labels.as_ref()).is_none()
+            || !is_it(found.labels.as_ref().and_then(|all| all.get(names::ATTEMPT)).map(String::as_str))
+        {
+            return Ok(());
+        }
+        // The engine counts those alone that run.
+        let users = self.list_filtered(serde_json::json!({"network": [name]})).await?;
+        if !users.is_empty() {
+            return Ok(());
+        }
+        let id = found.id.unwrap_or_else(|| name.to_owned());
+        match self.engine.command(Method::DELETE, &format!("/networks/{id}"), "").await {
+            // 403: somebody is on it after all.
+            Err(error) if !matches!(status(&error), Some(403 | 404 | 409)) => Err(self.engine.error(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// This installation's networks with these labels.
+    pub(crate) async fn own_networks<'a>(
+        &self,
+        wanted: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Vec<String>> {
+        let filters = serde_json::json!({"label": names::label_filter(self.installation(), wanted)});
+        let query = query(&[("filters", &filters.to_string())]);
+        let listed: Vec<NetworkInspect> =
+            self.engine.get("/networks", &query).await.map_err(|error| self.engine.error(error))?;
+        Ok(listed.into_iter().filter_map(|network| network.name).collect())
+    }
+}
+
+fn request(
+    name: &str,
+    definition: NetworkOptions,
+    ownership: &Ownership,
+    attempt: &str,
+) -> NetworkCreateRequest {
+    let mut labels = definition.labels;
+    labels.extend(ownership.to_labels());
+    labels.insert(names::ATTEMPT.to_owned(), attempt.to_owned());
+    let subnet = |subnet: crate::SubnetOptions| IpamConfig {
+        subnet: subnet.subnet,
+        ip_range: subnet.ip_range,
+        gateway: subnet.gateway.as_ref().map(IpAddr::to_string),
+        auxiliary_addresses: None,
+    };
+    let subnets: Vec<_> = definition.subnets.into_iter().map(subnet).collect();
+    NetworkCreateRequest {
+        name: name.to_owned(),
+        driver: Some(definition.driver.unwrap_or_else(|| "bridge".to_owned())),
+        internal: Some(definition.internal),
+        attachable: Some(definition.attachable),
+        enable_ipv6: Some(definition.ipv6),
+        ipam: (!subnets.is_empty()).then(|| Ipam { config: Some(subnets), ..Ipam::default() }),
+        options: Some(definition.driver_options.into_iter().collect()),
+        labels: Some(labels.into_iter().collect()),
+        ..NetworkCreateRequest::default()
+    }
+}

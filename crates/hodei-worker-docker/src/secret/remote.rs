@@ -1,0 +1,116 @@
+//! Secrets on an engine that does not see our files: in volumes of the worker's own, one for each folder that they
+//! appear in, filled before each start.
+
+use std::collections::BTreeMap;
+
+use hodei_worker_core::{
+    Error, Result, WorkerRef,
+    credential::{CredentialProvider, resolve},
+    model::{InstallationId, SecretReference, SecretTarget},
+};
+
+use super::Access;
+use crate::{
+    helper::{Entry, Filling},
+    names,
+};
+
+/// A folder of a worker in which secrets appear.
+#[derive(Debug, Clone)]
+pub(crate) struct SecretVolume {
+    /// The volume's name.
+    pub(crate) name: String,
+    /// The folder inside the container.
+    pub(crate) target: String,
+    secrets: Vec<(String, SecretReference)>,
+}
+
+/// Folders that hold more than secrets: a volume would hide what the image has there.
+const SHARED: [&str; 14] = [
+    "/", "/bin", "/dev", "/etc", "/home", "/lib", "/opt", "/proc", "/root", "/sbin", "/sys", "/tmp", "/usr",
+    "/var",
+];
+
+/// The volumes of a worker's secrets.
+///
+/// # Errors
+/// `Config` for one that would hide a folder that holds more than secrets.
+pub(crate) fn volumes(
+    installation: &InstallationId,
+    worker: &WorkerRef,
+    secrets: &[SecretReference],
+) -> Result<Vec<SecretVolume>> {
+    let mut folders: BTreeMap<String, Vec<(String, SecretReference)>> = BTreeMap::new();
+    for (n, secret) in secrets.iter().enumerate() {
+        let SecretTarget::File { path } = &secret.target else { continue };
+        let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
+        let folder = if folder.is_empty() { "/" } else { folder };
+        if SHARED.contains(&folder) || file.is_empty() {
+            let message = format!(
+                "on an engine of another machine a folder of secrets is a volume, which would hide all else in `{folder}`"
+            );
+            return Err(Error::config(format!("secrets[{n}].target"), message)
+                .with_help("put it into a folder of its own, `/run/secrets/name` for instance"));
+        }
+        folders.entry(folder.to_owned()).or_default().push((file.to_owned(), secret.clone()));
+    }
+    let base = names::container(installation, worker);
+    let volumes = folders.into_iter().enumerate();
+    Ok(volumes
+        .map(|(n, (target, secrets))| SecretVolume { name: format!("{base}.secrets.{n}"), target, secrets })
+        .collect())
+}
+
+/// The secrets as what fills the volumes, for the user that the container runs as.
+pub(crate) async fn filling(
+    volumes: &[SecretVolume],
+    user: Option<&str>,
+    credentials: &dyn CredentialProvider,
+) -> Result<Vec<Filling>> {
+    let (mode, owner) = match Access::for_user(user, false) {
+        Access::Owner(owner) => (0o400, owner.unwrap_or(0)),
+        Access::Container => (0o444, 0),
+    };
+    let mut all = Vec::new();
+    for volume in volumes {
+        let mut entries = Vec::new();
+        for (file, reference) in &volume.secrets {
+            let material = resolve(credentials, reference).await?.material;
+            entries.push(Entry::file(file, material, owner, mode));
+        }
+        // Whoever is not its user sees not even the names.
+        entries.push(Entry::top(owner, 0, if mode == 0o400 { 0o500 } else { 0o555 }));
+        all.push(Filling { volume: volume.name.clone(), entries });
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(paths: &[&str]) -> Result<Vec<SecretVolume>> {
+        let secrets: Vec<_> = paths.iter().map(|path| SecretReference::file("a/b", *path)).collect();
+        volumes(&"ci".parse().unwrap(), &WorkerRef::new("a".parse().unwrap(), 2), &secrets)
+    }
+
+    #[test]
+    fn d7_secrets_of_one_folder_share_a_volume() {
+        let planned = planned(&["/run/secrets/b", "/srv/keys/c", "/run/secrets/a"]).unwrap();
+        let names: Vec<_> =
+            planned.iter().map(|volume| (volume.name.as_str(), volume.target.as_str())).collect();
+        assert_eq!(
+            names,
+            [("hodei.ci.a.2.secrets.0", "/run/secrets"), ("hodei.ci.a.2.secrets.1", "/srv/keys")]
+        );
+        assert_eq!(planned[0].secrets.len(), 2);
+    }
+
+    #[test]
+    fn d7_a_folder_that_holds_more_than_secrets_is_refused() {
+        for path in ["/password", "/etc/password"] {
+            let error = planned(&[path]).unwrap_err();
+            assert!(error.to_string().contains("hide"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! D3 and D5: storage and the limits beyond the common model, by a real engine.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // These are tests.
+
+mod common;
+
+use common::{Bench, on_engine};
+use hodei_worker_core::{
+    ErrorKind, WorkerConfig, WorkerProvider as _,
+    model::Mount,
+    provider::{CreateOptions, DeleteOptions, LogOptions, StartOptions},
+    quantity::ByteSize,
+};
+use hodei_worker_docker::{DeviceOptions, DockerOptions, MountOptions, Ulimit, VolumeOptions};
+
+fn unique(name: &str) -> String {
+    format!("{name}-{:08x}", fastrand::u32(..))
+}
+
+async fn said(bench: &Bench, config: &WorkerConfig) -> String {
+    let worker = bench.create(config).await;
+    bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+    bench.ended(&worker).await;
+    bench.text(&worker, &LogOptions::all()).await
+}
+
+#[tokio::test]
+async fn d3_a_new_volume_belongs_to_whom_it_should_and_an_old_one_keeps_its_owner() {
+    on_engine("owner", |bench| async move {
+        let name = unique("data");
+        let options = DockerOptions::default()
+            .user("1000:1000")
+            .define_volume(&name, VolumeOptions::default().owned_by(1000, 1000));
+        let script = "touch /data/mine && stat -c '%u:%g %a' /data";
+        let config = |id: &str, script: &str, options: &DockerOptions| {
+            let config = bench.script(id, script).mount(Mount::volume(&name, "/data"));
+            config.options(options).build().unwrap()
+        };
+        assert_eq!(said(&bench, &config("a", script, &options)).await, "1000:1000 755\n");
+        // Somebody uses it: what is there is not changed.
+        let other = DockerOptions::default().define_volume(&name, VolumeOptions::default().owned_by(7, 7));
+        assert_eq!(said(&bench, &config("b", "stat -c '%u' /data", &other)).await, "1000\n");
+        assert!(bench.raw().containers_with("hodei-worker/helper").await.is_empty(), "a helper is left");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d3_volumes_are_made_as_defined_and_must_exist_where_they_are_anothers() {
+    on_engine("define", |bench| async move {
+        let (name, theirs) = (unique("memory"), unique("theirs"));
+        let mut memory = VolumeOptions::default();
+        memory.driver_options = [("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=1m")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
+        let options = DockerOptions::default().define_volume(&name, memory);
+        let config =
+            bench.script("a", "grep -c ' /data tmpfs' /proc/mounts").mount(Mount::volume(&name, "/data"));
+        assert_eq!(said(&bench, &config.options(&options).build().unwrap()).await, "1\n");
+        let external = DockerOptions::default().define_volume(&theirs, VolumeOptions::external());
+        let config = bench.script("b", "true").mount(Mount::volume(&theirs, "/data")).options(&external);
+        let config = config.build().unwrap();
+        let error = bench.provider.create_worker(&config, &CreateOptions::default()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        assert!(!bench.raw().has_volume(&theirs).await);
+        bench.raw().create_volume(&theirs).await;
+        let worker = bench.create(&config).await;
+        bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
+        assert!(bench.raw().has_volume(&theirs).await);
+        bench.raw().remove_volume(&theirs).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d3_memory_and_host_paths_are_mounted_as_they_should() {
+    on_engine("mounts", |bench| async move {
+        let home = tempfile::tempdir().unwrap();
+        let missing = home.path().join("made").display().to_string();
+        let mut memory = MountOptions::default();
+        memory.mode = Some(0o750);
+        let options = DockerOptions::default().mount("/fast", memory);
+        let script = "stat -c '%a' /fast; grep ' /fast ' /proc/mounts | grep -c 'size=1024k'; \
+                      echo x > /in/f || echo refused";
+        let config = bench
+            .script("a", script)
+            .mount(Mount::tmpfs("/fast", Some(ByteSize::mib(1))))
+            .mount(Mount::bind(home.path().display().to_string(), "/in").read_only())
+            .options(&options)
+            .build()
+            .unwrap();
+        let text = said(&bench, &config).await;
+        assert!(text.starts_with("750\n1\n") && text.ends_with("refused\n"), "{text}");
+        assert!(!std::path::Path::new(&missing).exists());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d5_limits_of_processes_devices_and_kernel_settings_are_kept() {
+    on_engine("limits", |bench| async move {
+        let mut options = DockerOptions::default()
+            .ulimit("nofile", Ulimit::new(100, 200))
+            .ulimit("core", Ulimit::of(0));
+        options.limits.shared_memory = Some(ByteSize::mib(8));
+        options.limits.sysctls.insert("net.core.somaxconn".to_owned(), "77".to_owned());
+        options.limits.out_of_memory_score = Some(500);
+        options.storage.devices.push(DeviceOptions::new("/dev/full"));
+        let script = "ulimit -Sn; ulimit -Hn; ulimit -c; grep ' /dev/shm ' /proc/mounts | grep -c size=8192k; \
+                      cat /proc/sys/net/core/somaxconn; cat /proc/self/oom_score_adj; test -c /dev/full && echo there";
+        let config = bench.script("a", script).options(&options).build().unwrap();
+        assert_eq!(said(&bench, &config).await, "100\n200\n0\n1\n77\n500\nthere\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d7_pass_through_and_an_update_by_replacement() {
+    on_engine("env", |bench| async move {
+        // SAFETY of the value: it is the test's own process that has it from cargo.
+        let passed = std::env::var("PATH").unwrap();
+        let config =
+            bench.script("a", "echo $HOST_PATH $COLOUR").env("HOST_PATH", &passed).env("COLOUR", "red");
+        let config = config.build().unwrap();
+        assert_eq!(said(&bench, &config).await, format!("{passed} red\n"));
+        let changed = bench.script("a", "echo $COLOUR").env("COLOUR", "blue").build().unwrap();
+        let error = bench.provider.create_worker(&changed, &CreateOptions::default()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        let second = CreateOptions::generation(hodei_worker_core::model::Generation::FIRST.next());
+        let next = bench.provider.create_worker(&changed, &second).await.unwrap().worker;
+        bench.provider.start_worker(&next, &StartOptions::default()).await.unwrap();
+        bench.ended(&next).await;
+        assert_eq!(bench.text(&next, &LogOptions::all()).await, "blue\n");
+    })
+    .await;
+}
