@@ -9,13 +9,13 @@
 //! after creation, start and end, and none before the start where a Unix socket lets the watch be trusted (eight over
 //! TCP). A grace that is no number of whole seconds and was not enough costs a sixth, as does over
 //! TCP a look whether somebody else has asked the worker to stop; on a Unix socket one stream per provider tells this. A
-//! missing image's pull costs two more, a worker that this instance did not create one to find it. A list is one
-//! request and one for each worker in it, since the engine's list holds neither exit codes nor the times of runs. A
-//! watch is one connection for all watchers, a list when it begins and after each gap, and one request for each change;
-//! while nothing changes it costs nothing on a Unix socket, and on TCP two requests each
-//! [`silence_limit`](DockerSettings::silence_limit), which opens the stream anew, since a TCP connection can die without
-//! a sign. An engine remembers 256 events, of everybody: where more come in that time, health checks among them, each
-//! renewal is a list.
+//! missing image's pull costs five more: the second attempt to create, and three that tell whether the image is ours. A
+//! worker that this instance did not create costs one to find it. A list is one request and one for each worker in it,
+//! since the engine's list holds neither exit codes nor the times of runs. A watch is one connection for all watchers, a
+//! list when it begins and after each gap, and one request for each change; while nothing changes it costs nothing on a
+//! Unix socket, and on TCP two requests each [`silence_limit`](DockerSettings::silence_limit), which opens the stream
+//! anew, since a TCP connection can die without a sign. An engine remembers 256 events, of everybody: where more come in
+//! that time, health checks among them, each renewal is a list.
 //!
 //! # What to know
 //! - A worker is a container named `hodei.<installation>.<worker>.<generation>`. It is acted on by its id, after its
@@ -27,6 +27,11 @@
 //!   does not, so that the capability is missing there.
 //! - Labels of the image are not the worker's, though the engine shows them so; and what somebody runs from a
 //!   `docker commit` of a worker is not the worker.
+//! - Images are fetched with the log-in of their registry: a secret that [`registries`](DockerSettings::registries)
+//!   names, or else what Docker's own client has ([`docker_config`](DockerSettings::docker_config)). It is sent to the
+//!   engine with the request, over TCP without TLS in the clear.
+//! - An image that we have pulled gets a second name, `hodei-worker.invalid/<installation>:…`, by which
+//!   [`prune_images`](DockerProvider::prune_images) knows it. Whoever wants it gone removes both names.
 //! - An engine sends no event of a start that fails before there is a process. The watch of the host that made it
 //!   tells it all the same; other hosts see it when they look.
 //! - Nothing is retried, save a request that an idle connection turned out not to have sent.
@@ -66,6 +71,7 @@ mod names;
 mod network;
 mod options;
 mod provider;
+mod registry;
 mod secret;
 mod security;
 mod settings;
@@ -74,11 +80,13 @@ mod status;
 mod transport;
 mod volume;
 
+pub use image::{ImageUpdate, PruneOptions, PrunedImage};
 pub use options::{
     DeviceOptions, DockerOptions, HealthOptions, LimitOptions, MountOptions, NativeRestart, NetworkOptions,
     NetworkingOptions, Owner, PullPolicy, SecurityOptions, StorageOptions, SubnetOptions, Ulimit,
     VolumeOptions,
 };
 pub use provider::DockerProvider;
+pub use registry::{DockerConfig, RegistryAuth};
 pub use security::{ImageScanner, ScanVerdict, ScannedImage, SecurityPolicy};
 pub use settings::{DockerSettings, TlsSettings};

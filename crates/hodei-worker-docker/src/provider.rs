@@ -84,7 +84,7 @@ impl DockerProvider {
     /// ```
     pub async fn connect(settings: DockerSettings, context: ConnectContext) -> Result<Self> {
         let info = context.info(DockerSettings::TYPE);
-        Self::open(settings, context, info.clone())
+        Box::pin(Self::open(settings, context, info.clone()))
             .await
             .map_err(|error| error.with_operation(Operation::Connect).with_provider(&info))
     }
