@@ -208,3 +208,18 @@ fn d10_the_compose_example_runs_on_a_real_engine() {
         assert!(text.contains(wanted), "`{wanted}` is missing in\n{text}");
     }
 }
+
+#[test]
+#[cfg(feature = "docker")]
+fn d11_an_external_command_judges_images() {
+    let host = std::env::var("HODEI_TEST_DOCKER_HOST")
+        .expect("run this by `cargo xtask test`, which starts an engine");
+    let image =
+        std::env::var("HODEI_TEST_IMAGE").expect("run this by `cargo xtask test`, which makes an image");
+    for (script, wanted) in [("exit 0", "accepted: "), ("echo it is old; exit 1", "refuses it: it is old")] {
+        let mut command = example("image_scanner");
+        command.env("DOCKER_HOST", &host).args([image.as_str(), "sh", "-c", script]);
+        let text = output(command);
+        assert!(text.contains(wanted), "`{wanted}` is missing in\n{text}");
+    }
+}

@@ -10,7 +10,8 @@
 //! TCP). A grace that is no number of whole seconds and was not enough costs a sixth, as does over
 //! TCP a look whether somebody else has asked the worker to stop; on a Unix socket one stream per provider tells this. A
 //! missing image's pull costs five more: the second attempt to create, and three that tell whether the image is ours. A
-//! worker that this instance did not create costs one to find it. A list is one request and one for each worker in it,
+//! worker that this instance did not create costs one to find it. Each network of a worker costs a look before its
+//! creation and three at its end; old engines (before Docker 25) cost one more for each network after the first. A list is one request and one for each worker in it,
 //! since the engine's list holds neither exit codes nor the times of runs. A watch is one connection for all watchers, a
 //! list when it begins and after each gap, and one request for each change; while nothing changes it costs nothing on a
 //! Unix socket, and on TCP two requests each [`silence_limit`](DockerSettings::silence_limit), which opens the stream
@@ -23,8 +24,14 @@
 //! - A command that runs by [`exec_in_worker`](hodei_worker_core::WorkerProvider::exec_in_worker) goes on when its
 //!   session is dropped: the engine has no request to end it.
 //! - Secrets are files in memory on an engine of this machine: one behind a Unix socket that says that it has our name
-//!   and kernel, or of which [`secrets_dir`](DockerSettings::secrets_dir) says that it sees our files. Any other
-//!   does not, so that the capability is missing there.
+//!   and kernel, or of which [`secrets_dir`](DockerSettings::secrets_dir) says that it sees our files. On any other they
+//!   are written into volumes of the worker's own, one for each folder that they appear in, before each start: on the
+//!   engine's disk, and gone with the worker. The capability says so.
+//! - Networks and volumes that a configuration names are made if they do not exist, carry our labels then, and go with the
+//!   last worker that uses them. Those that exist are used as they are, and left alone.
+//! - Without a [`SecurityPolicy`] a container is what the engine makes of it. [`SecurityPolicy::restricted`] is one line
+//!   away: no root, no capabilities, no new rights, a root file system for reading only, nothing of the machine.
+//!   An [`ImageScanner`] judges images before workers are made of them.
 //! - Labels of the image are not the worker's, though the engine shows them so; and what somebody runs from a
 //!   `docker commit` of a worker is not the worker.
 //! - Images are fetched with the log-in of their registry: a secret that [`registries`](DockerSettings::registries)

@@ -139,6 +139,11 @@ impl Part for Docker {
                 binary: Some("examples"),
                 test: Some("d10_the_compose_example_runs_on_a_real_engine"),
             },
+            Needs {
+                package: "hodei-worker-examples",
+                binary: Some("examples"),
+                test: Some("d11_an_external_command_judges_images"),
+            },
             Needs { package: "hodei-worker", binary: Some("compose_docker"), test: None },
             Needs { package: "hodei-worker", binary: Some("compose_restart"), test: None },
         ];
