@@ -13,6 +13,10 @@ pub(crate) const SECRETS: &str = "hodei-worker/secrets";
 /// Label: the worker's own grace period, exactly; the engine knows whole seconds only.
 pub(crate) const STOP_GRACE: &str = "hodei-worker/stop-grace";
 
+/// Label: networks and volumes that exist for others, and are never removed, as a list of their names.
+pub(crate) const EXTERNAL: &str = "hodei-worker/external";
+/// Label: the networks of a worker that is on several, so that what an engine did not take at once is joined later.
+pub(crate) const NETWORKS: &str = "hodei-worker/networks";
 /// Label of a container that never runs, by which files get into volumes: a number that no other has.
 pub(crate) const HELPER: &str = "hodei-worker/helper";
 /// Label of a volume or a network: the attempt to create a worker that made it, by a number that no other attempt has.
@@ -22,8 +26,16 @@ pub(crate) const LABELS: &str = "hodei-worker/labels";
 
 /// Those of our labels that a container may have no use for. All are written, empty then, since else the image's are
 /// taken for them.
-const OPTIONAL: [&str; 6] =
-    [labels::WORKER_TYPE, labels::LOG, labels::POSITION, labels::CONFIG, SECRETS, STOP_GRACE];
+const OPTIONAL: [&str; 8] = [
+    labels::WORKER_TYPE,
+    labels::LOG,
+    labels::POSITION,
+    labels::CONFIG,
+    SECRETS,
+    STOP_GRACE,
+    EXTERNAL,
+    NETWORKS,
+];
 
 /// The container's name. Injective: no part can hold a dot.
 pub(crate) fn container(installation: &InstallationId, worker: &WorkerRef) -> String {

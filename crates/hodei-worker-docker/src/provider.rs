@@ -48,7 +48,7 @@ pub(crate) struct Shared {
     pub(crate) pulls: image::Pulls,
     pub(crate) scans: Scans,
     /// Held by who makes a container on a network, so that nobody of ours takes the network away meanwhile.
-    pub(crate) joining: tokio::sync::RwLock<()>,
+    pub(crate) joining: Arc<tokio::sync::RwLock<()>>,
     /// Held by who makes a network: engines make two of one name if they are asked at once.
     pub(crate) making_network: tokio::sync::Mutex<()>,
     /// Whether helpers were looked for that calls of earlier hosts left.
@@ -113,7 +113,7 @@ impl DockerProvider {
             hub: WatchHub::default(),
             pulls: image::Pulls::default(),
             scans: Scans::default(),
-            joining: tokio::sync::RwLock::default(),
+            joining: Arc::default(),
             making_network: tokio::sync::Mutex::default(),
             helpers_swept: AtomicBool::new(false),
             kills: kills::Kills::default(),

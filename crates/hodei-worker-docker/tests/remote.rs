@@ -39,7 +39,7 @@ async fn d7_secrets_of_a_far_engine_lie_in_a_volume_of_the_workers() {
         let keeping = DeleteOptions::keeping_volumes();
         bench.provider.delete_worker(&worker, &keeping).await.unwrap();
         assert!(!bench.raw().has_volume(&volume).await);
-        assert!(bench.raw().containers_with("hodei-worker/helper").await.is_empty(), "a helper is left");
+        assert!(bench.raw().helpers(&bench.installation).await.is_empty(), "a helper is left");
     })
     .await;
 }

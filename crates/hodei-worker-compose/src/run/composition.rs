@@ -2,7 +2,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{StreamExt as _, stream::BoxStream};
 use hodei_worker_core::{
-    Error, ErrorKind, ProviderCapabilities, Result, WorkerProvider, WorkerProviderExt as _,
+    Error, ErrorKind, Result, WorkerProvider, WorkerProviderExt as _,
+    model::ValidationRules,
     provider::{LogItem, LogOptions},
 };
 
@@ -51,18 +52,28 @@ impl Composition {
     /// # Examples
     /// See [`Composition`].
     pub async fn new(project: Project, provider: Arc<dyn WorkerProvider>) -> Result<Self> {
-        let capabilities = provider.get_capabilities().await?;
-        let docker = provider.info().provider_type.as_str() == translate::DOCKER;
-        Self::fit(project, provider, &capabilities, docker)
+        Self::with_rules(project, provider, &ValidationRules::default()).await
     }
 
-    fn fit(
+    /// The same, with the host's own rules for configurations. With those that know the providers' options, what is wrong
+    /// with one is told here, and not when half of the project is up.
+    ///
+    /// # Errors
+    /// As [`Composition::new`].
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    ///
+    /// # Examples
+    /// See [`Composition`]; the crate `hodei-worker` has such rules: `hodei_worker::rules()`.
+    pub async fn with_rules(
         project: Project,
         provider: Arc<dyn WorkerProvider>,
-        capabilities: &ProviderCapabilities,
-        docker: bool,
+        rules: &ValidationRules,
     ) -> Result<Self> {
-        let target = Target { docker, capabilities, managed: false };
+        let capabilities = provider.get_capabilities().await?;
+        let docker = provider.info().provider_type.as_str() == translate::DOCKER;
+        let target = Target { docker, capabilities: &capabilities, rules, managed: false };
         let blueprints = translate::all(&project, &target)?;
         Ok(Self { project: Arc::new(project), provider, blueprints: Arc::new(blueprints) })
     }
@@ -124,8 +135,13 @@ impl Composition {
             self.blueprint(service)?;
         }
         let present = Present::list(&*self.provider, &self.project.name).await?;
-        let wanted =
-            present.newest().filter(|one| services.is_empty() || services.contains(&one.service.as_str()));
+        let wanted = present.newest().filter(|one| {
+            if services.is_empty() {
+                self.shows(&one.service)
+            } else {
+                services.contains(&one.service.as_str())
+            }
+        });
         let mut all = Vec::new();
         for instance in wanted {
             let instance = Arc::new(instance.clone());
@@ -152,10 +168,16 @@ impl Composition {
     /// # }
     /// ```
     pub async fn wait(&self) -> Result<()> {
-        for instance in self.instances().await? {
+        // What was made and never started has nothing to wait for.
+        for instance in self.instances().await?.into_iter().filter(|one| one.status.run.is_some()) {
             self.provider.wait_for_exit(instance.worker()).await?;
         }
         Ok(())
+    }
+
+    /// Whether a service's output is shown where none is named.
+    fn shows(&self, service: &str) -> bool {
+        self.project.services.get(service).is_some_and(|service| service.attach != Some(false))
     }
 
     pub(super) fn blueprint(&self, service: &str) -> Result<&Blueprint> {

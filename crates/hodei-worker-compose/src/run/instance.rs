@@ -32,6 +32,10 @@ impl Instance {
         let number = status.labels.get(names::NUMBER)?.parse().ok()?;
         Some(Self { service, number, status })
     }
+    /// The containers whose namespaces it shares.
+    pub(super) fn shares(&self) -> &str {
+        self.status.labels.get(names::SHARES).map_or("", String::as_str)
+    }
     /// What tells its configuration from another.
     pub(super) fn hash(&self) -> &str {
         self.status.labels.get(names::HASH).map_or("", String::as_str)

@@ -2,8 +2,10 @@
 
 mod composition;
 mod credentials;
+mod down;
 mod instance;
 mod names;
+mod options;
 mod refuse;
 mod translate;
 mod up;
@@ -12,4 +14,4 @@ mod watching;
 pub use composition::Composition;
 pub use credentials::ProjectCredentials;
 pub use instance::Instance;
-pub use up::{DownOptions, UpOptions};
+pub use options::{DownOptions, UpOptions};

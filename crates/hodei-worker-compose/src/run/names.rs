@@ -23,7 +23,9 @@ const DIRECTORY: &str = "com.docker.compose.project.working_dir";
 const FILES: &str = "com.docker.compose.project.config_files";
 const DEPENDS_ON: &str = "com.docker.compose.depends_on";
 const VERSION: &str = "com.docker.compose.version";
-/// Label of networks and volumes.
+/// Label: the containers whose namespaces it shares.
+pub(super) const SHARES: &str = "hodei.compose.shares";
+/// Label of networks.
 pub(super) const NETWORK: &str = "com.docker.compose.network";
 /// Label of volumes.
 pub(super) const VOLUME: &str = "com.docker.compose.volume";

@@ -41,6 +41,10 @@ impl<'a> Refusals<'a> {
         match error.problems() {
             Some(problems) => {
                 for problem in problems.iter() {
+                    if let Some(field) = field_of(&problem.path) {
+                        self.add(format!("services.{service}.{field}"), problem.message.clone());
+                        continue;
+                    }
                     self.add(format!("services.{service}"), format!("{}: {}", problem.path, problem.message));
                 }
             }
@@ -63,6 +67,36 @@ impl<'a> Refusals<'a> {
             }
         }
     }
+}
+
+/// The service's field that a part of a configuration was made of.
+fn field_of(path: &str) -> Option<&'static str> {
+    const FIELDS: [(&str, &str); 23] = [
+        ("resources.cpu", "cpus"),
+        ("resources.memory", "mem_limit"),
+        ("resources.pids", "pids_limit"),
+        ("ports", "ports"),
+        ("mounts", "volumes"),
+        ("networks", "networks"),
+        ("environment", "environment"),
+        ("metadata.labels", "labels"),
+        ("health_checks", "healthcheck"),
+        ("working_dir", "working_dir"),
+        ("options.docker.user", "user"),
+        ("options.docker.stop_signal", "stop_signal"),
+        ("options.docker.limits.ulimits", "ulimits"),
+        ("options.docker.limits.memory_swappiness", "mem_swappiness"),
+        ("options.docker.limits.out_of_memory_score", "oom_score_adj"),
+        ("options.docker.limits.block_io_weight", "blkio_config.weight"),
+        ("options.docker.networking.extra_hosts", "extra_hosts"),
+        ("options.docker.networking.dns", "dns"),
+        ("options.docker.storage.devices", "devices"),
+        ("options.docker.storage.mounts", "volumes"),
+        ("options.docker.security.added_capabilities", "cap_add"),
+        ("options.docker.security.dropped_capabilities", "cap_drop"),
+        ("options.docker.security", "security_opt"),
+    ];
+    FIELDS.iter().find(|(start, _)| path.starts_with(start)).map(|(_, field)| *field)
 }
 
 fn at(place: Option<Place>, path: &str, message: &str) -> Error {

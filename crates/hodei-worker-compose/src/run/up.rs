@@ -1,82 +1,24 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use futures::future::try_join_all;
 use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerPhase, WorkerRef, WorkerStatus,
-    provider::{CreateOptions, DeleteOptions, StartOptions, StopOptions},
+    model::RunId,
+    provider::{CreateOptions, StartOptions, StopOptions},
 };
 use tokio::sync::{Semaphore, watch};
 
 use super::{
     composition::Composition,
     instance::{Instance, Present},
+    options::UpOptions,
     translate::Blueprint,
     watching::Watching,
 };
 use crate::model::DependencyCondition;
-
-/// How a project is brought up.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct UpOptions {
-    /// Only these services, with those that they depend on. Default: all.
-    pub services: Vec<String>,
-    /// Whether it is done only when what has a health check is healthy. Default: true.
-    pub wait: bool,
-    /// The time for all of it. Default: none.
-    pub timeout: Option<Duration>,
-    /// Whether workers of services are removed that the project does not have any more. Default: false.
-    pub remove_orphans: bool,
-    /// Whether workers are made anew whose configuration has not changed. Default: false.
-    pub force_recreate: bool,
-    /// How many workers are made at once. Default: 16.
-    pub parallelism: usize,
-}
-
-impl Default for UpOptions {
-    fn default() -> Self {
-        Self {
-            services: Vec::new(),
-            wait: true,
-            timeout: None,
-            remove_orphans: false,
-            force_recreate: false,
-            parallelism: 16,
-        }
-    }
-}
-
-impl UpOptions {
-    /// Only this service too, with those that it depends on.
-    #[must_use]
-    pub fn service(mut self, service: impl Into<String>) -> Self {
-        self.services.push(service.into());
-        self
-    }
-}
-
-/// How a project is taken down.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DownOptions {
-    /// Whether its volumes go too. Default: false.
-    pub volumes: bool,
-    /// Time between the request to stop and the kill. Default: each service's own.
-    pub grace: Option<Duration>,
-    /// Whether workers of services go too that the project does not have any more. Default: false.
-    pub remove_orphans: bool,
-}
-
-impl DownOptions {
-    /// With its volumes.
-    pub fn with_volumes() -> Self {
-        Self { volumes: true, ..Self::default() }
-    }
-}
 
 /// How far a service has come.
 #[derive(Debug, Clone, Default)]
@@ -92,6 +34,25 @@ struct Started {
     native_id: String,
     /// As it was listed, if nothing was done to it.
     seen: Option<Arc<WorkerStatus>>,
+    /// The run that it had before it was started again.
+    before: Option<RunId>,
+    /// Whether it was made anew.
+    renewed: bool,
+}
+
+impl Started {
+    fn kept(one: &Instance) -> Self {
+        Self {
+            worker: one.worker().clone(),
+            native_id: one.status.native_id.clone(),
+            seen: Some(Arc::clone(&one.status)),
+            before: None,
+            renewed: false,
+        }
+    }
+    fn again(one: &Instance) -> Self {
+        Self { seen: None, before: one.status.run.clone(), ..Self::kept(one) }
+    }
 }
 
 /// One `up`.
@@ -157,53 +118,6 @@ impl Composition {
         self.bring_up(&options, counts).await
     }
 
-    /// Stops and removes the project's workers, those first on which no other depends, and the networks that nobody
-    /// uses any more.
-    ///
-    /// # Errors
-    /// What the provider's calls have.
-    ///
-    /// # Cancel safety
-    /// When dropped, some may be gone and others not. Call it again.
-    ///
-    /// # Examples
-    /// See [`Composition`].
-    pub async fn down(&self, options: &DownOptions) -> Result<()> {
-        let present = Present::list(&*self.provider, &self.project.name).await?;
-        let mut left: BTreeMap<String, Vec<Instance>> = BTreeMap::new();
-        for instance in present.0.into_values().flatten() {
-            if options.remove_orphans || self.project.services.contains_key(&instance.service) {
-                left.entry(instance.service.clone()).or_default().push(instance);
-            }
-        }
-        while !left.is_empty() {
-            let needed: BTreeSet<&String> = left
-                .keys()
-                .filter_map(|name| self.project.services.get(name))
-                .flat_map(|service| service.depends_on.keys())
-                .collect();
-            let mut free: Vec<String> = left.keys().filter(|name| !needed.contains(name)).cloned().collect();
-            if free.is_empty() {
-                // The reader refuses cycles; workers of an older file may have some.
-                free = left.keys().cloned().collect();
-            }
-            let gone: Vec<Instance> = free.iter().filter_map(|name| left.remove(name)).flatten().collect();
-            try_join_all(gone.iter().map(|instance| self.remove(instance, options.grace, !options.volumes)))
-                .await?;
-        }
-        Ok(())
-    }
-
-    async fn remove(&self, instance: &Instance, grace: Option<Duration>, keep_volumes: bool) -> Result<()> {
-        let stop = grace.map_or_else(StopOptions::default, StopOptions::within);
-        if instance.status.phase.is_alive() {
-            self.provider.stop_worker(instance.worker(), &stop).await?;
-        }
-        let mut delete = DeleteOptions::default();
-        delete.keep_volumes = keep_volumes;
-        self.provider.delete_worker(instance.worker(), &delete).await
-    }
-
     /// The services that are meant with those that they depend on, and how many workers each has.
     fn chosen(&self, wanted: &[String]) -> Result<BTreeMap<String, usize>> {
         let mut open: Vec<&str> = wanted.iter().map(String::as_str).collect();
@@ -251,8 +165,8 @@ impl Composition {
 impl Up<'_> {
     async fn run(&self) -> Result<Vec<Instance>> {
         if self.options.remove_orphans {
-            let known = &self.composition.project.services;
-            let orphans = self.present.0.values().flatten().filter(|one| !known.contains_key(&one.service));
+            let all = self.present.0.values().flatten();
+            let orphans = all.filter(|one| !self.composition.knows(&one.service));
             try_join_all(orphans.map(|one| self.composition.remove(one, None, true))).await?;
         }
         let changed = try_join_all(self.counts.keys().map(|name| self.service(name))).await?;
@@ -265,25 +179,57 @@ impl Up<'_> {
     /// Brings one service up. Says whether anything was done.
     async fn service(&self, name: &str) -> Result<bool> {
         let renewed = self.await_dependencies(name).await?;
-        let count = self.counts.get(name).copied().unwrap_or_default();
+        let numbers = self.numbers(name);
         let surplus: Vec<&Instance> = self
             .present
             .0
             .iter()
-            .filter(|((service, number), _)| service == name && *number > count)
+            .filter(|((service, number), _)| service == name && !numbers.contains(number))
             .flat_map(|(_, generations)| generations)
             .collect();
         try_join_all(surplus.iter().map(|one| self.composition.remove(one, None, true))).await?;
-        let all = try_join_all((1..=count).map(|number| self.instance(name, number, renewed))).await?;
+        let all = try_join_all(numbers.iter().map(|number| self.instance(name, *number, renewed))).await?;
         let changed = !surplus.is_empty() || all.iter().any(|one| one.seen.is_none());
         let all = Arc::new(all);
         if let Some(progress) = self.progress.get(name) {
             progress.send_modify(|progress| progress.started = Some(Arc::clone(&all)));
         }
-        if self.options.wait && self.composition.blueprint(name)?.has_check {
-            self.until(name, &all, DependencyCondition::ServiceHealthy).await?;
+        if self.options.wait {
+            self.until_ready(name, &all).await?;
         }
         Ok(changed)
+    }
+
+    /// Which numbers the service's workers have: those that there are, as far as they are wanted, and the lowest that are
+    /// free.
+    fn numbers(&self, service: &str) -> BTreeSet<usize> {
+        let count = self.counts.get(service).copied().unwrap_or_default();
+        let mut numbers: BTreeSet<usize> =
+            self.present.of(service).map(|one| one.number).take(count).collect();
+        let mut next = 1;
+        while numbers.len() < count {
+            numbers.insert(next);
+            next += 1;
+        }
+        numbers
+    }
+
+    /// Waits until all of them are healthy whose health is found out, by the file's check or by their image's.
+    async fn until_ready(&self, name: &str, all: &[Started]) -> Result<()> {
+        let file_has_one = self.composition.blueprint(name)?.has_check;
+        let each = all.iter().map(|one| async move {
+            let known = match &one.seen {
+                Some(status) => status.health.is_some(),
+                None if file_has_one => true,
+                None => {
+                    let status = self.composition.provider.get_worker_status(&one.worker).await?;
+                    status.phase == WorkerPhase::Running && status.health.is_some()
+                }
+            };
+            Ok::<_, Error>(known.then(|| one.clone()))
+        });
+        let checked: Vec<_> = try_join_all(each).await?.into_iter().flatten().collect();
+        self.until(name, &checked, DependencyCondition::ServiceHealthy).await
     }
 
     /// Waits for what the service needs. Says whether one of those was made anew whose restart restarts this one.
@@ -300,14 +246,15 @@ impl Up<'_> {
                 }
                 other => other?,
             }
-            Ok::<_, Error>(dependency.restart && started.iter().any(|one| one.seen.is_none()))
+            Ok::<_, Error>(dependency.restart && started.iter().any(|one| one.renewed))
         });
         Ok(try_join_all(waits).await?.into_iter().any(|renewed| renewed))
     }
 
     async fn until(&self, service: &str, all: &[Started], condition: DependencyCondition) -> Result<()> {
-        let each =
-            all.iter().map(|one| self.watching.until(service, &one.worker, one.seen.as_ref(), condition));
+        let each = all.iter().map(|one| {
+            self.watching.until(service, &one.worker, one.seen.as_ref(), one.before.as_ref(), condition)
+        });
         try_join_all(each).await.map(drop)
     }
 
@@ -323,13 +270,13 @@ impl Up<'_> {
             // Of a replacement that was cut off.
             self.composition.remove(one, None, true).await?;
         }
-        // Who shares another's namespaces goes with that one.
-        let stale = self.options.force_recreate || self.shares_what_is_new(blueprint);
+        let shared = self.shared(service)?;
+        let stale = self.options.force_recreate
+            || newest.is_some_and(|one| one.shares() != Blueprint::shares_text(&shared));
         let same = newest.filter(|one| one.hash() == blueprint.hash && !stale);
         if let Some(one) = same {
             if one.status.phase == WorkerPhase::Running && !renewed {
-                let (worker, native_id) = (one.worker().clone(), one.status.native_id.clone());
-                return Ok(Started { worker, native_id, seen: Some(Arc::clone(&one.status)) });
+                return Ok(Started::kept(one));
             }
             if let Some(started) = self.start_again(one, renewed).await? {
                 return Ok(started);
@@ -338,56 +285,67 @@ impl Up<'_> {
         let _room = self.room.acquire().await;
         let mut options = CreateOptions::default();
         if let Some(one) = newest {
-            self.composition.remove(one, None, true).await?;
             options.generation = one.status.worker.generation.next();
         }
-        let shared = self.shared(service);
         let config = blueprint.config(&self.composition.project.name, service, number, &shared)?;
         let provider = &self.composition.provider;
+        // Before the old one goes: an image that is not there is no reason to have nothing.
         let handle = provider.create_worker(&config, &options).await?;
+        if let Some(one) = newest {
+            self.composition.remove(one, None, true).await?;
+        }
         provider.start_worker(&handle.worker, &StartOptions::default()).await?;
-        Ok(Started { worker: handle.worker, native_id: handle.native_id, seen: None })
+        let (worker, native_id) = (handle.worker, handle.native_id);
+        Ok(Started { worker, native_id, seen: None, before: None, renewed: true })
     }
 
     /// Starts a worker that does not run, or runs it anew; `None` where it has to be made anew for that.
     async fn start_again(&self, one: &Instance, renewed: bool) -> Result<Option<Started>> {
         let status = &one.status;
         let provider = &self.composition.provider;
-        if status.phase.is_alive() && status.phase != WorkerPhase::Running && !renewed {
-            // It is on its way.
-            let (worker, native_id) = (one.worker().clone(), status.native_id.clone());
-            return Ok(Some(Started { worker, native_id, seen: None }));
+        match status.phase {
+            WorkerPhase::Starting if !renewed => return Ok(Some(Started::again(one))),
+            WorkerPhase::Paused => {
+                let error = Error::new(ErrorKind::Conflict, format!("`{}` is paused", one.name()));
+                return Err(error
+                    .with_worker(one.worker())
+                    .with_help("unpause it, or take the project down"));
+            }
+            WorkerPhase::Created
+            | WorkerPhase::Exited
+            | WorkerPhase::Running
+            | WorkerPhase::Starting
+            | WorkerPhase::Stopping => {}
+            _ => return Ok(None),
         }
-        let in_place =
-            provider.get_capabilities().await?.supports(hodei_worker_core::Capability::RestartInPlace);
-        if !matches!(status.phase, WorkerPhase::Created | WorkerPhase::Exited | WorkerPhase::Running)
-            || (status.run.is_some() && !in_place)
-        {
+        let capabilities = provider.get_capabilities().await?;
+        if status.run.is_some() && !capabilities.supports(hodei_worker_core::Capability::RestartInPlace) {
             return Ok(None);
         }
         let _room = self.room.acquire().await;
-        if status.phase == WorkerPhase::Running {
+        if status.phase.is_alive() {
             provider.stop_worker(one.worker(), &StopOptions::default()).await?;
         }
-        provider.start_worker(one.worker(), &StartOptions::after(status.run.clone())).await?;
-        let (worker, native_id) = (one.worker().clone(), status.native_id.clone());
-        Ok(Some(Started { worker, native_id, seen: None }))
-    }
-
-    fn shares_what_is_new(&self, blueprint: &Blueprint) -> bool {
-        blueprint.shares.iter().any(|(other, _)| {
-            let started = self.progress.get(other).and_then(|progress| progress.borrow().started.clone());
-            started.is_some_and(|all| all.first().is_some_and(|one| one.seen.is_none()))
-        })
+        match provider.start_worker(one.worker(), &StartOptions::after(status.run.clone())).await {
+            // Something that it needs is gone, or it is itself: one that is made anew finds it again.
+            Err(error) if matches!(error.kind(), ErrorKind::Dependency | ErrorKind::NotFound) => Ok(None),
+            other => other.map(|()| Some(Started::again(one))),
+        }
     }
 
     /// The containers whose namespaces the service's workers share: the first of each service.
-    fn shared(&self, service: &str) -> BTreeMap<String, String> {
-        let Ok(blueprint) = self.composition.blueprint(service) else { return BTreeMap::new() };
-        let others = blueprint.shares.iter().filter_map(|(other, _)| {
-            let started = self.progress.get(other)?.borrow().started.clone()?;
-            Some((other.clone(), started.first()?.native_id.clone()))
-        });
-        others.collect()
+    fn shared(&self, service: &str) -> Result<BTreeMap<String, String>> {
+        let mut all = BTreeMap::new();
+        for (other, _) in &self.composition.blueprint(service)?.shares {
+            let started = self.progress.get(other).and_then(|progress| progress.borrow().started.clone());
+            let first = started.and_then(|started| started.first().map(|one| one.native_id.clone()));
+            let id = first.ok_or_else(|| {
+                let message =
+                    format!("`{service}` shares the namespaces of `{other}`, of which there is no worker");
+                Error::new(ErrorKind::Dependency, message).with_context("service", service)
+            })?;
+            all.insert(other.clone(), id);
+        }
+        Ok(all)
     }
 }

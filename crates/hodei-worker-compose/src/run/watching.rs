@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use futures::StreamExt as _;
 use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerObservation, WorkerPhase, WorkerProvider, WorkerRef, WorkerStatus,
+    model::RunId,
     provider::{WatchOptions, WorkerFilter},
     status::Health,
 };
@@ -81,6 +82,7 @@ impl Watching {
         service: &str,
         worker: &WorkerRef,
         seen: Option<&Arc<WorkerStatus>>,
+        before: Option<&RunId>,
         condition: DependencyCondition,
     ) -> Result<()> {
         if condition == DependencyCondition::ServiceStarted {
@@ -94,7 +96,10 @@ impl Watching {
         let mut feed = self.feed().await?;
         loop {
             let fed = feed.borrow_and_update().clone();
-            if let Some(status) = fed.known.get(worker)
+            // What is told of the run before is not about the one that was begun.
+            let told =
+                fed.known.get(worker).filter(|status| before.is_none() || status.run.as_ref() != before);
+            if let Some(status) = told
                 && let Verdict::Met = judge(service, status, condition)?
             {
                 return Ok(());

@@ -17,6 +17,14 @@ pub(super) fn configuration(config: &WorkerConfig, options: &DockerOptions) -> R
     problems.require(config.image.is_some(), "image", image);
     secrets(config, options, &mut problems);
     health_checks(config, &mut problems);
+    for (n, network) in config.networks.iter().enumerate() {
+        let mode = matches!(network.name.as_str(), "host" | "none" | "default") || network.name.contains(':');
+        problems.require(
+            !mode,
+            format!("networks[{n}].name"),
+            format!("`{}` is no network of its own: the option `network` is for that", network.name),
+        );
+    }
     for (n, mount) in config.mounts.iter().enumerate() {
         if let MountSource::Volume { name } = &mount.source {
             problems.require(
@@ -110,6 +118,7 @@ fn is_volume_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use hodei_worker_core::model::NetworkAttachment;
     use hodei_worker_core::model::{HealthCheckConfig, Mount, SecretReference};
 
     use super::*;
@@ -138,6 +147,15 @@ mod tests {
                 "mounts[0].source.volume.name"
             ]
         );
+    }
+
+    #[test]
+    fn d11_a_network_of_the_machine_is_no_network_of_a_worker() {
+        for name in ["host", "none", "default", "container:db", "ns:/proc/1/ns/net"] {
+            let config = WorkerConfig::builder("a").image("a:1").network(NetworkAttachment::new(name));
+            let error = configuration(&config.build().unwrap(), &DockerOptions::default()).unwrap_err();
+            assert_eq!(error.context_value("field"), Some("networks[0].name"), "{error}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use bollard::{
     },
 };
 use futures::TryStreamExt as _;
+use hodei_worker_core::model::InstallationId;
 
 use super::var;
 
@@ -98,12 +99,14 @@ impl Raw {
         let listed = self.0.list_networks(None::<ListNetworksOptions>).await.unwrap();
         listed.iter().any(|network| network.name.as_deref() == Some(name))
     }
-    /// The containers with this label, whosever they are.
-    pub(crate) async fn containers_with(&self, label: &str) -> Vec<String> {
-        let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
+    /// The containers of an installation that never run, by their names.
+    pub(crate) async fn helpers(&self, installation: &InstallationId) -> Vec<String> {
+        let label = format!("hodei-worker/installation={installation}");
+        let filters = HashMap::from([("label".to_owned(), vec![label])]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         let listed = self.0.list_containers(Some(options)).await.unwrap();
-        listed.into_iter().filter_map(|container| container.id).collect()
+        let names = listed.into_iter().filter_map(|container| container.names?.pop());
+        names.filter(|name| name.contains(".helper.")).collect()
     }
     pub(crate) async fn create_volume(&self, name: &str) {
         let request = VolumeCreateRequest { name: Some(name.to_owned()), ..VolumeCreateRequest::default() };

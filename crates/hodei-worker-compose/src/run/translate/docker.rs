@@ -58,7 +58,7 @@ pub(super) fn translate(
         (&["storage", "device_rules"], list(&service.device_cgroup_rules)),
         (&["limits", "cpuset"], text(&service.cpuset)),
         (&["limits", "cpu_shares"], number(service.cpu_shares)),
-        (&["limits", "memory_and_swap"], size(service.memswap_limit)),
+        (&["limits", "memory_and_swap"], swap(service)),
         (&["limits", "unlimited_swap"], yes(service.memswap_limit == -1)),
         (&["limits", "memory_swappiness"], number(service.mem_swappiness)),
         (&["limits", "out_of_memory_kill_disabled"], yes(service.oom_kill_disable)),
@@ -88,16 +88,29 @@ pub(super) fn translate(
     }
     logging(service, spec);
     limits_and_devices(service, spec);
-    security(service, spec, refusals);
+    security(project, service, spec, refusals);
     pulling(service, spec, refusals);
     if target.docker {
         // Only where there is somebody who takes them: others have no such networks.
         networks(project, service, spec, refusals);
+        // As those of a container that is replaced are taken over by the next.
+        set(spec, &["storage", "name_image_volumes"], json!(true));
         if !target.managed {
             native_restart(spec);
         }
     }
     namespaces(service, spec)
+}
+
+/// Memory and swap in all. An engine gives as much swap as memory where nothing is said.
+fn swap(service: &Service) -> Option<Json> {
+    let limits = service.deploy.as_ref().and_then(|deploy| deploy.resources.limits.as_ref());
+    let memory = Some(service.mem_limit).filter(|bytes| *bytes > 0).or(limits.map(|limits| limits.memory));
+    let bytes = match service.memswap_limit {
+        0 => memory.unwrap_or_default().saturating_mul(2),
+        bytes => bytes,
+    };
+    u64::try_from(bytes).ok().filter(|bytes| *bytes > 0).map(|bytes| json!(ByteSize::new(bytes)))
 }
 
 fn logging(service: &Service, spec: &mut WorkerSpec) {
@@ -125,7 +138,7 @@ fn limits_and_devices(service: &Service, spec: &mut WorkerSpec) {
     }
 }
 
-fn security(service: &Service, spec: &mut WorkerSpec, refusals: &mut Refusals<'_>) {
+fn security(project: &Project, service: &Service, spec: &mut WorkerSpec, refusals: &mut Refusals<'_>) {
     let mut labels = Vec::new();
     for (n, option) in service.security_opt.iter().enumerate() {
         let (name, value) = option.split_once(['=', ':']).unwrap_or((option, ""));
@@ -133,7 +146,7 @@ fn security(service: &Service, spec: &mut WorkerSpec, refusals: &mut Refusals<'_
             ("no-new-privileges", "" | "true") => set(spec, &["security", "no_new_privileges"], json!(true)),
             ("no-new-privileges", "false") => set(spec, &["security", "no_new_privileges"], json!(false)),
             ("seccomp", "unconfined") => set(spec, &["security", "seccomp"], json!(value)),
-            ("seccomp", file) => match std::fs::read_to_string(file) {
+            ("seccomp", file) => match std::fs::read_to_string(project.directory.join(file)) {
                 Ok(profile) => set(spec, &["security", "seccomp"], json!(profile)),
                 Err(error) => refusals.add(
                     format!("services.{}.security_opt[{n}]", service.name),
@@ -249,7 +262,7 @@ fn namespaces(service: &Service, spec: &mut WorkerSpec) -> Vec<(String, Vec<&'st
 }
 
 /// Fields of a service that become an option of Docker's, by the beginning of its path.
-const FIELDS: [(&str, &str); 45] = [
+const FIELDS: [(&str, &str); 50] = [
     ("user", "user"),
     ("init", "init"),
     ("stop_signal", "stop_signal"),
@@ -294,6 +307,11 @@ const FIELDS: [(&str, &str); 45] = [
     ("security.read_only_root", "read_only"),
     ("security.groups", "group_add"),
     ("security.runtime", "runtime"),
+    ("security.pid", "pid"),
+    ("security.ipc", "ipc"),
+    ("security.uts", "uts"),
+    ("security.userns", "userns_mode"),
+    ("security.cgroupns", "cgroup"),
     ("security", "security_opt"),
 ];
 

@@ -21,12 +21,27 @@ pub(super) fn translate(
         for (n, mount) in mounts.iter().enumerate() {
             let path = format!("services.{}.{kind}[{n}]", service.name);
             let Some(object) = objects.get(&mount.source) else { continue };
+            contents(project, kind, &mount.source, object, refusals);
             check(&path, kind, mount, object, refusals);
             let target = mount.target.clone().unwrap_or_else(|| mount.source.clone());
             let target = if target.starts_with('/') { target } else { format!("{folder}{target}") };
             let key = credentials::key(&project.name, kind, &mount.source, object);
             spec.secrets.push(SecretReference::file(key, target));
         }
+    }
+}
+
+/// Refuses what has no contents: a worker must not start with an empty password.
+fn contents(project: &Project, kind: &str, source: &str, object: &FileObject, refusals: &mut Refusals<'_>) {
+    let top = format!("{kind}.{source}");
+    match (&object.file, &object.content, &object.environment) {
+        (Some(file), ..) if !std::path::Path::new(file).exists() => {
+            refusals.add(format!("{top}.file"), format!("`{file}` does not exist"));
+        }
+        (None, None, Some(variable)) if !project.environment.contains_key(variable) => {
+            refusals.add(format!("{top}.environment"), format!("the variable `{variable}` is not set"));
+        }
+        _ => {}
     }
 }
 

@@ -4,6 +4,8 @@
 mod docker;
 mod files;
 mod health;
+mod network;
+mod resources;
 mod storage;
 mod unsupported;
 
@@ -11,11 +13,8 @@ use std::collections::BTreeMap;
 
 use hodei_worker_core::{
     Capability, ProviderCapabilities, Result, WorkerConfig,
-    model::{
-        ContainerImage, Labels, NetworkAttachment, Port, Protocol, ResourceRequirements, RestartPolicy,
-        WorkerSpec,
-    },
-    quantity::{ByteSize, Cpu, HumanDuration},
+    model::{ContainerImage, Labels, Mount, MountSource, RestartPolicy, ValidationRules, WorkerSpec},
+    quantity::{Cpu, HumanDuration},
 };
 use serde_json::Value as Json;
 
@@ -30,6 +29,8 @@ pub(super) const DOCKER: &str = "docker";
 pub(super) struct Target<'a> {
     pub(super) docker: bool,
     pub(super) capabilities: &'a ProviderCapabilities,
+    /// By which configurations are checked, those of providers' options among them.
+    pub(super) rules: &'a ValidationRules,
     /// Whether a manager restarts workers, and not the engine itself.
     pub(super) managed: bool,
 }
@@ -67,15 +68,52 @@ impl Blueprint {
         spec.metadata.labels.extend(own.map(|(name, value)| (name.to_owned(), value)));
         for (mount, target) in &self.anonymous {
             let name = format!("{project}_{service}-{number}_{}", names::digest(target, 6));
-            spec.mounts[*mount] = hodei_worker_core::model::Mount::volume(name, target);
+            spec.mounts[*mount].source = MountSource::Volume { name };
+        }
+        let shares = Self::shares_text(shared);
+        if !shares.is_empty() {
+            spec.metadata.labels.insert(names::SHARES.to_owned(), shares);
         }
         for (other, path) in &self.shares {
             if let Some(id) = shared.get(other) {
                 docker::set(&mut spec, path, Json::from(format!("container:{id}")));
             }
         }
-        WorkerConfig::new(spec)
+        WorkerConfig::with_rules(spec, &least_rules())
     }
+
+    /// The containers whose namespaces are shared, as a label has them.
+    pub(super) fn shares_text(shared: &BTreeMap<String, String>) -> String {
+        shared.iter().map(|(service, id)| format!("{service}={id}")).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// What an engine itself asks of a worker's resources: less than hosts ask by default.
+fn least_rules() -> ValidationRules {
+    ValidationRules::default().with_min_cpu(Cpu::from_millis(10))
+}
+
+/// A worker that mounts all volumes that are the project's own; `None` where there are none.
+pub(super) fn volumes_alone(project: &Project) -> Result<Option<WorkerConfig>> {
+    let own: Vec<_> = project.volumes.values().filter(|volume| !volume.external).collect();
+    let image = project.services.values().find(|service| !service.volumes.is_empty());
+    let Some(image) = image.and_then(|service| service.image.as_deref()).filter(|_| !own.is_empty()) else {
+        return Ok(None);
+    };
+    let mut spec = WorkerSpec::new(names::worker_id(&project.name, "", 0)?);
+    spec.image = tagged(image).parse().ok();
+    spec.command = vec!["true".to_owned()];
+    for (n, volume) in own.iter().enumerate() {
+        spec.mounts.push(Mount::volume(&volume.name, format!("/volumes/{n}")));
+    }
+    docker::set(&mut spec, &["pull"], Json::from("never"));
+    WorkerConfig::with_rules(spec, &least_rules()).map(Some)
+}
+
+/// A name as Docker reads it where it has no tag.
+fn tagged(text: &str) -> String {
+    let named = text.rsplit('/').next().is_some_and(|last| last.contains(':')) || text.contains('@');
+    if named { text.to_owned() } else { format!("{text}:latest") }
 }
 
 /// Makes blueprints of all services, or refuses what cannot be run.
@@ -122,12 +160,17 @@ fn one(
     spec.working_dir.clone_from(&service.working_dir);
     let set = |(name, value): (&String, &Option<String>)| Some((name.clone(), value.clone()?));
     spec.environment = service.environment.iter().filter_map(set).collect();
-    spec.resources = resources(service, refusals);
-    spec.ports = ports(service, refusals);
-    spec.networks = networks(project, service, target, refusals);
+    spec.resources = resources::translate(service, refusals);
+    spec.ports = network::ports(service, refusals);
+    spec.networks = network::attachments(project, service, target, &mut spec, refusals);
     spec.stop_grace =
         Some(HumanDuration::from(service.stop_grace_period.unwrap_or(std::time::Duration::from_secs(10))));
-    spec.restart_policy = restart(service, refusals);
+    spec.restart_policy = resources::restart(service, refusals);
+    if !target.docker && !target.managed && !matches!(spec.restart_policy, None | Some(RestartPolicy::Never))
+    {
+        let field = if service.restart.is_some() { "restart" } else { "deploy.restart_policy" };
+        refusals.add(at(field), "on this provider nobody restarts workers but a manager");
+    }
     let has_check = health::translate(service, &mut spec, refusals);
     files::translate(project, service, &mut spec, refusals);
     let anonymous = storage::translate(project, service, &mut spec, refusals);
@@ -135,9 +178,17 @@ fn one(
     if !target.docker && spec.options.contains_key(DOCKER) {
         docker::refuse(service, &spec, refusals);
     }
+    // What tells two configurations apart is what containers are made of: not where files lie, nor the order of things.
+    spec.metadata.labels.clone_from(&service.labels);
+    let mut plain = spec.clone();
+    if let Some(options) = plain.options.get_mut(DOCKER).and_then(Json::as_object_mut) {
+        options.remove("pull");
+    }
+    let hash = WorkerConfig::with_rules(plain, &least_rules()).map(|config| config.fingerprint());
     spec.metadata.labels = names::labels(project, service);
     // What is wrong with it shows now, and not when half of the project is up.
-    let config = match WorkerConfig::new(spec.clone()) {
+    let rules = target.rules.clone().with_min_cpu(Cpu::from_millis(10));
+    let config = match WorkerConfig::with_rules(spec.clone(), &rules) {
         Ok(config) => config,
         Err(error) => {
             refusals.take(&service.name, &error);
@@ -148,7 +199,7 @@ fn one(
     let labels = std::mem::take(&mut spec.metadata.labels);
     Some(Blueprint {
         labels,
-        hash: config.fingerprint(),
+        hash: hash.unwrap_or_default(),
         replicas: replicas(service),
         shares,
         has_check,
@@ -183,10 +234,7 @@ fn image(service: &Service, target: &Target<'_>, refusals: &mut Refusals<'_>) ->
         );
         return None;
     };
-    // As Docker reads a name without a tag.
-    let named = text.rsplit('/').next().is_some_and(|last| last.contains(':')) || text.contains('@');
-    let text = if named { text.clone() } else { format!("{text}:latest") };
-    text.parse().map_err(|error| refusals.add(path, format!("{error}"))).ok()
+    tagged(text).parse().map_err(|error| refusals.add(path, format!("{error}"))).ok()
 }
 
 /// Refuses what the provider cannot do, as it was detected.
@@ -210,147 +258,4 @@ fn needs(service: &Service, config: &WorkerConfig, target: &Target<'_>, refusals
             format!("the provider lacks `{needed}`: {why}"),
         );
     }
-}
-
-fn bytes(value: i64) -> Option<ByteSize> {
-    u64::try_from(value).ok().filter(|bytes| *bytes > 0).map(ByteSize::new)
-}
-
-fn cpu(cores: f64) -> Option<Cpu> {
-    // The reader has refused what is no number; thousandths are what the model has.
-    let millis = (cores * 1000.0).round();
-    (millis >= 1.0).then(|| format!("{millis}m").parse().ok()).flatten()
-}
-
-fn resources(service: &Service, refusals: &mut Refusals<'_>) -> ResourceRequirements {
-    let deploy = service.deploy.as_ref();
-    let limits = deploy.and_then(|deploy| deploy.resources.limits.clone()).unwrap_or_default();
-    let reserved = deploy.and_then(|deploy| deploy.resources.reservations.clone()).unwrap_or_default();
-    let mut all = ResourceRequirements::default();
-    all.cpu_limit = cpu(service.cpus).or_else(|| cpu(limits.cpus));
-    all.memory_limit = bytes(service.mem_limit).or_else(|| bytes(limits.memory));
-    all.cpu_request = cpu(reserved.cpus);
-    all.memory_request = bytes(service.mem_reservation).or_else(|| bytes(reserved.memory));
-    let pids = if service.pids_limit > 0 { service.pids_limit } else { limits.pids };
-    all.pids_limit = u64::try_from(pids).ok().filter(|pids| *pids > 0);
-    for (what, set) in [("limits", &limits), ("reservations", &reserved)] {
-        let path = format!("services.{}.deploy.resources.{what}", service.name);
-        refusals.unless(
-            &set.devices,
-            format!("{path}.devices"),
-            "devices by what they can do are not supported",
-        );
-        refusals.unless(&set.generic_resources, format!("{path}.generic_resources"), "needs a swarm");
-    }
-    all
-}
-
-fn ports(service: &Service, refusals: &mut Refusals<'_>) -> Vec<Port> {
-    let mut all = Vec::new();
-    for (n, port) in service.ports.iter().enumerate() {
-        let path = format!("services.{}.ports[{n}]", service.name);
-        let Ok(inside) = u16::try_from(port.target) else { continue };
-        let mut one = Port::tcp(inside);
-        match port.protocol.as_deref() {
-            None | Some("tcp") => {}
-            Some("udp") => one.protocol = Protocol::Udp,
-            Some(other) => {
-                refusals.add(&path, format!("the protocol `{other}` is not supported: tcp or udp"))
-            }
-        }
-        match port.published.as_deref() {
-            None | Some("" | "0") => {}
-            Some(text) => match text.parse() {
-                Ok(number) => one.host_port = Some(number),
-                Err(_) => refusals.add(
-                    &path,
-                    format!("`{text}`: one of several ports cannot be chosen; name one, or none"),
-                ),
-            },
-        }
-        match port.host_ip.as_deref().map(str::parse) {
-            None => {}
-            Some(Ok(address)) => one.host_address = Some(address),
-            Some(Err(_)) => refusals.add(&path, "`host_ip` is no address"),
-        }
-        one.name.clone_from(&port.name);
-        all.push(one);
-    }
-    all
-}
-
-fn networks(
-    project: &Project,
-    service: &Service,
-    target: &Target<'_>,
-    refusals: &mut Refusals<'_>,
-) -> Vec<NetworkAttachment> {
-    let explicit = service.networks.keys().any(|key| key != "default");
-    // The network that every service is on unless it says otherwise is no wish of anybody's.
-    if service.network_mode.is_some() || (!explicit && !target.capabilities.supports(Capability::Networking))
-    {
-        return Vec::new();
-    }
-    // The one with the highest priority is joined first.
-    let mut wanted: Vec<_> = service.networks.iter().collect();
-    wanted.sort_by_key(|(key, network)| (-network.priority, (*key).clone()));
-    let mut all = Vec::new();
-    for (key, options) in wanted {
-        let path = format!("services.{}.networks.{key}", service.name);
-        let Some(network) = project.networks.get(key) else { continue };
-        let mut one = NetworkAttachment::new(&network.name).alias(&service.name);
-        one.aliases.extend(service.container_name.clone());
-        one.aliases.extend(options.aliases.iter().cloned());
-        for address in [&options.ipv4_address, &options.ipv6_address].into_iter().flatten() {
-            match address.parse() {
-                Ok(address) => one.addresses.push(address),
-                Err(_) => refusals.add(&path, format!("`{address}` is no address")),
-            }
-        }
-        let not = "is not supported";
-        refusals.unless(&options.driver_opts, format!("{path}.driver_opts"), not);
-        refusals.unless(&options.gw_priority, format!("{path}.gw_priority"), not);
-        refusals.unless(&options.interface_name, format!("{path}.interface_name"), not);
-        refusals.unless(&options.link_local_ips, format!("{path}.link_local_ips"), not);
-        all.push(one);
-    }
-    all
-}
-
-/// When a worker is restarted, by a manager where there is one.
-fn restart(service: &Service, refusals: &mut Refusals<'_>) -> Option<RestartPolicy> {
-    let path = format!("services.{}.restart", service.name);
-    let policy = service.deploy.as_ref().and_then(|deploy| deploy.restart_policy.clone());
-    if let Some(policy) = policy {
-        let path = format!("services.{}.deploy.restart_policy", service.name);
-        refusals.unless(
-            &policy.delay,
-            format!("{path}.delay"),
-            "times between restarts are the manager's settings",
-        );
-        refusals.unless(
-            &policy.window,
-            format!("{path}.window"),
-            "times between restarts are the manager's settings",
-        );
-        let retries = policy.max_attempts.and_then(|most| u32::try_from(most).ok());
-        return Some(match policy.condition.as_deref() {
-            Some("none") => RestartPolicy::Never,
-            Some("on-failure") => RestartPolicy::OnFailure { max_retries: retries },
-            _ => RestartPolicy::Always,
-        });
-    }
-    let text = service.restart.as_deref()?;
-    let (word, number) = text.split_once(':').map_or((text, None), |(word, number)| (word, Some(number)));
-    Some(match word {
-        "no" | "" => RestartPolicy::Never,
-        "always" | "unless-stopped" => RestartPolicy::Always,
-        "on-failure" => {
-            RestartPolicy::OnFailure { max_retries: number.and_then(|number| number.parse().ok()) }
-        }
-        _ => {
-            refusals.add(path, format!("`{text}` is no policy: no, always, unless-stopped or on-failure"));
-            return None;
-        }
-    })
 }

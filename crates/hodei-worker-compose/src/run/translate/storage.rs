@@ -11,6 +11,7 @@ use crate::{
     Project, Service,
     model::{self, MountKind},
     run::{names, refuse::Refusals},
+    units,
 };
 
 /// Adds the mounts. Gives those that are volumes of each worker alone, with their targets.
@@ -45,6 +46,13 @@ pub(super) fn translate(
                 continue;
             }
         };
+        if let Some(options) = &mount.volume {
+            refusals.unless(
+                &options.labels,
+                format!("{path}.volume.labels"),
+                "labels of a volume are those of `volumes`",
+            );
+        }
         refusals.unless(
             &mount.consistency.clone().filter(|mode| mode != "default" && mode != "consistent"),
             format!("{path}.consistency"),
@@ -123,18 +131,17 @@ fn memory(text: &str, path: &str, spec: &mut WorkerSpec, refusals: &mut Refusals
     let (mut size, mut read_only) = (None, false);
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option.split_once('=') {
-            Some(("size", value)) => {
-                match value.trim_end_matches(['b', 'B']).to_uppercase().parse::<ByteSize>() {
-                    Ok(bytes) => size = Some(bytes),
-                    Err(_) => refusals.add(path, format!("`{value}` is no size")),
-                }
-            }
+            Some(("size", value)) => match units::bytes(value).and_then(|bytes| u64::try_from(bytes).ok()) {
+                Some(bytes) => size = Some(ByteSize::new(bytes)),
+                None => refusals.add(path, format!("`{value}` is no size")),
+            },
             Some(("mode", value)) => match u32::from_str_radix(value, 8) {
                 Ok(mode) => docker::set(spec, &["storage", "mounts", target, "mode"], json!(mode)),
                 Err(_) => refusals.add(path, format!("`{value}` is no mode")),
             },
             None if option == "ro" => read_only = true,
-            None if matches!(option, "rw" | "nosuid" | "nodev" | "noexec") && option != "noexec" => {}
+            // As an engine mounts it anyway.
+            None if matches!(option, "rw" | "nosuid" | "nodev" | "noexec") => {}
             _ => refusals
                 .add(path, format!("the option `{option}` is not supported: there are size, mode, ro, rw")),
         }

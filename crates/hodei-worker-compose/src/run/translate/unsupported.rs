@@ -34,6 +34,7 @@ pub(super) fn check(service: &Service, target: &Target<'_>, refusals: &mut Refus
     );
     refusals.unless(&service.volumes_from, at("volumes_from"), "is not supported: name the volumes");
     refusals.unless(&service.gpus, at("gpus"), not);
+    refusals.unless(&service.pre_start, at("pre_start"), "commands at turns of a life are not supported");
     refusals.unless(&service.post_start, at("post_start"), "commands at turns of a life are not supported");
     refusals.unless(&service.pre_stop, at("pre_stop"), "commands at turns of a life are not supported");
     if let Some(block) = &service.blkio_config {

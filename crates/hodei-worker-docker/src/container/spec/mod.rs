@@ -37,6 +37,10 @@ pub(super) struct Parts<'a> {
     pub(super) networks: usize,
     /// The image's contents, where exactly these are meant.
     pub(super) image: Option<&'a str>,
+    /// Volumes for what the image declares: names and targets.
+    pub(super) declared: &'a [(String, String)],
+    /// Whether the engine makes host paths that do not exist, where a mount asks for that.
+    pub(super) makes_paths: bool,
     /// Whether the engine knows a time between checks of a container that has just started.
     pub(super) start_interval: bool,
 }
@@ -73,7 +77,7 @@ pub(super) fn body(config: &WorkerConfig, parts: Parts<'_>) -> Result<ContainerC
         domainname: networking.domainname.clone(),
         tty: options.tty.then_some(true),
         open_stdin: options.open_stdin.then_some(true),
-        labels: Some(all_labels(config, parts.ownership)?.into_iter().collect()),
+        labels: Some(all_labels(config, &parts)?.into_iter().collect()),
         stop_signal: options.stop_signal.clone(),
         healthcheck: healthcheck(config, &parts),
         exposed_ports: Some(exposed_ports),
@@ -82,6 +86,7 @@ pub(super) fn body(config: &WorkerConfig, parts: Parts<'_>) -> Result<ContainerC
         host_config: Some(HostConfig {
             port_bindings: Some(port_bindings),
             mounts: Some(mounts::all(&config.mounts, &parts)),
+            binds: mounts::binds(&config.mounts, &parts),
             network_mode: options.network.clone().or(main),
             dns: words(&networking.dns),
             dns_search: words(&networking.dns_search),
@@ -101,7 +106,9 @@ pub(super) fn made(
     options: &DockerOptions,
     hardened: &Hardened,
     secrets: &Plan,
+    declared: &[(String, String)],
 ) -> Made {
+    let externals = externals(config, options);
     let volume = |source: &MountSource| match source {
         MountSource::Volume { name } => Some(name.clone()),
         _ => None,
@@ -115,16 +122,37 @@ pub(super) fn made(
             .iter()
             .filter_map(|mount| volume(&mount.source))
             .chain(secrets.volumes().iter().map(|volume| volume.name.clone()))
+            .chain(declared.iter().map(|(name, _)| name.clone()))
+            .filter(|name| !externals.contains(name))
             .collect(),
-        networks: config.networks.iter().map(|network| network.name.clone()).collect(),
+        networks: config
+            .networks
+            .iter()
+            .map(|network| network.name.clone())
+            .filter(|name| !externals.contains(name))
+            .collect(),
         log_driver: options.log_driver.clone().unwrap_or_else(|| settings.log_driver.clone()),
         native_restart: options.native_restart != NativeRestart::Never,
     }
 }
 
-fn all_labels(config: &WorkerConfig, ownership: &Ownership) -> Result<Labels> {
+/// The networks and volumes that exist for others: they are never removed.
+fn externals(config: &WorkerConfig, options: &DockerOptions) -> Vec<String> {
+    let networks = config.networks.iter().map(|network| &network.name);
+    let networks = networks
+        .filter(|name| options.networking.networks.get(*name).is_some_and(|definition| definition.external));
+    let volumes = config.mounts.iter().filter_map(|mount| match &mount.source {
+        MountSource::Volume { name } => Some(name),
+        _ => None,
+    });
+    let volumes = volumes
+        .filter(|name| options.storage.volumes.get(*name).is_some_and(|definition| definition.external));
+    networks.chain(volumes).cloned().collect()
+}
+
+fn all_labels(config: &WorkerConfig, parts: &Parts<'_>) -> Result<Labels> {
     let mut all = config.metadata.labels.clone();
-    all.extend(ownership.to_labels());
+    all.extend(parts.ownership.to_labels());
     if let Some(group) = &config.metadata.worker_type {
         all.insert(labels::WORKER_TYPE.to_owned(), group.to_string());
     }
@@ -138,6 +166,13 @@ fn all_labels(config: &WorkerConfig, ownership: &Ownership) -> Result<Labels> {
             Error::config("secrets", "the references cannot be kept as data").with_source(error)
         })?;
         all.insert(names::SECRETS.to_owned(), text);
+    }
+    let external = externals(config, parts.options);
+    if !external.is_empty() {
+        all.insert(names::EXTERNAL.to_owned(), serde_json::json!(external).to_string());
+    }
+    if config.networks.len() > 1 {
+        all.insert(names::NETWORKS.to_owned(), serde_json::json!(config.networks).to_string());
     }
     names::complete(&mut all, &config.metadata.labels);
     Ok(all)
