@@ -6,7 +6,7 @@ mod scalar;
 use std::{collections::HashMap, path::Path as FilePath, sync::Arc};
 
 use hodei_worker_core::{Error, Result};
-use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 
 use crate::{
     limits::{Budget, MAX_DEPTH, MAX_NODES},
@@ -40,8 +40,31 @@ enum RawKind {
 /// Reads all documents of a file.
 pub(crate) fn documents(text: &str, file: &Arc<FilePath>, budget: &Budget) -> Result<Vec<Document>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    printable(text, file)?;
     let (nodes, roots) = scan(text, file)?;
     roots.into_iter().map(|root| build::build(&nodes, root, file, budget)).collect()
+}
+
+fn printable(text: &str, file: &Arc<FilePath>) -> Result<()> {
+    let control =
+        |c: char| c < ' ' && !matches!(c, '\t' | '\n' | '\r') || matches!(c, '\u{fffe}' | '\u{ffff}');
+    match text.find(control) {
+        Some(at) => Err(Place::new(file, 1 + text[..at].matches('\n').count())
+            .refuse("yaml", "there is a control character in this line")
+            .with_help("remove it, or write it as an escape in double quotes: \"\\u0001\"")),
+        None => Ok(()),
+    }
+}
+
+/// The error of the parser. What it says about tabs needs a word more.
+fn not_yaml(error: &ScanError, file: &Arc<FilePath>) -> Error {
+    let info = error.info();
+    let line = error.marker().line();
+    let refused = Place::new(file, line).refuse("yaml", format!("this is not YAML: {info}"));
+    if info.contains("tab") || info.contains("whitespace") {
+        return refused.with_help("put spaces in the place of tabs");
+    }
+    refused.with_help("look at quotes, brackets and indentation in this line and the one above")
 }
 
 struct Open {
@@ -57,10 +80,7 @@ fn scan(text: &str, file: &Arc<FilePath>) -> Result<(Vec<Raw>, Vec<usize>)> {
     let mut anchors: HashMap<usize, usize> = HashMap::new();
     let mut open: Vec<Open> = Vec::new();
     for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|error| {
-            Place::new(file, error.marker().line())
-                .refuse("yaml", format!("this is not YAML: {}", error.info()))
-        })?;
+        let (event, span) = event.map_err(|error| not_yaml(&error, file))?;
         let line = span.start.line().max(1);
         let (kind, anchor, tag) = match event {
             Event::Scalar(text, style, anchor, tag) => {

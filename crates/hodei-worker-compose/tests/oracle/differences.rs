@@ -12,4 +12,8 @@ pub(crate) enum Difference {
 }
 
 /// The case, how it differs, and the reason.
-pub(crate) const DIFFERENCES: &[(&str, Difference, &str)] = &[];
+pub(crate) const DIFFERENCES: &[(&str, Difference, &str)] = &[(
+    "yaml-tab-after-value",
+    Difference::OnlyWeRefuse,
+    "the parser of YAML takes spaces alone between a key and its value; the error says so",
+)];
