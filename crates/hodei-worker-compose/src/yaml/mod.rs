@@ -5,8 +5,8 @@ mod scalar;
 
 use std::{collections::HashMap, path::Path as FilePath, sync::Arc};
 
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 use hodei_worker_core::{Error, Result};
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 
 use crate::{
     limits::{Budget, MAX_DEPTH, MAX_NODES},
@@ -67,6 +67,16 @@ fn not_yaml(error: &ScanError, file: &Arc<FilePath>) -> Error {
     refused.with_help("look at quotes, brackets and indentation in this line and the one above")
 }
 
+fn options() -> granit_parser::Options {
+    granit_parser::options! {
+        emit_comments: false,
+        simple_key_max_lookahead: 8192,
+        // The nesting of both kinds together is counted here.
+        flow_nesting_limit: MAX_DEPTH + 1,
+        block_nesting_limit: MAX_DEPTH + 1,
+    }
+}
+
 struct Open {
     node: usize,
     /// The key that waits for its value.
@@ -79,7 +89,7 @@ fn scan(text: &str, file: &Arc<FilePath>) -> Result<(Vec<Raw>, Vec<usize>)> {
     let mut roots = Vec::new();
     let mut anchors: HashMap<usize, usize> = HashMap::new();
     let mut open: Vec<Open> = Vec::new();
-    for event in Parser::new_from_str(text) {
+    for event in Parser::new_from_str_with_options(text, options()) {
         let (event, span) = event.map_err(|error| not_yaml(&error, file))?;
         let line = span.start.line().max(1);
         let (kind, anchor, tag) = match event {
@@ -87,8 +97,8 @@ fn scan(text: &str, file: &Arc<FilePath>) -> Result<(Vec<Raw>, Vec<usize>)> {
                 let plain = matches!(style, ScalarStyle::Plain);
                 (RawKind::Scalar { text: text.into_owned(), plain }, anchor, tag)
             }
-            Event::SequenceStart(anchor, tag) => (RawKind::List(Vec::new()), anchor, tag),
-            Event::MappingStart(anchor, tag) => (RawKind::Map(Vec::new()), anchor, tag),
+            Event::SequenceStart(_, anchor, tag) => (RawKind::List(Vec::new()), anchor, tag),
+            Event::MappingStart(_, anchor, tag) => (RawKind::Map(Vec::new()), anchor, tag),
             Event::Alias(anchor) => match anchors.get(&anchor) {
                 Some(target) => (RawKind::Alias(*target), 0, None),
                 None => {
@@ -101,7 +111,7 @@ fn scan(text: &str, file: &Arc<FilePath>) -> Result<(Vec<Raw>, Vec<usize>)> {
                 open.pop();
                 continue;
             }
-            Event::DocumentStart(_) => {
+            Event::DocumentStart(..) => {
                 anchors.clear();
                 continue;
             }
@@ -145,7 +155,7 @@ fn too_deep(place: &Place) -> Error {
 
 /// A tag in short: `!!str`, `!reset`.
 fn tag_name(tag: &Tag) -> String {
-    let full = format!("{}{}", tag.handle, tag.suffix);
+    let full = format!("{}{}", tag.handle(), tag.suffix());
     match full.strip_prefix("tag:yaml.org,2002:") {
         Some(short) => format!("!!{short}"),
         None => full,
