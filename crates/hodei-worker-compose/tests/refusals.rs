@@ -7,7 +7,7 @@ use hodei_worker_core::{Error, ErrorKind};
 
 fn fault(text: &str) -> Error {
     match Project::parse(text, &ProjectOptions::new().project_name("p")) {
-        Ok(_) => panic!("this was not refused: {text}"),
+        Ok(_) => panic!("this was not refused: {}", text.chars().take(200).collect::<String>()),
         Err(error) => error,
     }
 }
@@ -168,6 +168,29 @@ fn variables_that_multiply_end() {
     let uses: String = (0..100).map(|n| format!("  s{n}: {{image: x, environment: [BIG]}}\n")).collect();
     let error = Project::parse(&format!("services:\n{uses}"), &options).unwrap_err();
     assert!(error.message().contains("too large"), "{error}");
+}
+
+/// Each document is laid over all before it: without a bound, the work would be their number times the file's size.
+#[test]
+fn documents_that_multiply_end() {
+    let services: String = (0..2_000).map(|n| format!("  s{n}: {{image: x}}\n")).collect();
+    let error = fault(&format!("services:\n{services}{}", "---\nx-a: 1\n".repeat(20_000)));
+    assert!(error.message().contains("too many documents"), "{error}");
+}
+
+#[test]
+fn long_texts_are_cut_in_errors() {
+    let long = "k".repeat(100_000);
+    for text in [
+        format!("services:\n  a:\n    image: \"${{{long}\"\n"),
+        format!("services:\n  a:\n    image: ${{{long}:?}}\n"),
+        format!("services:\n  a:\n    ? {long}\n    : 1\n"),
+        format!("services:\n  a:\n    image: x\n    networks: [\"{long}\"]\n"),
+        format!("services:\n  a:\n    image: x\n    mem_limit: {long}\n"),
+    ] {
+        let error = fault(&text);
+        assert!(error.to_string().len() < 2_000, "{}", error.to_string().len());
+    }
 }
 
 #[test]

@@ -61,7 +61,10 @@ fn not_yaml(error: &ScanError, file: &Arc<FilePath>) -> Error {
     let info = error.info();
     let line = error.marker().line();
     let refused = Place::new(file, line).refuse("yaml", format!("this is not YAML: {info}"));
-    if info.contains("tab") || info.contains("whitespace") {
+    if info.contains("separated from other tokens") {
+        return refused.with_help("put a space before `#`");
+    }
+    if info.contains("tab") {
         return refused.with_help("put spaces in the place of tabs");
     }
     refused.with_help("look at quotes, brackets and indentation in this line and the one above")
@@ -120,7 +123,7 @@ fn scan(text: &str, file: &Arc<FilePath>) -> Result<(Vec<Raw>, Vec<usize>)> {
         let container = matches!(kind, RawKind::List(_) | RawKind::Map(_));
         let node = nodes.len();
         if node >= MAX_NODES {
-            return Err(Place::new(file, line).refuse("yaml", "this file has more than a million values"));
+            return Err(Place::new(file, line).refuse("yaml", "this file has more than 500000 values"));
         }
         nodes.push(Raw { kind, tag: tag.as_deref().map(tag_name), line });
         if anchor > 0 {
@@ -218,7 +221,7 @@ mod tests {
             let uses = vec![format!("*a{}", n - 1); 10].join(",");
             bomb.push_str(&format!("a{n}: &a{n} [{uses}]\n"));
         }
-        assert!(fault(&bomb).contains("more than a million values"), "{}", fault(&bomb));
+        assert!(fault(&bomb).contains("more than 500000 values"), "{}", fault(&bomb));
         let wide = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), vec!["*a"; 10_000].join(","));
         assert!(fault(&wide).contains("64 MiB"), "{}", fault(&wide));
     }
