@@ -66,6 +66,7 @@ mod names;
 mod network;
 mod options;
 mod provider;
+mod reach;
 mod secret;
 mod security;
 mod settings;
