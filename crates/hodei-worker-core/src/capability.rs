@@ -57,6 +57,10 @@ capabilities! {
     RawBytes = "raw_bytes",
     /// Standard output and standard error are told apart.
     SplitStreams = "split_streams",
+    /// Output has positions, from which another reader goes on, without a line lost or repeated.
+    LogPositions = "log_positions",
+    /// Workers have addresses of their own, told in their statuses, at which this host reaches any of their ports.
+    OwnAddresses = "own_addresses",
     /// Commands can be run in a worker.
     Exec = "exec",
     /// A worker can be frozen and thawed.

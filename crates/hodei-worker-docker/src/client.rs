@@ -28,6 +28,8 @@ use crate::{
 const OLDEST: (usize, usize) = (1, 40);
 /// The first API whose engine keeps the line feeds of long lines in the log driver `local`: Docker 23.
 const KEEPS_LINE_FEEDS: (usize, usize) = (1, 42);
+/// The first API whose engine leaves out of a log what it cannot read, and does not say so: Docker 23.
+const HIDES_DAMAGE: (usize, usize) = (1, 42);
 /// For calls that take as long as a pull or a worker's end; whoever waits sets the deadline.
 const LONG: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -149,6 +151,11 @@ impl Engine {
     /// Whether the engine forgets the line feeds of lines over 16 KiB, with this log driver.
     pub(crate) fn forgets_line_feeds(&self, log_driver: &str) -> bool {
         log_driver == "local" && !self.speaks(KEEPS_LINE_FEEDS.0, KEEPS_LINE_FEEDS.1)
+    }
+
+    /// Whether the engine does not say that it cannot read a damaged log.
+    pub(crate) fn hides_damage(&self) -> bool {
+        self.speaks(HIDES_DAMAGE.0, HIDES_DAMAGE.1)
     }
 
     /// The client for calls that may take long to begin their answer.

@@ -79,6 +79,7 @@ mod network;
 mod options;
 mod provider;
 mod registry;
+mod reach;
 mod secret;
 mod security;
 mod settings;

@@ -3,8 +3,8 @@ use std::sync::{Arc, PoisonError, RwLock, atomic::AtomicBool};
 use async_trait::async_trait;
 use bollard::Docker;
 use hodei_worker_core::{
-    ConnectContext, Error, Operation, ProviderCapabilities, ProviderInfo, ProviderSettings as _, Result,
-    WorkerConfig, WorkerHandle, WorkerObservation, WorkerProvider, WorkerRef, WorkerStatus,
+    Capability, ConnectContext, Error, Operation, ProviderCapabilities, ProviderInfo, ProviderSettings as _,
+    Result, WorkerConfig, WorkerHandle, WorkerObservation, WorkerProvider, WorkerRef, WorkerStatus,
     factory::Environment,
     model::InstallationId,
     provider::{
@@ -102,6 +102,7 @@ impl DockerProvider {
         let secrets = SecretStore::new(&settings, &engine.endpoint, &context.installation);
         let capabilities = capabilities::detect(&engine, &version, &secrets, &settings).await?;
         let view = Viewpoint::new(context.installation.clone(), &engine.endpoint);
+        view.set_sees_networks(capabilities.supports(Capability::OwnAddresses));
         let shared = Arc::new(Shared {
             info,
             settings,
@@ -165,6 +166,7 @@ impl Shared {
     pub(crate) async fn refresh(&self) -> Result<()> {
         let version = self.engine.negotiate().await?;
         let fresh = capabilities::detect(&self.engine, &version, &self.secrets, &self.settings).await?;
+        self.view.set_sees_networks(fresh.supports(Capability::OwnAddresses));
         *self.capabilities.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use bollard::models::{
@@ -15,14 +16,16 @@ use hodei_worker_core::{
     status::{Address, ExitStatus, FailureClass, Health, WorkerStatus},
 };
 
-use crate::{endpoint, names};
+use crate::{endpoint, names, reach};
 
 /// What a status depends on beside the container.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Viewpoint {
     pub(crate) installation: InstallationId,
     /// The engine's machine, by name or address, if it is not this one.
     pub(crate) remote: Option<String>,
+    /// Whether containers' networks may be this machine's.
+    sees_networks: AtomicBool,
 }
 
 impl Viewpoint {
@@ -35,7 +38,12 @@ impl Viewpoint {
             endpoint::Address::Tcp { host, .. } if !is_ours(host) => Some(host.clone()),
             _ => None,
         };
-        Self { installation, remote }
+        Self { installation, remote, sees_networks: AtomicBool::new(false) }
+    }
+
+    /// Takes note of whether containers' networks may be this machine's.
+    pub(crate) fn set_sees_networks(&self, sees: bool) {
+        self.sees_networks.store(sees, Ordering::Relaxed);
     }
 
     /// The status of an inspected container, if it is one of ours.
@@ -71,6 +79,9 @@ impl Viewpoint {
         let ports = inspected.network_settings.as_ref().and_then(|network| network.ports.as_ref());
         if status.phase.is_alive() {
             status.addresses = ports.map(|ports| self.addresses(ports)).unwrap_or_default();
+            if self.sees_networks.load(Ordering::Relaxed) {
+                status.own_addresses = reach::own_addresses(inspected);
+            }
         }
         self.mark(&mut status, all, ownership);
         Some(status)

@@ -13,6 +13,7 @@ use hodei_worker_core::{
     model::RunId,
     provider::{LogItem, LogOptions, StartOptions, WatchOptions, WorkerFilter},
 };
+use hodei_worker_docker::DockerOptions;
 use tokio::sync::Mutex;
 
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -36,8 +37,12 @@ fn line(text: &str) -> Line {
     numbers.unwrap_or_else(|| panic!("`{text}` is no line"))
 }
 
-async fn numbers(bench: &Bench) -> WorkerRef {
-    bench.run("numbers", NUMBERS).await
+async fn numbers(bench: &Bench, driver: &str) -> WorkerRef {
+    let options = DockerOptions::default().log_driver(driver);
+    let config = bench.script("numbers", NUMBERS).options(&options).build().unwrap();
+    let worker = bench.create(&config).await;
+    bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+    worker
 }
 
 async fn restart(bench: &Bench, worker: &WorkerRef) -> Option<RunId> {
@@ -85,9 +90,15 @@ async fn l10_a_watch_goes_on_over_a_restart_of_the_engine() {
 
 #[tokio::test]
 async fn d8_followed_lines_survive_restarts_of_worker_and_engine() {
+    for driver in ["local", "json-file"] {
+        survives_restarts(driver).await;
+    }
+}
+
+async fn survives_restarts(driver: &'static str) {
     let _turn = TURN.lock().await;
-    on_engine("followed", |bench| async move {
-        let worker = numbers(&bench).await;
+    on_engine("followed", move |bench| async move {
+        let worker = numbers(&bench, driver).await;
         let mut logs = bench.provider.worker_logs(&worker, &LogOptions::following()).await.unwrap();
         let seen: Arc<std::sync::Mutex<Vec<Line>>> = Arc::default();
         let count = tokio::sync::watch::Sender::new((0, 0));

@@ -13,6 +13,9 @@ use hodei_worker_core::{
 };
 use hodei_worker_docker::DockerOptions;
 
+/// The engine's log drivers that keep something.
+const DRIVERS: [&str; 2] = ["local", "json-file"];
+
 #[tokio::test]
 async fn d8_output_comes_back_byte_for_byte() {
     on_engine("bytes", |bench| async move {
@@ -89,10 +92,17 @@ async fn d8_the_last_lines_are_as_many_as_were_asked_for() {
 
 #[tokio::test]
 async fn d8_follow_goes_on_over_restarts_and_ends_with_the_worker() {
-    on_engine("follow", |bench| async move {
+    for driver in DRIVERS {
+        followed_over_restarts(driver).await;
+    }
+}
+
+async fn followed_over_restarts(driver: &'static str) {
+    on_engine("follow", move |bench| async move {
+        let options = DockerOptions::default().log_driver(driver);
         let script =
             "i=0; while [ $i -lt 50 ]; do echo line $i; i=$((i+1)); done; echo error >&2; printf tail";
-        let worker = bench.create(&bench.script("a", script).build().unwrap()).await;
+        let worker = bench.create(&bench.script("a", script).options(&options).build().unwrap()).await;
         let follow = LogOptions::following();
         let mut reader = Follower::open(&bench, &worker, &follow).await;
         let mut last = None;
@@ -124,8 +134,17 @@ async fn d8_follow_goes_on_over_restarts_and_ends_with_the_worker() {
 
 #[tokio::test]
 async fn d8_what_is_rotated_away_under_a_reader_that_stalls_is_told() {
-    on_engine("stalls", |bench| async move {
-        let rotated = DockerOptions::default().log_option("max-size", "100k").log_option("max-file", "2");
+    for driver in DRIVERS {
+        rotated_under_a_stalled_reader(driver).await;
+    }
+}
+
+async fn rotated_under_a_stalled_reader(driver: &'static str) {
+    on_engine("stalls", move |bench| async move {
+        let rotated = DockerOptions::default()
+            .log_driver(driver)
+            .log_option("max-size", "100k")
+            .log_option("max-file", "2");
         let script = "echo line 1; until [ -e /go ]; do sleep 0.05; done; \
                       i=1; while [ $i -lt 60000 ]; do i=$((i+1)); echo line $i; done; sleep 3";
         let worker = bench.create(&bench.script("a", script).options(&rotated).build().unwrap()).await;
@@ -169,8 +188,17 @@ async fn d8_what_is_rotated_away_under_a_reader_that_stalls_is_told() {
 
 #[tokio::test]
 async fn d8_what_is_rotated_away_under_a_slow_reader_is_told() {
-    on_engine("slow", |bench| async move {
-        let rotated = DockerOptions::default().log_option("max-size", "100k").log_option("max-file", "2");
+    for driver in DRIVERS {
+        rotated_under_a_slow_reader(driver).await;
+    }
+}
+
+async fn rotated_under_a_slow_reader(driver: &'static str) {
+    on_engine("slow", move |bench| async move {
+        let rotated = DockerOptions::default()
+            .log_driver(driver)
+            .log_option("max-size", "100k")
+            .log_option("max-file", "2");
         let script = "echo line 1; until [ -e /go ]; do sleep 0.05; done; \
                       i=1; while [ $i -lt 60000 ]; do i=$((i+1)); echo line $i; done; sleep 1000";
         let worker = bench.create(&bench.script("a", script).options(&rotated).build().unwrap()).await;

@@ -96,6 +96,7 @@ pub(crate) fn detect(launcher: &Launcher, limits: &Limits, state: &Path) -> Prov
         .with(Capability::Logs)
         .with(Capability::RawBytes)
         .with(Capability::SplitStreams)
+        .with(Capability::LogPositions)
         .with(Capability::Exec)
         .with(Capability::DeferredStart)
         .with(Capability::KeepsStopped)
@@ -110,6 +111,7 @@ pub(crate) fn detect(launcher: &Launcher, limits: &Limits, state: &Path) -> Prov
         .without(Capability::HostPaths, "a process sees the machine's own files; give it their paths")
         .without(Capability::Tmpfs, "a process sees the machine's own files")
         .without(Capability::Networking, "a process listens on the machine's own addresses")
+        .without(Capability::OwnAddresses, "a process listens on the machine's own addresses")
         .without(Capability::Security, "a process is isolated by its user alone")
         .without(Capability::Pause, "not offered");
     found = match launcher {

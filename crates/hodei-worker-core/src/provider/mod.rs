@@ -16,7 +16,10 @@ pub use calls::{
 pub use exec::{ExecOptions, ExecOutput, ExecSession};
 pub use ext::WorkerProviderExt;
 pub use info::{ProviderInfo, ProviderType};
-pub use logs::{LogChunk, LogItem, LogOptions, LogStream};
+pub use logs::{
+    Copied, LineEnd, LineStyle, LogChunk, LogEntry, LogFields, LogFile, LogFileOptions, LogItem, LogLevel,
+    LogLine, LogLines, LogOptions, LogPosition, LogRecord, LogStream, LogValue, copy_logs,
+};
 pub use operation::{Lane, Operation};
 pub use port::{BoxStream, WorkerProvider};
 pub use stats::WorkerStats;

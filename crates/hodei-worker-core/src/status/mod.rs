@@ -6,7 +6,7 @@ mod observation;
 mod phase;
 mod version;
 
-use std::{cmp::Ordering, sync::Arc};
+use std::{cmp::Ordering, net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,10 @@ pub struct WorkerStatus {
     /// Where its ports are reachable.
     #[serde(default)]
     pub addresses: Vec<Address>,
+    /// The worker's own addresses, at which this host reaches any of its ports, published or not; needs
+    /// [`OwnAddresses`](crate::Capability::OwnAddresses).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own_addresses: Vec<IpAddr>,
     /// The user's labels.
     #[serde(default)]
     pub labels: Labels,
@@ -80,6 +84,7 @@ impl WorkerStatus {
             health: None,
             times: PhaseTimes::default(),
             addresses: Vec::new(),
+            own_addresses: Vec::new(),
             labels: Labels::new(),
             worker_type: None,
             ownership: None,
@@ -110,6 +115,15 @@ impl WorkerStatus {
     /// The reachable address of the worker's TCP port.
     pub fn address(&self, port: u16) -> Option<&Address> {
         self.address_of(&Port::tcp(port))
+    }
+
+    /// Where this host finds the worker itself behind its TCP port: at its own address where it has one, and where the
+    /// port is published otherwise. What publishes a port may take connections although the worker does not.
+    pub fn reach(&self, port: u16) -> Option<Address> {
+        match self.own_addresses.first() {
+            Some(own) => Some(Address::new(port, Protocol::Tcp, own, port)),
+            None => self.address(port).cloned(),
+        }
     }
 
     /// The reachable address of a port of the worker's configuration.
@@ -177,6 +191,19 @@ mod tests {
         assert_eq!(status.address(53).map(|address| address.host_port), Some(5302));
         assert_eq!(status.address_of(&udp).map(|address| address.host_port), Some(5301));
         assert_eq!(status.address_of(&Port::tcp(54)), None);
+    }
+
+    #[test]
+    fn d9_a_worker_is_reached_at_its_own_address_where_it_has_one() {
+        let worker = WorkerRef::first("a".parse().unwrap());
+        let mut status = WorkerStatus::new(worker, WorkerPhase::Running, Timestamp::UNIX_EPOCH);
+        assert_eq!(status.reach(80), None);
+        status.addresses = vec![Address::new(80, Protocol::Tcp, "localhost", 49153)];
+        assert_eq!(status.reach(80), status.address(80).cloned());
+        status.own_addresses = vec!["172.17.0.2".parse().unwrap(), "fd01::2".parse().unwrap()];
+        for port in [80, 81] {
+            assert_eq!(status.reach(port), Some(Address::new(port, Protocol::Tcp, "172.17.0.2", port)));
+        }
     }
 
     #[test]

@@ -166,6 +166,7 @@ pub(crate) fn same(one: &WorkerStatus, other: &WorkerStatus) -> bool {
         health,
         times,
         addresses,
+        own_addresses,
         labels,
         worker_type,
         ownership,
@@ -183,6 +184,7 @@ pub(crate) fn same(one: &WorkerStatus, other: &WorkerStatus) -> bool {
         && *health == other.health
         && *times == other.times
         && *addresses == other.addresses
+        && *own_addresses == other.own_addresses
         && *labels == other.labels
         && *worker_type == other.worker_type
         && *ownership == other.ownership

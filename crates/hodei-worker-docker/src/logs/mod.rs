@@ -4,4 +4,6 @@ mod frames;
 mod mend;
 mod position;
 mod read;
+mod saved;
 mod tail;
+mod witness;

@@ -4,37 +4,29 @@
 //! of the first, while the other stream goes on. But what it sends from a time on is the log in its one order, with all
 //! that is older left out. So it is enough to count: of the frames from a chosen time on, that many have been read.
 
-use std::{
-    collections::hash_map::DefaultHasher,
-    hash::{Hash as _, Hasher as _},
-    time::Duration,
-};
+use std::time::Duration;
 
 use hodei_worker_core::{
     Timestamp,
     provider::{LogChunk, LogStream},
 };
 
+use super::saved::key;
+
 /// Frames may be out of order by this time, beside the pieces of long lines.
 const SLACK: Duration = Duration::from_secs(5);
 
 /// What tells one frame from the others.
-type Key = (Timestamp, LogStream, u64);
-
-fn key(chunk: &LogChunk) -> Key {
-    let mut hasher = DefaultHasher::new();
-    chunk.bytes.hash(&mut hasher);
-    (chunk.time, chunk.stream, hasher.finish())
-}
+pub(super) type Key = (Timestamp, LogStream, u64);
 
 /// A time to resume from, and what has been read since.
 #[derive(Debug, Clone)]
-struct Mark {
-    from: Timestamp,
+pub(super) struct Mark {
+    pub(super) from: Timestamp,
     /// The first frame from that time on, once there is one.
-    first: Option<Key>,
+    pub(super) first: Option<Key>,
     /// Frames from that time on that were read.
-    read: u64,
+    pub(super) read: u64,
 }
 
 impl Mark {
@@ -53,13 +45,13 @@ impl Mark {
 #[derive(Debug, Clone)]
 pub(super) struct Position {
     /// Old enough that nothing older can come.
-    mark: Mark,
+    pub(super) mark: Mark,
     /// Takes its place when it is old enough.
-    next: Option<Mark>,
-    newest: Timestamp,
-    last: Option<Key>,
+    pub(super) next: Option<Mark>,
+    pub(super) newest: Timestamp,
+    pub(super) last: Option<Key>,
     /// The times of lines whose end has not been seen yet, by stream.
-    open: [Option<Timestamp>; 2],
+    pub(super) open: [Option<Timestamp>; 2],
 }
 
 /// What is to be done with a frame of a stream that was opened again.
@@ -214,6 +206,8 @@ mod tests {
             read.iter().for_each(|chunk| position.note(chunk));
             // Broken twice, the second time soon after.
             for stop in [first + 3, log.len()] {
+                // By another host, which has nothing but the text.
+                position = Position::restore(&position.save("c").unwrap(), "c").unwrap();
                 let mut resumption = Resumption::of(&position);
                 for chunk in sent(&log, position.resume_from()) {
                     if read.len() >= stop {

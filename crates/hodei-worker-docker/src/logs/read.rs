@@ -4,7 +4,7 @@ use futures::StreamExt as _;
 use hodei_worker_core::{
     Error, ErrorKind, Result, Retry, Timestamp, WorkerObservation, WorkerPhase, WorkerRef, WorkerStatus,
     model::RunId,
-    provider::{BoxStream, LogItem, LogOptions, WorkerFilter},
+    provider::{BoxStream, LogChunk, LogItem, LogOptions, WorkerFilter},
 };
 use http::Method;
 use http_body_util::BodyExt as _;
@@ -16,6 +16,7 @@ use super::{
     mend::Mender,
     position::{Position, Resumption, Verdict},
     tail::Ring,
+    witness::Witness,
 };
 use crate::{backoff::Backoff, client::query, error::status, provider::Shared, status as engine_status};
 
@@ -72,6 +73,12 @@ impl Shared {
     }
 
     async fn begin_logs(&self, worker: &WorkerRef, id: &str, options: &LogOptions) -> Result<Begun> {
+        if let Some(after) = &options.after {
+            let position = Position::restore(after, id)?;
+            let from = Some(position.resume_from());
+            let source = Some(self.open_logs(worker, id, options.follow, from).await?);
+            return Ok(Begun { ahead: Vec::new(), position, troubled: false, source });
+        }
         if let Some(lines) = options.tail {
             let pass = self.read_tail(worker, id, lines, options).await?;
             let (position, troubled) = (pass.position, pass.troubled);
@@ -89,8 +96,26 @@ impl Shared {
         follow: bool,
         since: Option<Timestamp>,
     ) -> Result<Source> {
+        let witness = self.witness(worker, id, since.unwrap_or(Timestamp::UNIX_EPOCH)).await?;
         let since = since.map_or_else(|| "0".to_owned(), epoch);
-        self.request_logs(worker, id, follow, &[("since", &since)]).await
+        let source = self.request_logs(worker, id, follow, &[("since", &since)]).await?;
+        Ok(Source { witness, ..source })
+    }
+
+    /// The last frame of what is to be read, where the engine would not say that it cannot read it.
+    async fn witness(&self, worker: &WorkerRef, id: &str, since: Timestamp) -> Result<Option<Witness>> {
+        if !self.engine.hides_damage() {
+            return Ok(None);
+        }
+        let mut source = self.request_logs(worker, id, false, &[("tail", "1")]).await?;
+        let asked = source.asked;
+        let mut witness = None;
+        while let Some(frame) = source.next().await? {
+            if let Frame::Chunk(chunk) = frame {
+                witness = Some(Witness::new(&chunk, asked));
+            }
+        }
+        Ok(witness.filter(|witness| witness.is_expected(since)))
     }
 
     /// Both streams in any case: they are one log, in which the position is counted.
@@ -109,8 +134,16 @@ impl Shared {
             Ok(answer) => {
                 let driver = self.memory.known(worker).and_then(|facts| facts.made);
                 let mend = driver.is_some_and(|made| self.engine.forgets_line_feeds(&made.log_driver));
-                let (body, decoder) = (answer.into_body(), Decoder::default());
-                Ok(Source { body, decoder, mender: Mender::new(mend) })
+                let date = answer.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
+                let asked = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+                Ok(Source {
+                    asked: asked.map(|date| date.timestamp()),
+                    body: answer.into_body(),
+                    decoder: Decoder::default(),
+                    mender: Mender::new(mend),
+                    witness: None,
+                    next: None,
+                })
             }
             // 409: it is being removed.
             Err(error) if matches!(status(&error), Some(404 | 409)) => {
@@ -135,22 +168,25 @@ impl Shared {
         if lines < FEW {
             // One more than needed: whether the first line is whole shows in what stands before it.
             let (count, from) = ((lines + 1).to_string(), epoch(since));
+            let witness = self.witness(worker, id, since).await?;
             let source = self.request_logs(worker, id, false, &[("tail", &count), ("since", &from)]).await?;
-            let pass = Pass::read(source, Ring::new(lines, options), since).await?;
+            let source = Source { witness, ..source };
+            // Positions can only be counted from a time on, not from the middle of what was written at one time.
+            let pass = Pass::read(source, Ring::new(lines, options), since, None).await?;
             let all = options.since.is_none() && pass.count <= lines;
             hint = Some((all || pass.ring.is_sure(), pass)).filter(|(_, pass)| !pass.troubled);
         }
         let mut from = since;
         if let Some((true, pass)) = hint {
-            if !options.follow {
+            if !options.follow && !options.positions {
                 return Ok(pass);
             }
-            // A position can only be counted from a time on, not from the middle of what was written at one time.
             from = pass.first.unwrap_or(since);
             hint = Some((true, pass));
         }
         let source = self.open_logs(worker, id, false, Some(from)).await?;
-        let pass = Pass::read(source, Ring::new(lines, options), from).await?;
+        let container = options.positions.then_some(id);
+        let pass = Pass::read(source, Ring::new(lines, options), from, container).await?;
         let (Some((sure, mut end)), Some(why)) = (hint, pass.ring.troubled()) else { return Ok(pass) };
         // The engine reads a damaged log from its end still.
         end.ring.trouble_at(if sure { end.count } else { 0 }, why.to_owned());
@@ -178,15 +214,17 @@ struct Pass {
 }
 
 impl Pass {
-    async fn read(mut source: Source, ring: Ring, from: Timestamp) -> Result<Self> {
+    /// With positions in this container's log, if it is given.
+    async fn read(mut source: Source, ring: Ring, from: Timestamp, container: Option<&str>) -> Result<Self> {
         let mut pass = Self { ring, position: Position::new(from), first: None, count: 0, troubled: false };
         while let Some(frame) = source.next().await? {
             match frame {
-                Frame::Chunk(chunk) => {
+                Frame::Chunk(mut chunk) => {
                     pass.first.get_or_insert(chunk.time);
                     pass.count += 1;
                     pass.troubled = false;
                     pass.position.note(&chunk);
+                    chunk.position = container.and_then(|container| pass.position.save(container));
                     pass.ring.push(&chunk);
                 }
                 Frame::Trouble(reason) => {
@@ -206,20 +244,39 @@ fn epoch(time: Timestamp) -> String {
 
 /// One answer of the engine.
 struct Source {
+    /// The engine's time when it answered.
+    asked: Option<Timestamp>,
     body: Incoming,
     decoder: Decoder,
     mender: Mender,
+    /// What must come yet.
+    witness: Option<Witness>,
+    /// What comes after a trouble that was told.
+    next: Option<LogChunk>,
 }
+
+/// What is said in the place of an engine that says nothing.
+const HIDDEN: &str = "the engine leaves out a part of its log, which is damaged";
 
 impl Source {
     /// The next frame; `None` at the end.
     async fn next(&mut self) -> Result<Option<Frame>> {
+        if let Some(chunk) = self.next.take() {
+            return Ok(Some(Frame::Chunk(chunk)));
+        }
         loop {
             if let Some(frame) = self.decoder.next()? {
-                return Ok(Some(match frame {
-                    Frame::Chunk(chunk) => Frame::Chunk(self.mender.mend(chunk)),
-                    trouble => trouble,
-                }));
+                let Frame::Chunk(chunk) = frame else { return Ok(Some(frame)) };
+                let chunk = self.mender.mend(chunk);
+                if let Some(witness) = &self.witness {
+                    if witness.is(&chunk) {
+                        self.witness = None;
+                    } else if witness.is_missed_by(&chunk) {
+                        (self.witness, self.next) = (None, Some(chunk));
+                        return Ok(Some(Frame::Trouble(HIDDEN.to_owned())));
+                    }
+                }
+                return Ok(Some(Frame::Chunk(chunk)));
             }
             match self.body.frame().await {
                 Some(Ok(frame)) => {
@@ -232,7 +289,10 @@ impl Source {
                         .with_retry(Retry::IfIdempotent)
                         .with_source(error));
                 }
-                None => return Ok(None),
+                None => {
+                    let missed = self.witness.take();
+                    return Ok(missed.map(|_| Frame::Trouble(HIDDEN.to_owned())));
+                }
             }
         }
     }
@@ -299,7 +359,7 @@ impl Reader {
         let mut source = Some(source);
         let mut end = End::Whole;
         while let Some(reading) = &mut source {
-            let chunk = match reading.next().await {
+            let mut chunk = match reading.next().await {
                 Ok(Some(Frame::Chunk(chunk))) => chunk,
                 Ok(Some(Frame::Trouble(reason))) => {
                     end = End::Damaged;
@@ -314,6 +374,7 @@ impl Reader {
             match resumption.judge(&chunk) {
                 Verdict::Known => continue,
                 Verdict::New => {}
+                Verdict::NewAfterGap if self.troubled => {}
                 Verdict::NewAfterGap => {
                     let reason = "the engine rotated output away before it was read".to_owned();
                     self.tell(&mut source, LogItem::Gap { reason }).await?;
@@ -325,6 +386,9 @@ impl Reader {
             self.troubled = false;
             self.position.note(&chunk);
             if self.options.wants(chunk.stream) {
+                if self.options.positions {
+                    chunk.position = self.position.save(&self.id);
+                }
                 self.tell(&mut source, LogItem::Chunk(chunk)).await?;
             }
         }

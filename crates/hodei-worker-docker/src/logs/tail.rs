@@ -7,8 +7,8 @@ use hodei_worker_core::provider::{LogChunk, LogItem, LogOptions, LogStream};
 
 /// More is not kept, however long the lines are: what is beyond is told as a gap.
 const MOST_HELD: usize = 256 << 20;
-/// What a frame takes beside its bytes.
-const FRAME: usize = 128;
+/// What a frame takes beside its bytes and its position.
+const FRAME: usize = 144;
 
 /// Keeps the last lines, in the log's order.
 pub(super) struct Ring {
@@ -57,7 +57,7 @@ fn surplus(count: usize, lines: u64) -> usize {
 }
 
 fn size(chunk: &LogChunk) -> usize {
-    chunk.bytes.len() + FRAME
+    chunk.bytes.len() + FRAME + chunk.position.as_ref().map_or(0, |position| position.as_str().len())
 }
 
 impl Ring {
@@ -90,7 +90,9 @@ impl Ring {
         // A copy: a frame that stays must not keep its neighbours of the same network buffer.
         let bytes = Bytes::copy_from_slice(&chunk.bytes);
         self.held += size(chunk);
-        self.open[at].frames.push_back((place, LogChunk::new(chunk.time, chunk.stream, bytes)));
+        let mut kept = LogChunk::new(chunk.time, chunk.stream, bytes);
+        kept.position.clone_from(&chunk.position);
+        self.open[at].frames.push_back((place, kept));
         if chunk.bytes.ends_with(b"\n") {
             self.ended += 1;
             let next = Line { stream: at, ..Line::default() };

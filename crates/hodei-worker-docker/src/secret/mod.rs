@@ -178,7 +178,8 @@ impl SecretStore {
         self.root().is_err() && self.engine_is_elsewhere()
     }
 
-    fn engine_is_elsewhere(&self) -> bool {
+    /// Whether the engine runs on another machine, or says so.
+    pub(crate) fn engine_is_elsewhere(&self) -> bool {
         !self.local || self.elsewhere.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 

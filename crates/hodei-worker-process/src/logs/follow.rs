@@ -38,10 +38,11 @@ impl Host {
         let changes = self.notices.of_worker(&Self::topic(worker));
         let stored = self.stored(worker)?.ok_or_else(|| Error::worker_not_found(worker))?;
         let creation = stored.creation();
-        let (folder, wanted) = (self.log_folder(&creation), options.clone());
+        let (folder, wanted, nonce) = (self.log_folder(&creation), options.clone(), creation.nonce.clone());
         let reader = blocking(move || {
             LogReader::open(folder.clone(), wanted)
-                .map_err(|error| error::file("opening a worker's log", &folder, error))
+                .map_err(|error| error::file("opening a worker's log", &folder, error))?
+                .of(&nonce)
         })
         .await?;
         let following = Following {

@@ -4,8 +4,8 @@ use std::{collections::VecDeque, fs::File, io, os::unix::fs::FileExt as _, path:
 
 use bytes::Bytes;
 use hodei_worker_core::{
-    Timestamp,
-    provider::{LogChunk, LogItem, LogOptions, LogStream},
+    Error, ErrorKind, Result, Timestamp,
+    provider::{LogChunk, LogItem, LogOptions, LogPosition, LogStream},
 };
 
 use super::format::{self, HEADER, Header, Kind, LONGEST, MAGIC};
@@ -184,6 +184,29 @@ pub(crate) struct LogReader {
     options: LogOptions,
     /// Per stream: what comes first is the rest of a line that is not wanted.
     skipping: [bool; 2],
+    /// The creation that positions are of, where they are wanted.
+    creation: Option<String>,
+}
+
+/// A place behind a record, as a position: of this creation of the worker, a file's number, an offset in it.
+fn position(creation: &str, number: u64, offset: u64) -> LogPosition {
+    LogPosition::new(format!("process:{creation}:{number}:{offset}"))
+}
+
+/// The file's number and the offset in it, if it is a position in the output of this creation.
+fn place(position: &LogPosition, creation: &str) -> Result<(u64, u64)> {
+    let wrong = || {
+        Error::config("after", format!("`{position}` is no position of this provider"))
+            .with_help("give it one that it has told, as it was")
+    };
+    let rest = position.as_str().strip_prefix("process:").ok_or_else(wrong)?;
+    let [whose, number, offset] = rest.splitn(3, ':').collect::<Vec<_>>()[..] else { return Err(wrong()) };
+    let (Ok(number), Ok(offset)) = (number.parse(), offset.parse()) else { return Err(wrong()) };
+    if whose != creation {
+        let another = "the position is one in the output of another worker, or of one that was deleted";
+        return Err(Error::new(ErrorKind::Conflict, another).with_context("position", position));
+    }
+    Ok((number, offset))
 }
 
 const STREAMS: [LogStream; 2] = [LogStream::Stdout, LogStream::Stderr];
@@ -195,11 +218,24 @@ fn index(kind: Kind) -> usize {
 impl LogReader {
     /// Finds the place at which the options begin.
     pub(crate) fn open(folder: PathBuf, options: LogOptions) -> io::Result<Self> {
-        let mut reader = Self { cursor: Cursor::new(folder)?, options, skipping: [false; 2] };
-        if let Some(lines) = reader.options.tail {
+        let mut reader = Self { cursor: Cursor::new(folder)?, options, skipping: [false; 2], creation: None };
+        if reader.options.after.is_none()
+            && let Some(lines) = reader.options.tail
+        {
             reader.seek_tail(lines)?;
         }
         Ok(reader)
+    }
+
+    /// Goes to the position from which the options want to go on, and tells positions if they want them.
+    pub(crate) fn of(mut self, creation: &str) -> Result<Self> {
+        if let Some(after) = self.options.after.take() {
+            let (number, offset) = place(&after, creation)?;
+            self.options.since = None;
+            self.cursor.seek(number, offset);
+        }
+        self.creation = self.options.positions.then(|| creation.to_owned());
+        Ok(self)
     }
 
     fn wants(&self, record: &Record) -> bool {
@@ -265,6 +301,9 @@ impl LogReader {
             return None;
         }
         let time = Timestamp::from_nanosecond(record.header.time.into()).unwrap_or(Timestamp::UNIX_EPOCH);
-        Some(LogItem::Chunk(LogChunk::new(time, STREAMS[stream], record.bytes)))
+        let end = record.offset + (HEADER + record.bytes.len()) as u64;
+        let mut chunk = LogChunk::new(time, STREAMS[stream], record.bytes);
+        chunk.position = self.creation.as_ref().map(|creation| position(creation, record.number, end));
+        Some(LogItem::Chunk(chunk))
     }
 }

@@ -7,9 +7,9 @@
 //! # Probes
 //! | probe | how this host makes it |
 //! |---|---|
-//! | `http` | a GET at the worker's reachable address; feature `http-probes` |
+//! | `http` | a GET at the worker's own address where the provider tells one, and at the port's published one otherwise; feature `http-probes` |
 //! | `http` with the scheme `https` | the same over TLS; feature `https-probes`. Certificates are not verified unless [`HealthSettings::tls_roots`] are set |
-//! | `tcp` | a connection that is closed at once |
+//! | `tcp` | a connection to the same address, that is closed at once |
 //! | `command` | [`exec_in_worker`](crate::WorkerProvider::exec_in_worker), which must exit with 0. One that hangs goes on where the platform cannot end it (Docker): give it a limit of its own, as `timeout 2 …` |
 //! | `native` | the health in the worker's status |
 //! | `heartbeat` | [`HealthMonitor::heartbeat`], called by the host or by [the worker's reports](crate::jobs) |

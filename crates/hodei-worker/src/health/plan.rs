@@ -52,7 +52,7 @@ pub struct HealthPlan {
 /// # Errors
 /// [`Unsupported`](ErrorKind::Unsupported) where neither the provider nor this host can make a check, with the reason
 /// for each; [`Config`](ErrorKind::Config) where this host would have to connect to a port that the worker does not
-/// declare.
+/// declare, and workers have no [addresses of their own](Capability::OwnAddresses).
 ///
 /// # Examples
 /// ```
@@ -86,7 +86,8 @@ pub fn plan(config: &WorkerConfig, capabilities: &ProviderCapabilities) -> Resul
         match can_check(check, capabilities, &why) {
             Err(reason) => refused.push(format!("health_checks[{n}] ({kind}): {reason}")),
             Ok(()) => {
-                if let Some(error) = without_port(config, n, check) {
+                let anywhere = capabilities.supports(Capability::OwnAddresses);
+                if let Some(error) = without_port(config, n, check).filter(|_| !anywhere) {
                     unreachable.get_or_insert(error);
                 }
                 checks.push((check.clone(), HowChecked { kind, by: CheckedBy::Host, why: Some(why) }));
@@ -224,5 +225,8 @@ fn without_port(config: &WorkerConfig, n: usize, check: &HealthCheckConfig) -> O
     }
     let path = format!("health_checks[{n}].probe.{}.port", check.probe.kind());
     let message = format!("{port}/{} is none of the worker's ports", wanted.protocol);
-    Some(Error::config(path, message).with_help("add it to `ports`, so that it can be reached"))
+    Some(
+        Error::config(path, message)
+            .with_help("add it to `ports`, so that it can be reached: it has no address of its own there"),
+    )
 }

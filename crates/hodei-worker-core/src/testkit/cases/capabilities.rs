@@ -6,8 +6,8 @@ use crate::{
     error::{ErrorKind, Result},
     model::{HealthCheckConfig, Mount, Port, Probe, SecretReference, WorkerRef},
     provider::{
-        AutoscaleOptions, CreateOptions, DeleteOptions, ExecOptions, LogOptions, ScaleOptions, StartOptions,
-        StatsOptions, StopOptions, WatchOptions, WorkerProviderExt as _,
+        AutoscaleOptions, CreateOptions, DeleteOptions, ExecOptions, LogOptions, LogPosition, ScaleOptions,
+        StartOptions, StatsOptions, StopOptions, WatchOptions, WorkerProviderExt as _,
     },
     status::WorkerPhase,
 };
@@ -60,6 +60,12 @@ pub(in crate::testkit) async fn refused(cx: &CaseContext, capability: Capability
     match capability {
         Capability::Watch => unsupported(provider.watch_workers(&WatchOptions::default()).await.map(|_| ()))?,
         Capability::Logs => unsupported(provider.worker_logs(&nobody, &LogOptions::all()).await.map(|_| ()))?,
+        Capability::LogPositions if cx.has(Capability::Logs) => {
+            let worker = cx.create("unread", &Program::Exit(0)).await?;
+            let after = LogOptions::all().after(LogPosition::new("somewhere"));
+            unsupported(provider.worker_logs(&worker, &after).await.map(|_| ()))?;
+            provider.delete_worker(&worker, &DeleteOptions::default()).await?;
+        }
         Capability::Exec => unsupported(provider.exec_in_worker(&nobody, &ExecOptions::new(["true"])).await)?,
         Capability::Monitoring => {
             unsupported(provider.worker_stats(&nobody, &StatsOptions::default()).await)?

@@ -4,7 +4,9 @@ use super::{CaseContext, CaseFailure, CaseResult, PATIENCE, Program, cases, chec
 use crate::{
     error::ErrorKind,
     model::WorkerRef,
-    provider::{DeleteOptions, LogChunk, LogItem, LogOptions, LogStream, StartOptions, StopOptions},
+    provider::{
+        DeleteOptions, LogChunk, LogItem, LogOptions, LogPosition, LogStream, StartOptions, StopOptions,
+    },
     testkit::program::FLOOD_LINE,
 };
 
@@ -18,6 +20,9 @@ cases! {
     d8_logs_tell_output_from_errors [Logs, SplitStreams, KeepsStopped];
     d8_logs_since_a_time [Logs];
     d8_logs_of_the_last_lines [Logs];
+    d8_logs_go_on_after_a_position [Logs, LogPositions, KeepsStopped];
+    d8_logs_go_on_after_a_position_over_runs [Logs, LogPositions, RestartInPlace, KeepsStopped];
+    d8_logs_after_a_position_of_another_are_refused [Logs, LogPositions];
     d8_logs_are_followed_live_until_it_is_deleted [Logs];
     d8_logs_are_followed_over_restarts [Logs, RestartInPlace, KeepsStopped];
     d8_logs_of_one_that_never_ran_are_empty [Logs, DeferredStart];
@@ -132,6 +137,76 @@ async fn d8_logs_of_the_last_lines(cx: CaseContext) -> CaseResult {
         let wanted: String = (first..20).map(|n| format!("line {n}\n")).collect();
         check_eq!(String::from_utf8_lossy(&join(&last)).into_owned(), wanted);
     }
+    Ok(())
+}
+
+async fn d8_logs_go_on_after_a_position(cx: CaseContext) -> CaseResult {
+    let worker = printed(&cx, b"one\ntwo\n\nthree\nfour", b"error\nwrong\n").await?;
+    for options in [LogOptions::all(), LogOptions::all().only(LogStream::Stdout), LogOptions::all().tail(3)] {
+        let all = chunks(&cx, &worker, &options.clone().with_positions()).await?;
+        check!(!all.is_empty(), "there is nothing to read");
+        for (n, chunk) in all.iter().enumerate() {
+            let Some(position) = chunk.position.clone() else {
+                return Err(CaseFailure::new(format!("{chunk:?} has no position")));
+            };
+            // As it was stored, by a host that knows nothing else.
+            let stored =
+                serde_json::to_string(&position).map_err(|error| CaseFailure::new(error.to_string()))?;
+            let position: LogPosition =
+                serde_json::from_str(&stored).map_err(|error| CaseFailure::new(error.to_string()))?;
+            let other = cx.another_host().await?;
+            let mut logs = other.worker_logs(&worker, &options.clone().after(position)).await?;
+            let mut rest = Vec::new();
+            while let Some(item) = logs.next().await {
+                match item? {
+                    LogItem::Chunk(chunk) => rest.push(chunk),
+                    LogItem::Gap { reason } => return Err(CaseFailure::new(format!("a gap: {reason}"))),
+                }
+            }
+            check_eq!(rest, all[n + 1..].to_vec());
+            check!(rest.iter().all(|chunk| chunk.position.is_some()), "what comes after has no positions");
+        }
+    }
+    Ok(())
+}
+
+async fn d8_logs_go_on_after_a_position_over_runs(cx: CaseContext) -> CaseResult {
+    let worker = cx.run("a", &Program::Lines(20)).await?;
+    cx.says(&worker, "line 19").await?;
+    let all = chunks(&cx, &worker, &LogOptions::all().with_positions()).await?;
+    let Some(position) = all[10].position.clone() else {
+        return Err(CaseFailure::new("a chunk has no position"));
+    };
+    cx.provider().stop_worker(&worker, &StopOptions::kill()).await?;
+    let run = cx.ended(&worker).await?.run.clone();
+    cx.provider().start_worker(&worker, &StartOptions::after(run)).await?;
+    let mut logs = cx.provider().worker_logs(&worker, &LogOptions::following().after(position)).await?;
+    let mut expected = (11..20).chain(0..20).map(|n| format!("line {n}"));
+    let reading = async {
+        while let Some(expected) = expected.next() {
+            match logs.next().await {
+                Some(Ok(LogItem::Chunk(chunk))) => check_eq!(chunk.text(), expected),
+                other => return Err(CaseFailure::new(format!("{other:?} in the place of `{expected}`"))),
+            }
+        }
+        Ok(())
+    };
+    tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| Err(CaseFailure::new("nothing comes")))
+}
+
+async fn d8_logs_after_a_position_of_another_are_refused(cx: CaseContext) -> CaseResult {
+    let one = cx.run("a", &Program::Lines(1)).await?;
+    let other = cx.run("b", &Program::Lines(1)).await?;
+    cx.says(&one, "line 0").await?;
+    cx.says(&other, "line 0").await?;
+    let read = chunks(&cx, &one, &LogOptions::all().with_positions()).await?;
+    let Some(position) = read[0].position.clone() else {
+        return Err(CaseFailure::new("a chunk has no position"));
+    };
+    let after = LogOptions::all().after(position);
+    fails_with(ErrorKind::Conflict, cx.provider().worker_logs(&other, &after).await.map(|_| ()))?;
+    let after = LogOptions::all().after(LogPosition::new("somewhere"));
+    fails_with(ErrorKind::Config, cx.provider().worker_logs(&one, &after).await.map(|_| ()))?;
     Ok(())
 }
 

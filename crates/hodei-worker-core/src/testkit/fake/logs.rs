@@ -2,8 +2,8 @@ use futures::{StreamExt as _, stream};
 
 use super::platform::{FakePlatform, Key};
 use crate::{
-    error::Result,
-    provider::{BoxStream, LogChunk, LogItem, LogOptions},
+    error::{Error, ErrorKind, Result},
+    provider::{BoxStream, LogChunk, LogItem, LogOptions, LogPosition},
 };
 
 /// A reader of a worker's log: where it stands.
@@ -21,15 +21,28 @@ pub(super) fn open(
     key: Key,
     native_id: String,
     options: LogOptions,
-) -> BoxStream<'static, Result<LogItem>> {
+) -> Result<BoxStream<'static, Result<LogItem>>> {
     let changes = platform.changes();
-    let position = options.tail.map_or(0, |tail| tail_start(&platform, &key, &options, tail));
+    let position = match &options.after {
+        Some(after) => place(after, &native_id)?,
+        None => options.tail.map_or(0, |tail| tail_start(&platform, &key, &options, tail)),
+    };
     let reader = Reader { platform, key, native_id, options, position, changes };
-    stream::unfold(
-        reader,
-        |mut reader| async move { Some((Ok(LogItem::Chunk(reader.next().await?)), reader)) },
-    )
-    .boxed()
+    let items = stream::unfold(reader, |mut reader| async move {
+        Some((Ok(LogItem::Chunk(reader.next().await?)), reader))
+    });
+    Ok(items.boxed())
+}
+
+/// How many chunks come before it, if it is a position in that object's log.
+fn place(position: &LogPosition, native_id: &str) -> Result<usize> {
+    let (whose, count) = position.as_str().rsplit_once(':').unwrap_or_default();
+    let count = count.parse().map_err(|_| Error::config("after", "it is no position of this provider"))?;
+    if whose == native_id {
+        Ok(count)
+    } else {
+        Err(Error::new(ErrorKind::Conflict, "it is a position in another worker's log"))
+    }
 }
 
 fn tail_start(platform: &FakePlatform, key: &Key, options: &LogOptions, tail: u64) -> usize {
@@ -61,10 +74,14 @@ impl Reader {
                     state.objects.get(&self.key).filter(|object| object.native_id == self.native_id)?;
                 while let Some(chunk) = object.log.get(self.position) {
                     self.position += 1;
-                    if self.options.wants(chunk.stream)
-                        && self.options.since.is_none_or(|since| chunk.time >= since)
-                    {
-                        return Some(chunk.clone());
+                    let since = self.options.since.filter(|_| self.options.after.is_none());
+                    if self.options.wants(chunk.stream) && since.is_none_or(|since| chunk.time >= since) {
+                        let mut chunk = chunk.clone();
+                        if self.options.positions {
+                            let position = format!("{}:{}", self.native_id, self.position);
+                            chunk.position = Some(LogPosition::new(position));
+                        }
+                        return Some(chunk);
                     }
                 }
             }

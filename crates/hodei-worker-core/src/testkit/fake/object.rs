@@ -93,6 +93,7 @@ impl Object {
                     Address::new(port.port, port.protocol, loopback, port.host_port.unwrap_or(port.port))
                 };
                 status.addresses = self.config.ports.iter().map(address).collect();
+                status.own_addresses = vec![loopback.into()];
             }
         }
         Arc::new(status)

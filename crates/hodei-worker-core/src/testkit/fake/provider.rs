@@ -413,7 +413,10 @@ impl WorkerProvider for FakeProvider {
         self.need(Capability::Logs, Operation::Logs)?;
         self.call(Operation::Logs, async {
             let native_id = self.with(worker, |object| Ok(object.native_id.clone()))?;
-            Ok(logs::open(self.platform.clone(), self.key(worker), native_id, options.clone()))
+            if options.after.is_some() {
+                self.need(Capability::LogPositions, Operation::Logs)?;
+            }
+            logs::open(self.platform.clone(), self.key(worker), native_id, options.clone())
         })
         .await
     }

@@ -98,13 +98,12 @@ impl Try {
 
     /// Where the worker's port is reachable. Its status may be from before it was known.
     async fn address(&self, port: u16, deadline: Instant) -> std::result::Result<Address, Finding> {
-        if let Some(address) = self.status.address(port) {
-            return Ok(address.clone());
+        if let Some(address) = self.status.reach(port) {
+            return Ok(address);
         }
         match tokio::time::timeout_at(deadline, self.provider.get_worker_status(&self.worker)).await {
             Ok(Ok(status)) => status
-                .address(port)
-                .cloned()
+                .reach(port)
                 .ok_or_else(|| Finding::failure(format!("its provider tells no address of its port {port}"))),
             Ok(Err(error)) => Err(Finding::unknown(error.to_string())),
             Err(_) => Err(Finding::unknown("its provider did not answer in time")),

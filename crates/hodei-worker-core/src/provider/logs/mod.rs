@@ -1,4 +1,20 @@
+mod copy;
+mod file;
+mod lines;
+mod position;
+mod record;
+
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+pub use copy::{Copied, LineStyle, copy_logs};
+pub use file::{LogFile, LogFileOptions};
+pub use lines::{LineEnd, LogEntry, LogLine, LogLines};
+pub use position::LogPosition;
+pub use record::{LogFields, LogLevel, LogRecord, LogValue};
 
 use crate::clock::Timestamp;
 
@@ -16,11 +32,25 @@ pub struct LogOptions {
     pub stdout: bool,
     /// Standard error is read. Default: true.
     pub stderr: bool,
+    /// Each chunk carries its [position](LogChunk::position), where the provider has them
+    /// ([`LogPositions`](crate::Capability::LogPositions)). Default: false, since it costs some time.
+    pub positions: bool,
+    /// Only what comes after this position, in the same run or a later one: `since` and `tail` do not count then. Needs
+    /// [`LogPositions`](crate::Capability::LogPositions). Default: none.
+    pub after: Option<LogPosition>,
 }
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self { follow: false, since: None, tail: None, stdout: true, stderr: true }
+        Self {
+            follow: false,
+            since: None,
+            tail: None,
+            stdout: true,
+            stderr: true,
+            positions: false,
+            after: None,
+        }
     }
 }
 
@@ -51,6 +81,18 @@ impl LogOptions {
         (self.stdout, self.stderr) = (stream == LogStream::Stdout, stream == LogStream::Stderr);
         self
     }
+    /// With the position of each chunk.
+    #[must_use]
+    pub fn with_positions(mut self) -> Self {
+        self.positions = true;
+        self
+    }
+    /// Only what comes after this position, with the position of each chunk.
+    #[must_use]
+    pub fn after(mut self, position: LogPosition) -> Self {
+        (self.positions, self.after) = (true, Some(position));
+        self
+    }
     /// Whether this stream is wanted.
     pub fn wants(&self, stream: LogStream) -> bool {
         match stream {
@@ -61,12 +103,23 @@ impl LogOptions {
 }
 
 /// Where a worker wrote something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LogStream {
     /// Standard output, or both where the provider cannot tell.
     Stdout,
     /// Standard error.
     Stderr,
+}
+
+impl LogStream {
+    /// `stdout` or `stderr`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
 }
 
 /// What a log stream yields.
@@ -93,8 +146,10 @@ impl LogItem {
 }
 
 /// A piece of a worker's output: one line with its line feed, or a part of one where it has no end (yet) or is very
-/// long. Put together, the chunks of a stream are what the worker wrote, byte for byte.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// long. Put together, the chunks of a stream are what the worker wrote, byte for byte; [`LogLines`] does that.
+///
+/// Chunks are equal when they hold the same output: who read it, and from where on, does not count.
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LogChunk {
     /// When it was read from the worker.
@@ -103,15 +158,36 @@ pub struct LogChunk {
     pub stream: LogStream,
     /// What it wrote, line feed included.
     pub bytes: Bytes,
+    /// Where another reader goes on after this, where that was [asked for](LogOptions::positions).
+    pub position: Option<LogPosition>,
 }
+
+impl PartialEq for LogChunk {
+    fn eq(&self, other: &Self) -> bool {
+        (self.time, self.stream, &self.bytes) == (other.time, other.stream, &other.bytes)
+    }
+}
+
+impl Eq for LogChunk {}
 
 impl LogChunk {
     /// A piece of output.
     pub fn new(time: Timestamp, stream: LogStream, bytes: impl Into<Bytes>) -> Self {
-        Self { time, stream, bytes: bytes.into() }
+        Self { time, stream, bytes: bytes.into(), position: None }
+    }
+    /// The same, behind which a reader goes on at this position.
+    #[must_use]
+    pub fn at(mut self, position: LogPosition) -> Self {
+        self.position = Some(position);
+        self
     }
     /// The text without its line feed, with what is not UTF-8 replaced.
     pub fn text(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(self.bytes.strip_suffix(b"\n").unwrap_or(&self.bytes))
+    }
+    /// What it says: its fields where it is an object of JSON, its text otherwise. Of a line that came in several chunks,
+    /// [`LogLines`] knows it.
+    pub fn record(&self) -> LogRecord<'_> {
+        LogRecord::of(self.bytes.strip_suffix(b"\n").unwrap_or(&self.bytes))
     }
 }
