@@ -39,7 +39,7 @@ async fn d3_a_new_volume_belongs_to_whom_it_should_and_an_old_one_keeps_its_owne
         // Somebody uses it: what is there is not changed.
         let other = DockerOptions::default().define_volume(&name, VolumeOptions::default().owned_by(7, 7));
         assert_eq!(said(&bench, &config("b", "stat -c '%u' /data", &other)).await, "1000\n");
-        assert!(bench.raw().containers_with("hodei-worker/helper").await.is_empty(), "a helper is left");
+        assert!(bench.raw().helpers(&bench.installation).await.is_empty(), "a helper is left");
     })
     .await;
 }
