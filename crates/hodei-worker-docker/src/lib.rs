@@ -26,11 +26,13 @@
 //! - Secrets are files in memory on an engine of this machine: one behind a Unix socket that says that it has our name
 //!   and kernel, or of which [`secrets_dir`](DockerSettings::secrets_dir) says that it sees our files. On any other they
 //!   are written into volumes of the worker's own, one for each folder that they appear in, before each start: on the
-//!   engine's disk, and gone with the worker. The capability says so.
+//!   engine's disk, and gone with the worker. The capability says so. Over TCP without TLS, save on this machine's own
+//!   loopback, there are none, since whoever sits on the way could read them.
 //! - Networks and volumes that a configuration names are made if they do not exist, carry our labels then, and go with the
 //!   last worker that uses them. Those that exist are used as they are, and left alone.
 //! - Without a [`SecurityPolicy`] a container is what the engine makes of it. [`SecurityPolicy::restricted`] is one line
-//!   away: no root, no capabilities, no new rights, a root file system for reading only, nothing of the machine.
+//!   away: no root, no capabilities, no new rights, a root file system for reading only, nothing of the machine
+//!   or the engine's own options. Users are named by numbers then.
 //!   An [`ImageScanner`] judges images before workers are made of them.
 //! - Labels of the image are not the worker's, though the engine shows them so; and what somebody runs from a
 //!   `docker commit` of a worker is not the worker.
@@ -78,8 +80,8 @@ mod names;
 mod network;
 mod options;
 mod provider;
-mod registry;
 mod reach;
+mod registry;
 mod secret;
 mod security;
 mod settings;

@@ -8,7 +8,7 @@ use hodei_worker_core::{
     settings::Problems,
 };
 
-use crate::DockerOptions;
+use crate::{DockerOptions, names};
 
 /// Whether an engine can do what the configuration says.
 pub(super) fn configuration(config: &WorkerConfig, options: &DockerOptions) -> Result<()> {
@@ -35,7 +35,19 @@ pub(super) fn configuration(config: &WorkerConfig, options: &DockerOptions) -> R
                      first is a letter or a digit"
                 ),
             );
+            problems.require(
+                !name.starts_with(names::RESERVED),
+                format!("mounts[{n}].source.volume.name"),
+                format!("`{name}` is a name of this library's own volumes: give it another"),
+            );
         }
+    }
+    for name in options.storage.volumes.keys() {
+        problems.require(
+            !name.starts_with(names::RESERVED),
+            format!("options.docker.storage.volumes.{name}"),
+            "is a name of this library's own volumes: give it another",
+        );
     }
     told(problems)
 }
@@ -171,6 +183,18 @@ mod tests {
         ] {
             assert_eq!(is_volume_name(name), good, "{name}");
         }
+    }
+
+    #[test]
+    fn d7_a_volume_of_this_librarys_is_nobody_elses() {
+        let name = "hodei.ci.db.1.secrets.0";
+        let config =
+            WorkerConfig::builder("a").image("a:1").mount(Mount::volume(name, "/a")).build().unwrap();
+        let options = DockerOptions::default().define_volume(name, crate::VolumeOptions::external());
+        let error = configuration(&config, &options).unwrap_err();
+        let paths: Vec<_> = error.problems().unwrap().iter().map(|problem| problem.path.as_str()).collect();
+        let defined = format!("options.docker.storage.volumes.{name}");
+        assert_eq!(paths, ["mounts[0].source.volume.name", defined.as_str()]);
     }
 
     #[test]

@@ -44,6 +44,7 @@ impl Shared {
         };
         // Those of secrets are never kept.
         let secrets = format!("{}.secrets.", names::container(self.installation(), worker));
+        self.remove_helpers_of(worker, &volumes).await?;
         let volumes = volumes.into_iter().filter(|name| !options.keep_volumes || name.starts_with(&secrets));
         {
             for volume in volumes {
