@@ -62,7 +62,7 @@ async fn d10_a_project_comes_up_in_order_changes_what_changed_and_goes_down() {
         let phases: Vec<_> = by_name(&all).into_values().collect();
         let (runs, ended) = ((WorkerPhase::Running, first), (WorkerPhase::Exited, first));
         assert_eq!(phases, [runs, ended, runs, runs], "{:?}", by_name(&all));
-        let find = |name: &str| all.iter().find(|one| one.name() == name).unwrap().status.clone();
+        let find = |name: &str| Arc::clone(&all.iter().find(|one| one.name() == name).unwrap().status);
         assert!(find("db-1").times.started < find("migrate-1").times.started);
         assert!(find("migrate-1").times.finished <= find("web-1").times.started);
         assert_eq!(

@@ -19,8 +19,6 @@ use bollard::{
 use futures::TryStreamExt as _;
 use hodei_worker_core::model::InstallationId;
 
-use hodei_worker_core::model::InstallationId;
-
 use super::var;
 
 /// Somebody else's client.
