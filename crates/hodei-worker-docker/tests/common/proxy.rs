@@ -36,6 +36,8 @@ struct State {
     planned: Mutex<Vec<Planned>>,
     mode: watch::Sender<Mode>,
     requests: Mutex<Vec<String>>,
+    /// The bodies of those that had one, with their lines.
+    bodies: Mutex<Vec<(String, Vec<u8>)>>,
     asked: watch::Sender<u64>,
     /// Connections older than this neither pass a byte on nor end.
     frozen: watch::Sender<u64>,
@@ -72,6 +74,7 @@ impl Proxy {
             planned: Mutex::default(),
             mode: watch::Sender::new(Mode::Pass),
             requests: Mutex::default(),
+            bodies: Mutex::default(),
             asked: watch::Sender::new(0),
             frozen: watch::Sender::new(0),
             opened: Mutex::new(0),
@@ -108,6 +111,12 @@ impl Proxy {
     pub(crate) async fn asked(&self, part: &str) {
         let asked = |_: &u64| self.state.requests.lock().unwrap().iter().any(|line| line.contains(part));
         super::limit(self.state.asked.subscribe().wait_for(asked)).await.unwrap();
+    }
+    /// The newest body of a request whose line holds this, as JSON.
+    pub(crate) fn body(&self, part: &str) -> serde_json::Value {
+        let bodies = self.state.bodies.lock().unwrap();
+        let found = bodies.iter().rev().find(|(line, _)| line.contains(part));
+        serde_json::from_slice(&found.unwrap_or_else(|| panic!("no `{part}` was asked for")).1).unwrap()
     }
     /// Connections so far.
     pub(crate) fn opened(&self) -> u64 {
@@ -213,6 +222,9 @@ where
         state.requests.lock().unwrap().push(asked.clone());
         state.asked.send_modify(|count| *count += 1);
         let rest = buffer.split_off(whole);
+        if whole > end {
+            state.bodies.lock().unwrap().push((asked.clone(), buffer[end..].to_vec()));
+        }
         let mode = *state.mode.borrow();
         if let Mode::Lose(part) = mode
             && asked.contains(part)
