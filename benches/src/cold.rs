@@ -49,8 +49,10 @@ impl ColdImage {
 
     /// Removes it from the engine, its layer too.
     pub(crate) async fn forget(&self) -> Outcome {
+        // By its id: what we have pulled has a name of ours more.
+        let id = self.engine.inspect_image(&self.name).await?.id.unwrap_or_default();
         let options = RemoveImageOptionsBuilder::new().force(true).build();
-        self.engine.remove_image(&self.name, Some(options), None).await?;
+        self.engine.remove_image(&id, Some(options), None).await?;
         Ok(())
     }
 }

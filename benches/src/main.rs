@@ -3,6 +3,7 @@
 //! cannot be measured becomes a row that says why, and the others go on.
 
 mod cold;
+mod compose;
 mod docker;
 mod durable;
 mod idle;
@@ -24,7 +25,7 @@ use hodei_worker_benches::{
     table::{self, Row},
 };
 
-const IDS: [&str; 12] = ["F1", "F2", "F3", "F4", "F5", "F6", "F7", "T2", "T3", "T4", "T5", "P7"];
+const IDS: [&str; 14] = ["F1", "F2", "F3", "F4", "F5", "F6", "F7", "F8", "F9", "T2", "T3", "T4", "T5", "P7"];
 
 fn main() -> ExitCode {
     hodei_worker::process::init();
@@ -88,7 +89,7 @@ fn places(id: &str) -> Vec<Option<Place>> {
 }
 
 fn needs_engine(id: &str, place: Option<Place>) -> bool {
-    matches!(id, "F5" | "P7") || place == Some(Place::Docker)
+    matches!(id, "F5" | "F8" | "F9" | "P7") || place == Some(Place::Docker)
 }
 
 async fn measurement(id: &str, place: Option<Place>) -> Outcome<Vec<Row>> {
@@ -99,6 +100,8 @@ async fn measurement(id: &str, place: Option<Place>) -> Outcome<Vec<Row>> {
         ("F4", _) => tokio::task::spawn_blocking(idle::hundred_thousand).await?,
         ("F5", _) => docker::added_time().await,
         ("F6", _) => tokio::task::spawn_blocking(process::two_hundred).await?,
+        ("F8", _) => compose::fifty().await,
+        ("F9", _) => compose::first_line().await,
         ("P7", _) => requests::requests().await,
         ("F7", Some(place)) => recovery::recoveries(place).await,
         ("T2", Some(place)) => {

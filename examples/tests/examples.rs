@@ -186,3 +186,40 @@ fn d2_the_docker_example_runs_on_a_real_engine() {
         assert!(text.contains(wanted), "`{wanted}` is missing in\n{text}");
     }
 }
+
+#[test]
+#[cfg(feature = "compose")]
+fn d10_the_compose_example_runs_on_a_real_engine() {
+    let host = std::env::var("HODEI_TEST_DOCKER_HOST")
+        .expect("run this by `cargo xtask test`, which starts an engine");
+    let image =
+        std::env::var("HODEI_TEST_IMAGE").expect("run this by `cargo xtask test`, which makes an image");
+    let folder = std::env::temp_dir().join(format!("compose-example-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("compose.yaml");
+    let text = "services:\n  one: {image: '${IMAGE}', command: echo first}\n  \
+                two: {image: '${IMAGE}', command: echo second, depends_on: {one: {condition: service_completed_successfully}}}\n";
+    std::fs::write(&file, text).unwrap();
+    let mut command = example("compose");
+    command.env("DOCKER_HOST", host).env("IMAGE", image).arg(&file);
+    let text = output(command);
+    std::fs::remove_dir_all(folder).unwrap();
+    for wanted in ["one-1 | first", "two-1 | second", "down"] {
+        assert!(text.contains(wanted), "`{wanted}` is missing in\n{text}");
+    }
+}
+
+#[test]
+#[cfg(feature = "docker")]
+fn d11_an_external_command_judges_images() {
+    let host = std::env::var("HODEI_TEST_DOCKER_HOST")
+        .expect("run this by `cargo xtask test`, which starts an engine");
+    let image =
+        std::env::var("HODEI_TEST_IMAGE").expect("run this by `cargo xtask test`, which makes an image");
+    for (script, wanted) in [("exit 0", "accepted: "), ("echo it is old; exit 1", "refuses it: it is old")] {
+        let mut command = example("image_scanner");
+        command.env("DOCKER_HOST", &host).args([image.as_str(), "sh", "-c", script]);
+        let text = output(command);
+        assert!(text.contains(wanted), "`{wanted}` is missing in\n{text}");
+    }
+}

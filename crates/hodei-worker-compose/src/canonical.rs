@@ -5,6 +5,7 @@ use hodei_worker_core::Result;
 use crate::{
     limits::Budget,
     mount::{device, mount},
+    place::brief,
     tree::{Key, Map, Node, Path, Value, each_child},
     units::ports,
 };
@@ -286,7 +287,7 @@ fn ssh(node: &mut Node, path: &mut Path, _: &Budget) -> Result<()> {
                 return Err(entry
                     .place
                     .refuse(&*path, format!("the key `{text}` has no file"))
-                    .with_help(format!("write `default`, or `{text}=path/of/the/key`")));
+                    .with_help(format!("write `default`, or `{}=path/of/the/key`", brief(text, 80))));
             }
         };
         map.insert(Key::from(text.split('=').next().unwrap_or_default()), value);

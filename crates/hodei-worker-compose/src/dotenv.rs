@@ -46,6 +46,9 @@ impl Dotenv<'_> {
         {
             cursor.skip("export".len());
             cursor.skip_blank();
+            if cursor.rest().is_empty() {
+                return Err(refuse("`export` names no variable".to_owned()));
+            }
         }
         let rest = cursor.rest();
         let mut end = None;
@@ -301,8 +304,13 @@ mod tests {
 
     #[test]
     fn what_is_wrong_names_its_line() {
-        for (text, line) in [("A=1\nB!=2\n", 2), ("A=1\n\nB=\"x\n", 3), ("a b=1\n", 1), ("\nA=${B:?no}\n", 2)]
-        {
+        for (text, line) in [
+            ("A=1\nB!=2\n", 2),
+            ("A=1\n\nB=\"x\n", 3),
+            ("a b=1\n", 1),
+            ("\nA=${B:?no}\n", 2),
+            ("A=1\nexport ", 2),
+        ] {
             let error = read(text).unwrap_err();
             assert_eq!(error.context_value("line"), Some(line.to_string().as_str()), "{error}");
             assert!(error.help().is_some());

@@ -7,7 +7,7 @@ use hodei_worker_core::{Error, Result};
 use crate::{
     limits::Budget,
     number::go_parse_float,
-    place::Place,
+    place::{Place, brief},
     project::Warning,
     template::{Template, TemplateError},
     tree::{Node, Path, Value, each_child},
@@ -101,10 +101,10 @@ pub(crate) fn template_error(error: TemplateError, place: &Place, field: &str) -
             .with_help("write `${NAME}` or `${NAME:-default}` on one line, or `$$` for a dollar sign"),
         TemplateError::Required(name, reason) if reason.is_empty() => place
             .refuse(field, format!("the variable `{name}` is required and not set"))
-            .with_help(format!("set `{name}` in the environment or in `.env`")),
+            .with_help(format!("set `{}` in the environment or in `.env`", brief(&name, 80))),
         TemplateError::Required(name, reason) => place
             .refuse(field, format!("the variable `{name}` is required and not set: {reason}"))
-            .with_help(format!("set `{name}` in the environment or in `.env`")),
+            .with_help(format!("set `{}` in the environment or in `.env`", brief(&name, 80))),
         TemplateError::Exceeded(what) => place.refuse(field, format!("this project is too large: {what}")),
     }
 }

@@ -2,7 +2,17 @@
 //! line.
 //!
 //! The model is what `docker compose config --format json` prints for the same input: [`Project::to_value`] is that
-//! very value, and the fields of [`Project`] are the same, typed. Nothing is run here.
+//! very value, and the fields of [`Project`] are the same, typed. [`Composition`] brings a project up as a group of ordinary
+//! workers, on any provider that has what it asks for.
+//!
+//! # What differs from `docker compose`
+//! - A port without an address of the machine is published where the provider's settings say: on loopback, unless they say
+//!   otherwise.
+//! - `container_name` is another name on the service's networks; the engine's own name of a container is the worker's.
+//! - Secrets and configs are files of the container's user in memory, from [`ProjectCredentials`]; a changed file is read at
+//!   the next start.
+//! - An image that was built anew under the same name is not noticed: [`UpOptions::force_recreate`] makes workers anew.
+//! - `expose` opens nothing, as workers of one network reach each other's ports anyway.
 //!
 //! # What is read
 //! - **Files**: one or several laid over each other, with the tags `!reset` and `!override`; `include`, `extends`;
@@ -11,7 +21,7 @@
 //!   `${NAME:+replacement}`, `${NAME+replacement}`, one inside of another; `$$` for a dollar sign. They come from
 //!   [`ProjectOptions`] and from files of variables, never from the process by itself.
 //! - **Everything that the specification has** for services, networks, volumes, secrets, configs and models, in all
-//!   short and long forms. Whether it can be run is for others to decide: [`Project::place`] tells them where it stands.
+//!   short and long forms. What cannot be run is refused by [`Composition::new`], by field, file and line.
 //!
 //! # What is refused
 //! Each with file, line and field, and with what to do about it: keys that nobody knows (with the nearest one that is
@@ -57,6 +67,7 @@ mod options;
 mod paths;
 mod place;
 mod project;
+mod run;
 mod schema;
 mod shape;
 mod shell;
@@ -69,3 +80,4 @@ pub use model::Service;
 pub use options::ProjectOptions;
 pub use place::Place;
 pub use project::{Project, Warning};
+pub use run::{Composition, DownOptions, Instance, ProjectCredentials, UpOptions};

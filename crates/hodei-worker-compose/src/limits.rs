@@ -8,9 +8,12 @@ pub const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
 pub const MAX_DEPTH: usize = 100;
 /// How many values a project may have, aliases, merges, `extends`, `include` and ranges of ports counted as often as
 /// they are used.
-pub const MAX_NODES: usize = 1_000_000;
+pub const MAX_NODES: usize = 500_000;
 /// How much text a project may have, in bytes, every use of an alias and of a variable counted.
 pub const MAX_TEXT_BYTES: usize = 64 * 1024 * 1024;
+/// How many values all passes over a project may look at: a file of very many documents, each laid over the ones
+/// before, reaches it.
+pub const MAX_WORK: usize = 3_000_000;
 /// How many files a project may read, a file read twice counted twice.
 pub const MAX_FILES: usize = 1_000;
 /// How long a chain of `extends` and of `include` may be, and how deep `${A:-${B}}` may be nested.
@@ -26,21 +29,23 @@ pub(crate) struct Budget {
     nodes: Cell<usize>,
     text: Cell<usize>,
     files: Cell<usize>,
+    work: Cell<usize>,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { nodes: Cell::new(MAX_NODES), text: Cell::new(MAX_TEXT_BYTES), files: Cell::new(MAX_FILES) }
+        Self {
+            nodes: Cell::new(MAX_NODES),
+            text: Cell::new(MAX_TEXT_BYTES),
+            files: Cell::new(MAX_FILES),
+            work: Cell::new(MAX_WORK),
+        }
     }
 }
 
 impl Budget {
     pub(crate) fn nodes(&self, count: usize) -> Result<(), Exceeded> {
-        spend(
-            &self.nodes,
-            count,
-            "it has more than a million values, aliases counted as often as they are used",
-        )
+        spend(&self.nodes, count, "it has more than 500000 values, aliases counted as often as they are used")
     }
     pub(crate) fn text(&self, bytes: usize) -> Result<(), Exceeded> {
         spend(
@@ -51,6 +56,13 @@ impl Budget {
     }
     pub(crate) fn file(&self) -> Result<(), Exceeded> {
         spend(&self.files, 1, "it reads more than 1000 files")
+    }
+    pub(crate) fn work(&self, nodes: usize) -> Result<(), Exceeded> {
+        spend(
+            &self.work,
+            nodes,
+            "it has too many documents for its size, each of which is laid over all others",
+        )
     }
 }
 

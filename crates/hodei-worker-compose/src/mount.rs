@@ -171,7 +171,7 @@ mod tests {
         );
         assert_eq!(long(r"c:\x:/y"), r"map[bind:map[create_host_path:true] source:c:\x target:/y type:bind]");
         assert_eq!(long("db:/v:nocopy"), "map[source:db target:/v type:volume volume:map[nocopy:true]]");
-        for text in ["", "a:/b:ro:x", "a::b", ":/abc", "/abc:"] {
+        for text in ["", "ab:/b:ro:x", "ab::b", ":/abc", "/abc:"] {
             assert!(mount(text).is_err(), "{text}");
         }
     }

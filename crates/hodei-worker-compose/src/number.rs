@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-/// A number as Go's `%v` prints it: the shortest digits, with an exponent below 1e-4 and from 1e21 on.
+/// A number as Go's `%v` prints it: the shortest digits, with an exponent below 1e-4 and from 1e6 on.
 pub(crate) fn go_float(value: f64) -> String {
     if value.is_nan() {
         return "NaN".to_owned();
@@ -13,7 +13,7 @@ pub(crate) fn go_float(value: f64) -> String {
     let scientific = format!("{value:e}");
     let Some((digits, exponent)) = scientific.split_once('e') else { return scientific };
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if value != 0.0 && !(-4..21).contains(&exponent) {
+    if value != 0.0 && !(-4..6).contains(&exponent) {
         let sign = if exponent < 0 { '-' } else { '+' };
         return format!("{digits}e{sign}{:02}", exponent.abs());
     }
@@ -122,7 +122,9 @@ mod tests {
         for (value, text) in [
             (1.5, "1.5"),
             (1e30, "1e+30"),
-            (1e20, "100000000000000000000"),
+            (1e6, "1e+06"),
+            (123456.5, "123456.5"),
+            (123456789.125, "1.23456789125e+08"),
             (1e-5, "1e-05"),
             (0.0001, "0.0001"),
             (1.0, "1"),

@@ -1,5 +1,6 @@
 use std::{
     collections::BTreeMap,
+    fmt,
     path::{Path, PathBuf},
 };
 
@@ -17,7 +18,7 @@ use std::{
 ///     .variable("TAG", "1.27")
 ///     .profile("debug");
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct ProjectOptions {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) project_directory: Option<PathBuf>,
@@ -26,6 +27,21 @@ pub struct ProjectOptions {
     pub(crate) env_files: Vec<PathBuf>,
     pub(crate) profiles: Vec<String>,
     pub(crate) working_directory: Option<PathBuf>,
+}
+
+impl fmt::Debug for ProjectOptions {
+    /// Variables by their names alone: values may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProjectOptions")
+            .field("files", &self.files)
+            .field("project_directory", &self.project_directory)
+            .field("project_name", &self.project_name)
+            .field("environment", &self.environment.keys())
+            .field("env_files", &self.env_files)
+            .field("profiles", &self.profiles)
+            .field("working_directory", &self.working_directory)
+            .finish()
+    }
 }
 
 impl ProjectOptions {

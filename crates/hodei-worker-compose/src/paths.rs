@@ -58,15 +58,9 @@ pub(crate) fn base(path: &str) -> &str {
     }
 }
 
-/// Whether it is an absolute path of Windows.
+/// Whether it is an absolute path of Windows: one with a drive, of a share, or of a device.
 fn windows_absolute(path: &str) -> bool {
-    let bytes = path.as_bytes();
-    if path.starts_with(r"\\") || path.starts_with("//") {
-        let mut parts = path[2..].split(['\\', '/']);
-        return parts.next().is_some_and(|part| !part.is_empty() && part != ".")
-            && parts.next().is_some_and(|part| !part.is_empty() && part != ".");
-    }
-    matches!(bytes, [drive, b':', b'\\' | b'/', ..] if drive.is_ascii_alphabetic())
+    matches!(path.as_bytes(), [b'\\' | b'/', b'\\' | b'/', ..] | [_, b':', b'\\' | b'/', ..])
 }
 
 /// Where relative paths lead.

@@ -27,9 +27,17 @@ impl Place {
 
     /// An error about the field at this place.
     pub(crate) fn refuse(&self, field: impl fmt::Display, message: impl Into<String>) -> Error {
-        Error::config(field.to_string(), message.into())
+        Error::config(brief(&field.to_string(), 200), brief(&message.into(), 500))
             .with_context("file", self.file.display())
             .with_context("line", self.line)
+    }
+}
+
+/// A text that may be of any length, cut for a person to read.
+pub(crate) fn brief(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

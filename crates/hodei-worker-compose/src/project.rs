@@ -51,7 +51,7 @@ impl fmt::Display for Warning {
 /// A project: what its compose files say together.
 ///
 /// The maps hold what is enabled, and networks, volumes, secrets, configs and models that an enabled service uses.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Project {
     /// The name: lower case letters, digits, `-` and `_`.
@@ -84,6 +84,18 @@ pub struct Project {
     pub warnings: Vec<Warning>,
     root: Node,
     value: Json,
+}
+
+impl fmt::Debug for Project {
+    /// Names alone: values may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Project")
+            .field("name", &self.name)
+            .field("files", &self.files)
+            .field("services", &self.services.keys())
+            .field("profiles", &self.profiles)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Project {

@@ -70,9 +70,9 @@ pub(crate) fn print_duration(nanos: i64) -> String {
         format!("{}{point}{fraction}{unit}", value / scale)
     };
     let text = match nanos {
-        ..1_000 => decimal(nanos, 1, "ns"),
-        ..1_000_000 => decimal(nanos, 1_000, "µs"),
-        ..1_000_000_000 => decimal(nanos, 1_000_000, "ms"),
+        0..1_000 => decimal(nanos, 1, "ns"),
+        1_000..1_000_000 => decimal(nanos, 1_000, "µs"),
+        1_000_000..1_000_000_000 => decimal(nanos, 1_000_000, "ms"),
         _ => {
             let minutes = nanos / 60_000_000_000;
             let seconds = decimal(nanos % 60_000_000_000, 1_000_000_000, "s");
@@ -108,7 +108,7 @@ pub(crate) fn bytes(text: &str) -> Option<i64> {
     };
     let size = size * scale;
     // What does not fit wraps to the least number in the reference implementation.
-    Some(if size >= 9.223_372_036_854_775_8e18 || size.is_nan() { i64::MIN } else { size as i64 })
+    Some(if size >= i64::MAX as f64 || size.is_nan() { i64::MIN } else { size as i64 })
 }
 
 /// A published port in the long form.

@@ -9,7 +9,7 @@ use std::{
 use bollard::{API_DEFAULT_VERSION, BollardRequest, ClientVersion, Docker, body_full, models::SystemVersion};
 use bytes::Bytes;
 use hodei_worker_core::{Error, ErrorKind, Result, Timestamp};
-use http::{Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use rustls::ClientConfig;
@@ -20,6 +20,7 @@ use crate::{
     DockerSettings,
     endpoint::{self, Address, Endpoint},
     error::{EngineError, EngineResult, classify},
+    registry,
     transport::{self, HttpClient},
 };
 
@@ -43,7 +44,7 @@ pub(crate) struct Answer<T> {
 }
 
 /// The whole of an answer.
-async fn whole(answer: Response<Incoming>) -> EngineResult<Bytes> {
+pub(crate) async fn whole(answer: Response<Incoming>) -> EngineResult<Bytes> {
     match Limited::new(answer.into_body(), LARGEST).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) => Err(match error.downcast::<hyper::Error>() {
@@ -189,32 +190,55 @@ impl Engine {
         path: String,
         body: Option<(Bytes, &'static str)>,
     ) -> EngineResult<Response<Incoming>> {
+        self.in_time(self.exchange(method, path, body, None)).await
+    }
+
+    /// A request at the agreed version that the engine passes on to a registry, with the log-in there. Whoever calls
+    /// sets the limit of time. Not by bollard, which has a copy of the log-in that nobody overwrites.
+    pub(crate) async fn ask_registry(
+        &self,
+        method: Method,
+        path: &str,
+        query: &str,
+        log_in: Option<&HeaderValue>,
+    ) -> EngineResult<Response<Incoming>> {
+        let version = self.docker().client_version();
+        self.exchange(method, format!("/v{version}{path}{query}"), None, log_in).await
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: String,
+        body: Option<(Bytes, &'static str)>,
+        log_in: Option<&HeaderValue>,
+    ) -> EngineResult<Response<Incoming>> {
         let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.authority));
         if let Some((_, kind)) = &body {
             request = request.header(http::header::CONTENT_TYPE, *kind);
         }
+        if let Some(log_in) = log_in {
+            request = request.header(registry::HEADER, log_in);
+        }
         let body = body.map(|(bytes, _)| bytes).unwrap_or_default();
         let request = request.body(body_full(body))?;
-        let answer = async {
-            let answer = self.http().request(request).await?;
-            let status = answer.status();
-            if status.is_success() {
-                return Ok(answer);
-            }
-            let bytes = whole(answer).await?;
-            #[derive(serde::Deserialize)]
-            struct Refusal {
-                message: String,
-            }
-            let message = serde_json::from_slice::<Refusal>(&bytes)
-                .map_or_else(|_| String::from_utf8_lossy(&bytes).into_owned(), |refusal| refusal.message);
-            Err(EngineError::DockerResponseServerError { status_code: status.as_u16(), message })
-        };
-        self.in_time(answer).await
+        let answer = self.http().request(request).await?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let bytes = whole(answer).await?;
+        #[derive(serde::Deserialize)]
+        struct Refusal {
+            message: String,
+        }
+        let message = serde_json::from_slice::<Refusal>(&bytes)
+            .map_or_else(|_| String::from_utf8_lossy(&bytes).into_owned(), |refusal| refusal.message);
+        Err(EngineError::DockerResponseServerError { status_code: status.as_u16(), message })
     }
 
     /// Gives up on the engine after the time that it has for an answer.
-    async fn in_time<T>(&self, answer: impl Future<Output = EngineResult<T>>) -> EngineResult<T> {
+    pub(crate) async fn in_time<T>(&self, answer: impl Future<Output = EngineResult<T>>) -> EngineResult<T> {
         tokio::time::timeout(self.timeout, answer).await.unwrap_or(Err(EngineError::RequestTimeoutError))
     }
 

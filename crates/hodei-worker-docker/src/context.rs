@@ -87,7 +87,8 @@ fn endpoint(text: &str, source: &str, environment: &Environment) -> Result<Endpo
     Ok(Endpoint { address, tls, source: source.to_owned() })
 }
 
-fn config_dir(environment: &Environment) -> Option<PathBuf> {
+/// The folder of Docker's own client.
+pub(crate) fn config_dir(environment: &Environment) -> Option<PathBuf> {
     match environment.var("DOCKER_CONFIG") {
         Some(folder) => Some(environment.path(folder)),
         None => environment.home().map(|home| environment.path(home.join(".docker"))),

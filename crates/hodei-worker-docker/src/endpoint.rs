@@ -1,6 +1,6 @@
 //! Where an engine is: the address, and how its other side is told to be the right one.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc};
 
 use hodei_worker_core::{Error, ErrorKind, Result};
 use rustls::{
@@ -91,6 +91,18 @@ impl Endpoint {
     pub(crate) fn is_local(&self) -> bool {
         matches!(self.address, Address::Unix(_))
     }
+
+    /// Whether nobody can read on the way to it: by TLS, or since it does not leave this machine.
+    pub(crate) fn is_confidential(&self) -> bool {
+        match &self.address {
+            Address::Unix(_) => true,
+            Address::Tcp { host, .. } => {
+                self.tls.is_some()
+                    || host == "localhost"
+                    || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+            }
+        }
+    }
 }
 
 impl fmt::Display for Endpoint {
@@ -152,6 +164,23 @@ mod tests {
             ("tcp://[::1]", "tcp://[::1]:2375"),
         ] {
             assert_eq!(Address::parse(text).unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn d7_a_way_that_others_can_read_on_is_told_from_one_that_they_cannot() {
+        for (text, tls, good) in [
+            ("unix:///x", false, true),
+            ("tcp://127.0.0.1", false, true),
+            ("tcp://[::1]:1", false, true),
+            ("tcp://localhost", false, true),
+            ("tcp://localhost.example", false, false),
+            ("tcp://10.0.0.1", false, false),
+            ("tcp://10.0.0.1", true, true),
+        ] {
+            let tls = tls.then(|| TlsSettings::in_folder("/x"));
+            let endpoint = Endpoint { address: Address::parse(text).unwrap(), tls, source: String::new() };
+            assert_eq!(endpoint.is_confidential(), good, "{text}");
         }
     }
 

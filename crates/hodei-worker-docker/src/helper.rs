@@ -1,19 +1,28 @@
 //! Files for volumes, by a container that never runs: the engine unpacks an archive into it, and what is mounted there is
 //! written to. So an image needs no programs for it, and an engine may be on another machine.
 
-use std::io;
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bollard::models::{
-    ContainerCreateBody, ContainerCreateResponse, HostConfig, Mount, MountType, MountVolumeOptions,
+    ContainerCreateBody, ContainerCreateResponse, ContainerSummary, HostConfig, Mount, MountType,
+    MountVolumeOptions, Volume, VolumeCreateRequest,
 };
 use bytes::Bytes;
-use hodei_worker_core::{Error, ErrorKind, Result, WorkerRef, credential::SecretMaterial, model::labels};
+use hodei_worker_core::{
+    Error, ErrorKind, Result, WorkerRef,
+    credential::SecretMaterial,
+    model::{InstallationId, Ownership},
+};
 use http::Method;
 use secrecy::zeroize::Zeroizing;
 
 use crate::{
-    client::{self, query},
-    error::status,
+    client::{self, Answer, Engine, SharedEngine, query},
+    container::answered,
+    error::{EngineResult, status},
     names,
     provider::Shared,
 };
@@ -48,72 +57,191 @@ impl Entry {
     }
 }
 
+/// A filling that is under way. It goes on when its caller is dropped, so that no helper stays behind.
+struct Work {
+    engine: SharedEngine,
+    installation: InstallationId,
+    worker: WorkerRef,
+    attempt: String,
+    /// The volumes that must be the worker's own.
+    secrets: Vec<String>,
+    helper: Bytes,
+    archive: Bytes,
+}
+
 impl Shared {
     /// Writes into volumes of the engine's. `image` is any that it has.
+    ///
+    /// # Errors
+    /// `Conflict` where a volume for secrets is not the worker's.
+    ///
+    /// # Cancel safety
+    /// It is done even if the call is dropped.
     pub(crate) async fn fill(&self, worker: &WorkerRef, image: &str, all: &[Filling]) -> Result<()> {
+        if !self.helpers_swept.swap(true, Ordering::Relaxed)
+            && let Err(error) = self.sweep_helpers().await
+        {
+            tracing::warn!(%error, "containers may be left that never run");
+        }
         let archive = archive(all).map_err(|error| {
             Error::new(ErrorKind::Unexpected, "the archive for the volumes cannot be made").with_source(error)
         })?;
         let attempt = format!("{:016x}", fastrand::u64(..));
-        let name = format!("{}.helper.{attempt}", names::container(self.installation(), worker));
-        let body = client::body(&self.helper(image, all, &attempt))
+        let helper = client::body(&helper(self.installation(), worker, image, all, &attempt))
             .map_err(|error| self.engine.error(error.into()))?;
-        let named = query(&[("name", &name)]);
-        let created = self.engine.call(Method::POST, "/containers/create", &named, Some(body)).await;
-        let created: ContainerCreateResponse = created.map_err(|error| self.engine.error(error))?.value;
-        let path = format!("/containers/{}/archive", created.id);
-        let written = self.engine.put(&path, &query(&[("path", PLACE)]), archive).await;
-        let removed = self.remove_helper(&created.id).await;
-        written.map_err(|error| self.engine.error(error))?;
-        removed
+        let reserved = names::secret_volumes(self.installation(), worker);
+        let secrets = all.iter().map(|filling| &filling.volume).filter(|name| name.starts_with(&reserved));
+        let work = Work {
+            engine: Arc::clone(&self.engine),
+            installation: self.installation().clone(),
+            worker: worker.clone(),
+            attempt,
+            secrets: secrets.cloned().collect(),
+            helper,
+            archive,
+        };
+        let filling = Arc::clone(&self.filling).read_owned().await;
+        answered(tokio::spawn(async move {
+            let _filling = filling;
+            work.run().await
+        }))
+        .await
     }
 
-    fn helper(&self, image: &str, all: &[Filling], attempt: &str) -> ContainerCreateBody {
-        let mounts = all.iter().enumerate().map(|(n, filling)| Mount {
-            typ: Some(MountType::VOLUME),
-            source: Some(filling.volume.clone()),
-            target: Some(format!("{PLACE}/{n}")),
-            volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
-            ..Mount::default()
-        });
-        let marks =
-            [(labels::INSTALLATION, self.installation().to_string()), (names::HELPER, attempt.to_owned())];
-        ContainerCreateBody {
-            image: Some(image.to_owned()),
-            // It never runs, but an image without a command would be refused.
-            cmd: Some(vec!["true".to_owned()]),
-            labels: Some(marks.map(|(name, value)| (name.to_owned(), value)).into()),
-            host_config: Some(HostConfig {
-                mounts: Some(mounts.collect()),
-                network_mode: Some("none".to_owned()),
-                ..HostConfig::default()
-            }),
-            ..ContainerCreateBody::default()
+    /// Removes a worker's helpers, so that they hold no volume of its secrets. `volumes` are the worker's; where none is
+    /// for secrets there is nothing to do. Those of this process are waited for.
+    pub(crate) async fn remove_helpers_of(&self, worker: &WorkerRef, volumes: &[String]) -> Result<()> {
+        let reserved = names::secret_volumes(self.installation(), worker);
+        if !volumes.iter().any(|name| name.starts_with(&reserved)) {
+            return Ok(());
         }
-    }
-
-    async fn remove_helper(&self, id: &str) -> Result<()> {
-        // Without the volumes: they have names, and stay.
-        match self.engine.command(Method::DELETE, &format!("/containers/{id}"), "?force=true").await {
-            Err(error) if status(&error) != Some(404) => Err(self.engine.error(error)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Removes the helpers that calls left which were cut off.
-    pub(crate) async fn sweep_helpers(&self) -> Result<()> {
-        /// A helper lives for some tenths of a second.
-        const CUT_OFF: i64 = 600;
-        let now = self.context.clock.now().as_second();
-        let filters = serde_json::json!({"label": names::label_filter(self.installation(), []).into_iter()
-            .chain([names::HELPER.to_owned()]).collect::<Vec<_>>()});
-        for found in self.list_filtered(filters).await? {
-            let old = found.created.is_some_and(|created| now.saturating_sub(created) > CUT_OFF);
-            if let Some(id) = found.id.filter(|_| old) {
-                self.remove_helper(&id).await?;
+        let _none_under_way = self.filling.write().await;
+        for found in self.helpers(Some(worker)).await? {
+            if let Some(id) = found.id {
+                remove(&self.engine, &id).await?;
             }
         }
         Ok(())
+    }
+
+    /// Removes the helpers that calls left which were cut off.
+    async fn sweep_helpers(&self) -> Result<()> {
+        /// A helper lives for some tenths of a second.
+        const CUT_OFF: i64 = 600;
+        let now = self.context.clock.now().as_second();
+        for found in self.helpers(None).await? {
+            let old = found.created.is_some_and(|created| now.saturating_sub(created) > CUT_OFF);
+            if let Some(id) = found.id.filter(|_| old) {
+                remove(&self.engine, &id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// This installation's helpers, or those of one worker.
+    async fn helpers(&self, worker: Option<&WorkerRef>) -> Result<Vec<ContainerSummary>> {
+        let mark = match worker {
+            Some(worker) => format!("{}={}", names::HELPER, names::helped(worker)),
+            None => names::HELPER.to_owned(),
+        };
+        let labels = names::label_filter(self.installation(), []).into_iter().chain([mark]);
+        // The label alone would bring all workers: theirs is empty.
+        let filters = serde_json::json!({"label": labels.collect::<Vec<_>>(), "name": ["[.]helper[.]"]});
+        let mut found = self.list_filtered(filters).await?;
+        found.retain(|one| {
+            names::is_helper(
+                self.installation(),
+                one.names.as_deref().unwrap_or_default(),
+                one.labels.as_ref(),
+            )
+        });
+        Ok(found)
+    }
+}
+
+impl Work {
+    async fn run(self) -> Result<()> {
+        for volume in &self.secrets {
+            self.claim(volume).await?;
+        }
+        let engine = &self.engine;
+        let name = format!("{}.helper.{}", names::container(&self.installation, &self.worker), self.attempt);
+        let named = query(&[("name", &name)]);
+        let created = engine.call(Method::POST, "/containers/create", &named, Some(self.helper)).await;
+        let created: ContainerCreateResponse = created.map_err(|error| engine.error(error))?.value;
+        let path = format!("/containers/{}/archive", created.id);
+        let written = engine.put(&path, &query(&[("path", PLACE)]), self.archive).await;
+        let removed = remove(engine, &created.id).await;
+        written.map_err(|error| engine.error(error))?;
+        removed
+    }
+
+    /// Makes a volume for secrets where it is not there, and refuses one that somebody else has put there to read them.
+    async fn claim(&self, volume: &str) -> Result<()> {
+        let mut labels = Ownership::new(self.installation.clone(), self.worker.clone()).to_labels();
+        labels.insert(names::ATTEMPT.to_owned(), self.attempt.clone());
+        labels.insert(names::SECRET_VOLUME.to_owned(), "true".to_owned());
+        let request = VolumeCreateRequest {
+            name: Some(volume.to_owned()),
+            labels: Some(labels.into_iter().collect()),
+            ..VolumeCreateRequest::default()
+        };
+        let body = client::body(&request).map_err(|error| self.engine.error(error.into()))?;
+        let made: EngineResult<Answer<Volume>> =
+            self.engine.call(Method::POST, "/volumes/create", "", Some(body)).await;
+        match made {
+            Ok(made) if self.is_ours(&made.value) => Ok(()),
+            Err(error) if status(&error) != Some(409) => Err(self.engine.error(error)),
+            // 409: it exists and is made otherwise.
+            _ => Err(Error::new(
+                ErrorKind::Conflict,
+                "the volume for the worker's secrets exists and is somebody else's",
+            )
+            .with_context("volume", volume)
+            .with_help("find out who has made it, and remove it")),
+        }
+    }
+
+    fn is_ours(&self, volume: &Volume) -> bool {
+        let ownership = names::ownership(&self.installation, Some(&volume.labels));
+        // With options it may be a folder of the machine.
+        volume.options.is_empty() && ownership.is_some_and(|ownership| ownership.worker == self.worker)
+    }
+}
+
+fn helper(
+    installation: &InstallationId,
+    worker: &WorkerRef,
+    image: &str,
+    all: &[Filling],
+    attempt: &str,
+) -> ContainerCreateBody {
+    let mounts = all.iter().enumerate().map(|(n, filling)| Mount {
+        typ: Some(MountType::VOLUME),
+        source: Some(filling.volume.clone()),
+        target: Some(format!("{PLACE}/{n}")),
+        volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
+        ..Mount::default()
+    });
+    ContainerCreateBody {
+        image: Some(image.to_owned()),
+        // It never runs, but an image without a command would be refused.
+        cmd: Some(vec!["true".to_owned()]),
+        labels: Some(names::helper_labels(installation, worker, attempt)),
+        host_config: Some(HostConfig {
+            mounts: Some(mounts.collect()),
+            network_mode: Some("none".to_owned()),
+            ..HostConfig::default()
+        }),
+        ..ContainerCreateBody::default()
+    }
+}
+
+async fn remove(engine: &Engine, id: &str) -> Result<()> {
+    // With the volumes that its image declares. Those that have names stay.
+    match engine.command(Method::DELETE, &format!("/containers/{id}"), "?force=true&v=true").await {
+        Err(error) if status(&error) != Some(404) => Err(engine.error(error)),
+        _ => Ok(()),
     }
 }
 

@@ -9,15 +9,17 @@
 //! after creation, start and end, and none before the start where a Unix socket lets the watch be trusted (eight over
 //! TCP). A grace that is no number of whole seconds and was not enough costs a sixth, as does over
 //! TCP a look whether somebody else has asked the worker to stop; on a Unix socket one stream per provider tells this. A
-//! missing image's pull costs two more, a worker that this instance did not create one to find it. A list is one
-//! request and one for each worker in it, since the engine's list holds neither exit codes nor the times of runs. A
-//! watch is one connection for all watchers, a list when it begins and after each gap, and one request for each change;
-//! while nothing changes it costs nothing on a Unix socket, and on TCP two requests each
-//! [`silence_limit`](DockerSettings::silence_limit), which opens the stream anew, since a TCP connection can die without
-//! a sign. An engine remembers 256 events, of everybody: where more come in that time, health checks among them, each
-//! renewal is a list. A log costs one request
-//! each time that it is opened, and up to two with `tail`; on engines from Docker 23 on twice as many, since these do not
-//! say when they leave out what is damaged.
+//! missing image's pull costs five more: the second attempt to create, and three that tell whether the image is ours. A
+//! worker that this instance did not create costs one to find it. Each network of a worker costs a look before its
+//! creation and three at its end; old engines (before Docker 25) cost one more for each network after the first. A list is one request and one for each worker in it,
+//! since the engine's list holds neither exit codes nor the times of runs. A watch is one connection for all watchers, a
+//! list when it begins and after each gap, and one request for each change; while nothing changes it costs nothing on a
+//! Unix socket, and on TCP two requests each [`silence_limit`](DockerSettings::silence_limit), which opens the stream
+//! anew, since a TCP connection can die without a sign. An engine remembers 256 events, of everybody: where more come in
+//! that time, health checks among them, each renewal is a list.
+//!
+//! A log costs one request each time that it is opened, and up to two with `tail`; on engines from Docker 23 on twice as
+//! many, since these do not say when they leave out what is damaged.
 //!
 //! # What to know
 //! - A worker is a container named `hodei.<installation>.<worker>.<generation>`. It is acted on by its id, after its
@@ -25,10 +27,23 @@
 //! - A command that runs by [`exec_in_worker`](hodei_worker_core::WorkerProvider::exec_in_worker) goes on when its
 //!   session is dropped: the engine has no request to end it.
 //! - Secrets are files in memory on an engine of this machine: one behind a Unix socket that says that it has our name
-//!   and kernel, or of which [`secrets_dir`](DockerSettings::secrets_dir) says that it sees our files. Any other
-//!   does not, so that the capability is missing there.
+//!   and kernel, or of which [`secrets_dir`](DockerSettings::secrets_dir) says that it sees our files. On any other they
+//!   are written into volumes of the worker's own, one for each folder that they appear in, before each start: on the
+//!   engine's disk, and gone with the worker. The capability says so. Over TCP without TLS, save on this machine's own
+//!   loopback, there are none, since whoever sits on the way could read them.
+//! - Networks and volumes that a configuration names are made if they do not exist, carry our labels then, and go with the
+//!   last worker that uses them. Those that exist are used as they are, and left alone.
+//! - Without a [`SecurityPolicy`] a container is what the engine makes of it. [`SecurityPolicy::restricted`] is one line
+//!   away: no root, no capabilities, no new rights, a root file system for reading only, nothing of the machine
+//!   or the engine's own options. Users are named by numbers then.
+//!   An [`ImageScanner`] judges images before workers are made of them.
 //! - Labels of the image are not the worker's, though the engine shows them so; and what somebody runs from a
 //!   `docker commit` of a worker is not the worker.
+//! - Images are fetched with the log-in of their registry: a secret that [`registries`](DockerSettings::registries)
+//!   names, or else what Docker's own client has ([`docker_config`](DockerSettings::docker_config)). It is sent to the
+//!   engine with the request, over TCP without TLS in the clear.
+//! - An image that we have pulled gets a second name, `hodei-worker.invalid/<installation>:…`, by which
+//!   [`prune_images`](DockerProvider::prune_images) knows it. Whoever wants it gone removes both names.
 //! - An engine sends no event of a start that fails before there is a process. The watch of the host that made it
 //!   tells it all the same; other hosts see it when they look.
 //! - Nothing is retried, save a request that an idle connection turned out not to have sent.
@@ -69,6 +84,7 @@ mod network;
 mod options;
 mod provider;
 mod reach;
+mod registry;
 mod secret;
 mod security;
 mod settings;
@@ -77,11 +93,13 @@ mod status;
 mod transport;
 mod volume;
 
+pub use image::{ImageUpdate, PruneOptions, PrunedImage};
 pub use options::{
-    DeviceOptions, DockerOptions, LimitOptions, MountOptions, NativeRestart, NetworkOptions,
+    DeviceOptions, DockerOptions, HealthOptions, LimitOptions, MountOptions, NativeRestart, NetworkOptions,
     NetworkingOptions, Owner, PullPolicy, SecurityOptions, StorageOptions, SubnetOptions, Ulimit,
     VolumeOptions,
 };
 pub use provider::DockerProvider;
+pub use registry::{DockerConfig, RegistryAuth};
 pub use security::{ImageScanner, ScanVerdict, ScannedImage, SecurityPolicy};
 pub use settings::{DockerSettings, TlsSettings};

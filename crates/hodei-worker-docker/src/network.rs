@@ -31,7 +31,7 @@ impl Shared {
         attempt: &str,
     ) -> Result<()> {
         for (n, network) in config.networks.iter().enumerate() {
-            let definition = options.networking.networks.get(&network.name).cloned().unwrap_or_default();
+            let definition = options.networking.networks.get(&network.name).cloned();
             self.ensure_network(n, network, definition, ownership, attempt).await?;
         }
         Ok(())
@@ -41,13 +41,16 @@ impl Shared {
         &self,
         n: usize,
         network: &NetworkAttachment,
-        definition: NetworkOptions,
+        definition: Option<NetworkOptions>,
         ownership: &Ownership,
         attempt: &str,
     ) -> Result<()> {
         let name = &network.name;
+        let explicit = definition.is_some();
+        let definition = definition.unwrap_or_default();
+        let judge = |found: &NetworkInspect| self.as_defined(n, found, &definition, explicit);
         if let Some(found) = self.network(name).await? {
-            return self.as_defined(n, &found, &definition);
+            return judge(&found);
         }
         if definition.external {
             return Err(Error::config(
@@ -55,6 +58,10 @@ impl Shared {
                 format!("there is no network `{name}`"),
             )
             .with_help("it is said to exist: make it, or leave out `external`"));
+        }
+        let _turn = self.making_network.lock().await;
+        if let Some(found) = self.network(name).await? {
+            return judge(&found);
         }
         let request = request(name, definition.clone(), ownership, attempt);
         // Old engines make a second one of the same name unless they are asked to look.
@@ -66,10 +73,11 @@ impl Shared {
         let body = body.map_err(|error| self.engine.error(error.into()))?;
         let created = self.engine.call::<serde_json::Value>(Method::POST, "/networks/create", "", Some(body));
         match created.await {
-            Ok(_) => Ok(()),
+            // Another host may have made one in the same instant.
+            Ok(_) => self.only_one(name).await?.as_ref().map_or(Ok(()), judge),
             // Somebody was faster.
             Err(error) if status(&error) == Some(409) => match self.network(name).await? {
-                Some(found) => self.as_defined(n, &found, &definition),
+                Some(found) => judge(&found),
                 None => Err(self.engine.error(error)),
             },
             // 403: ranges that overlap; 400: ranges that make no sense; 404: no such driver.
@@ -87,15 +95,48 @@ impl Shared {
             // It is looked for by its id as well.
             Ok(found) => Ok((found.name.as_deref() == Some(name)).then_some(found)),
             Err(error) if status(&error) == Some(404) => Ok(None),
+            // Several have this name.
+            Err(error) if status(&error) == Some(400) => self.only_one(name).await,
             Err(error) => Err(self.engine.error(error)),
         }
     }
 
-    /// One of ours that differs in what isolates it is not what was asked for; another's is taken as it is, if it is
-    /// meant to be another's.
-    fn as_defined(&self, n: usize, found: &NetworkInspect, definition: &NetworkOptions) -> Result<()> {
+    /// The network of that name. Where two hosts have made one each, both keep the same and the other one goes: a name
+    /// that several have is of no use to anybody.
+    async fn only_one(&self, name: &str) -> Result<Option<NetworkInspect>> {
+        let filters = serde_json::json!({"name": [name]});
+        let query = query(&[("filters", &filters.to_string())]);
+        let listed: Vec<NetworkInspect> =
+            self.engine.get("/networks", &query).await.map_err(|error| self.engine.error(error))?;
+        // The engine's filter takes a part of the name for the name.
+        let mut same: Vec<_> = listed.into_iter().filter(|one| one.name.as_deref() == Some(name)).collect();
+        same.sort_by(|a, b| a.id.cmp(&b.id));
+        let surplus = same.split_off(same.len().min(1));
+        for one in surplus {
+            let ours = names::ownership(self.installation(), one.labels.as_ref()).is_some();
+            let Some(id) = one.id.filter(|_| ours) else { continue };
+            match self.engine.command(Method::DELETE, &format!("/networks/{id}"), "").await {
+                Err(error) if !matches!(status(&error), Some(403 | 404 | 409)) => {
+                    return Err(self.engine.error(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(same.pop())
+    }
+
+    /// One that differs in what isolates it is not what was asked for. Another's is taken as it is where nothing was said
+    /// of how it should be, or that it exists.
+    fn as_defined(
+        &self,
+        n: usize,
+        found: &NetworkInspect,
+        definition: &NetworkOptions,
+        explicit: bool,
+    ) -> Result<()> {
         let ours = names::ownership(self.installation(), found.labels.as_ref()).is_some();
-        let differs = ours
+        let differs = !definition.external
+            && (ours || explicit)
             && (found.internal.unwrap_or_default() != definition.internal
                 || found.enable_ipv6.unwrap_or_default() != definition.ipv6
                 || definition.driver.as_ref().is_some_and(|driver| found.driver.as_ref() != Some(driver)));
@@ -112,11 +153,11 @@ impl Shared {
     pub(crate) async fn join_networks(
         &self,
         id: &str,
-        config: &WorkerConfig,
+        networks: &[NetworkAttachment],
         options: &DockerOptions,
         joined: &[String],
     ) -> Result<()> {
-        for (n, network) in config.networks.iter().enumerate() {
+        for (n, network) in networks.iter().enumerate() {
             if joined.contains(&network.name) {
                 continue;
             }

@@ -1,4 +1,4 @@
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, atomic::AtomicBool};
 
 use async_trait::async_trait;
 use bollard::Docker;
@@ -48,7 +48,13 @@ pub(crate) struct Shared {
     pub(crate) pulls: image::Pulls,
     pub(crate) scans: Scans,
     /// Held by who makes a container on a network, so that nobody of ours takes the network away meanwhile.
-    pub(crate) joining: tokio::sync::RwLock<()>,
+    pub(crate) joining: Arc<tokio::sync::RwLock<()>>,
+    /// Held by who makes a network: engines make two of one name if they are asked at once.
+    pub(crate) making_network: tokio::sync::Mutex<()>,
+    /// Whether helpers were looked for that calls of earlier hosts left.
+    pub(crate) helpers_swept: AtomicBool,
+    /// Held by who writes into volumes, so that nobody of ours takes them away meanwhile.
+    pub(crate) filling: Arc<tokio::sync::RwLock<()>>,
     pub(crate) kills: kills::Kills,
     pub(crate) nudges: Nudges,
     capabilities: RwLock<Arc<ProviderCapabilities>>,
@@ -80,7 +86,7 @@ impl DockerProvider {
     /// ```
     pub async fn connect(settings: DockerSettings, context: ConnectContext) -> Result<Self> {
         let info = context.info(DockerSettings::TYPE);
-        Self::open(settings, context, info.clone())
+        Box::pin(Self::open(settings, context, info.clone()))
             .await
             .map_err(|error| error.with_operation(Operation::Connect).with_provider(&info))
     }
@@ -110,15 +116,15 @@ impl DockerProvider {
             hub: WatchHub::default(),
             pulls: image::Pulls::default(),
             scans: Scans::default(),
-            joining: tokio::sync::RwLock::default(),
+            joining: Arc::default(),
+            making_network: tokio::sync::Mutex::default(),
+            helpers_swept: AtomicBool::new(false),
+            filling: Arc::default(),
             kills: kills::Kills::default(),
             nudges: Nudges::default(),
             capabilities: RwLock::new(Arc::new(capabilities)),
         });
         shared.sweep_secrets().await;
-        if let Err(error) = shared.sweep_helpers().await {
-            tracing::warn!(%error, "containers may be left that never run");
-        }
         Ok(Self(shared))
     }
 
@@ -168,8 +174,15 @@ impl Shared {
         Ok(())
     }
 
-    /// Removes secret files that are left of workers that do not exist. One request, where there are any files.
+    /// Removes secrets that are left of workers that do not exist. Where they are files: one request, if there are any.
+    /// Where they are volumes: two.
     async fn sweep_secrets(&self) {
+        if self.secrets.is_remote() {
+            if let Err(error) = self.sweep_secret_volumes().await {
+                tracing::warn!(%error, "secrets of workers that do not exist may be left");
+            }
+            return;
+        }
         if !self.secrets.is_used() {
             return;
         }
@@ -182,6 +195,30 @@ impl Shared {
         if let Err(error) = swept.await {
             tracing::warn!(%error, "secrets of workers that do not exist may be left");
         }
+    }
+
+    async fn sweep_secret_volumes(&self) -> Result<()> {
+        let installation = self.installation();
+        // Before the workers: what is made meanwhile is not looked at.
+        let volumes = self.own_volumes([]).await?.into_iter().filter(|name| name.contains(".secrets."));
+        let volumes: Vec<_> = volumes.filter(|name| name.starts_with(names::RESERVED)).collect();
+        if volumes.is_empty() {
+            return Ok(());
+        }
+        let existing: Vec<String> = self
+            .list_containers([])
+            .await?
+            .iter()
+            .filter_map(|one| names::ownership(installation, one.labels.as_ref()))
+            .map(|ownership| names::secret_volumes(installation, &ownership.worker))
+            .collect();
+        for volume in volumes {
+            if !existing.iter().any(|known| volume.starts_with(known)) {
+                // The engine refuses while a container has it.
+                self.remove_volume(&volume).await?;
+            }
+        }
+        Ok(())
     }
 
     fn about(&self, operation: Operation, worker: Option<&WorkerRef>, error: Error) -> Error {

@@ -14,7 +14,9 @@ use hodei_worker_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{DockerProvider, SecurityPolicy, context, endpoint::Address};
+use crate::{
+    DockerConfig, DockerProvider, RegistryAuth, SecurityPolicy, context, endpoint::Address, registry,
+};
 
 /// No engine is waited for longer.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -74,6 +76,14 @@ pub struct DockerSettings {
     /// inside a container for instance. Default, on an engine of this machine: one of ours below the first of `/run`, `$XDG_RUNTIME_DIR` and `/dev/shm` that is held in memory and where it can be made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secrets_dir: Option<PathBuf>,
+    /// Log-ins to registries, by `host` or `host:port`; `docker.io` is Docker Hub. Default: none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub registries: BTreeMap<String, RegistryAuth>,
+    /// Whether the log-ins of Docker's own client are used for the other registries, with its credential helpers, which
+    /// are programs that run here: `true`, `false`, or the folder of its `config.json`. Default: `true`, the folder that
+    /// `DOCKER_CONFIG` names, or else `~/.docker`, if there is one.
+    #[serde(skip_serializing_if = "DockerConfig::is_default")]
+    pub docker_config: DockerConfig,
 }
 
 impl Default for DockerSettings {
@@ -91,6 +101,8 @@ impl Default for DockerSettings {
             published_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             security: None,
             secrets_dir: None,
+            registries: BTreeMap::new(),
+            docker_config: DockerConfig::default(),
         }
     }
 }
@@ -198,6 +210,7 @@ impl ProviderSettings for DockerSettings {
         if let Some(dir) = &self.secrets_dir {
             problems.require(dir.is_absolute(), "secrets_dir", "must be an absolute path");
         }
+        registry::validate(self, problems);
     }
 
     fn detect(environment: &Environment) -> Option<Detected<Self>> {

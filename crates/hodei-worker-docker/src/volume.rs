@@ -34,8 +34,7 @@ impl Shared {
         }
     }
 
-    /// Makes a volume that does not exist yet, and says whether it is ours and nobody uses it: then its owner is set, which
-    /// comes to the same however often it is done.
+    /// Makes a volume that does not exist yet, and says whether it did not: then its owner is set.
     pub(crate) async fn is_to_be_given(
         &self,
         name: &str,
@@ -57,10 +56,8 @@ impl Shared {
         let made: EngineResult<Answer<Volume>> =
             self.engine.call(Method::POST, "/volumes/create", "", Some(body)).await;
         let made = made.map_err(|error| self.engine.error(error))?.value;
-        if names::ownership(self.installation(), Some(&made.labels)).is_none() {
-            return Ok(false);
-        }
-        Ok(self.list_filtered(serde_json::json!({"volume": [name]})).await?.is_empty())
+        // Only the one that was made just now: whose another is, others have decided.
+        Ok(made.labels.get(names::ATTEMPT).is_some_and(|made| made == attempt))
     }
 
     /// Removes a volume if it is ours and nobody uses it.

@@ -102,12 +102,13 @@ async fn d1_tls_works_with_certificates() {
         bench.ended(&worker).await;
         assert_eq!(bench.text(&worker, &Default::default()).await, "hello\n");
         let output = bench.script("b", "true").build().unwrap();
+        // It may not see our files: what would be a file is a volume's, which must not hide others.
         let secret = hodei_worker_core::model::SecretReference::file("db/password", "/x");
         let mut spec = output.to_spec();
         spec.secrets.push(secret);
         let config = hodei_worker_core::WorkerConfig::new(spec).unwrap();
         let error = bench.provider.create_worker(&config, &Default::default()).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     })
     .await;
 }
@@ -199,7 +200,7 @@ async fn d1_an_answer_without_an_end_is_a_timeout_and_holds_nobody_up() {
                         (r#"{"Id":"#, 100)
                     } else if asked.contains("/version") || asked.contains("/info") {
                         (r#"{"ApiVersion":"1.41","MinAPIVersion":"1.12"}"#, 0)
-                    } else if asked.contains("/containers/json") {
+                    } else if asked.contains("/containers/json") || asked.contains("/networks?") {
                         ("[]", 0)
                     } else {
                         ("{}", 0)

@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex};
 use common::{
     limit, on_engine, on_engine_with,
     proxy::{Mode, Proxy},
+    registry::Gate,
     socket, var,
 };
 use hodei_worker_core::{
     ErrorKind, WorkerProvider as _,
     provider::{CreateOptions, CreateProgress, DeleteOptions, WorkerFilter},
 };
-use hodei_worker_docker::{DockerOptions, DockerSettings, PullPolicy};
+use hodei_worker_docker::{DockerOptions, DockerSettings, ImageUpdate, PullPolicy};
 
 #[tokio::test]
 async fn d6_a_missing_image_is_pulled_with_progress() {
@@ -110,6 +111,116 @@ async fn d6_pull_failures_are_told_apart() {
             assert_eq!(created.unwrap_err().kind(), ErrorKind::NotFound);
         }
         assert!(bench.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d6_a_pull_tells_how_many_bytes_of_a_layer_are_here() {
+    on_engine("bytes", |bench| async move {
+        let repository = format!("{}/{}/large", var("HODEI_TEST_REGISTRY"), bench.installation);
+        let script = "head -c 6000000 /dev/urandom > /large";
+        bench.raw().publish_new(&repository, "1", "large", script).await;
+        // The registry hangs in the middle of the layer, until its bytes have been told.
+        let gate = Arc::new(Gate::start(4_000_000).await);
+        let image = format!("{}/{}/large:1", gate.address, bench.installation);
+        let told: Arc<Mutex<Option<(u64, u64)>>> = Arc::default();
+        let (sink, opened) = (Arc::clone(&told), Arc::clone(&gate));
+        let options = CreateOptions::default().with_progress(move |step| {
+            if let CreateProgress::Layer { current: Some(current), total: Some(total), .. } = step
+                && total > 5_000_000
+            {
+                sink.lock().unwrap().get_or_insert((current, total));
+                opened.open();
+            }
+        });
+        let config = bench.script("a", "true").image(image.as_str()).build().unwrap();
+        limit(bench.provider.create_worker(&config, &options)).await.unwrap();
+        let (current, total) = told.lock().unwrap().unwrap();
+        assert!((1..total).contains(&current), "{current} of {total}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d6_a_missing_image_costs_five_requests() {
+    let proxy = Proxy::unix(socket());
+    on_engine_with("fetched", DockerSettings::at(&proxy.endpoint), |bench| async move {
+        let image = bench.publish_new("app:1", "one").await;
+        proxy.take();
+        bench.create(&bench.script("a", "true").image(image.as_str()).build().unwrap()).await;
+        let requests = proxy.take();
+        assert_eq!(requests.len(), 6, "{requests:#?}");
+        bench.create(&bench.script("b", "true").image(image.as_str()).build().unwrap()).await;
+        assert_eq!(proxy.take().len(), 1, "what is here is not looked for");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d6_a_pinned_worker_runs_the_same_image_when_the_tag_moves() {
+    let proxy = Proxy::unix(socket());
+    on_engine_with("pinned", DockerSettings::at(&proxy.endpoint), |bench| async move {
+        let image = bench.publish_new("app:1", "one").await;
+        let pinned = bench.provider.resolve_image(&image.parse().unwrap()).await.unwrap();
+        assert!(pinned.to_string().starts_with(&format!("{image}@sha256:")), "{pinned}");
+        proxy.take();
+        assert_eq!(bench.provider.resolve_image(&pinned).await.unwrap(), pinned);
+        assert_eq!(proxy.take(), [""; 0], "what is pinned is not asked for");
+        bench.publish_new("app:1", "two").await;
+        proxy.take();
+        let always = DockerOptions::default().pull(PullPolicy::Always);
+        for (id, image, options, content) in [
+            ("pinned", pinned.to_string(), DockerOptions::default(), "one"),
+            ("moved", image.clone(), DockerOptions::default(), "two"),
+            ("still", pinned.to_string(), DockerOptions::default(), "one"),
+            ("always", pinned.to_string(), always, "one"),
+        ] {
+            let config = bench.script(id, "true").image(image.as_str()).options(&options).build().unwrap();
+            let worker = bench.create(&config).await;
+            assert_eq!(bench.content(&worker).await.as_deref(), Some(content), "{id}");
+        }
+        let pulls = proxy.take().into_iter().filter(|asked| asked.contains("/images/create"));
+        assert_eq!(pulls.count(), 3, "what is here by its digest is not fetched again");
+        let gone = bench.provider.resolve_image(&image.replace("/app:1", "/none:1").parse().unwrap()).await;
+        assert_eq!(gone.unwrap_err().kind(), ErrorKind::NotFound);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d6_an_update_is_seen_without_a_pull() {
+    let proxy = Proxy::unix(socket());
+    on_engine_with("update", DockerSettings::at(&proxy.endpoint), |bench| async move {
+        let update = async |image: &str| bench.provider.image_update(&image.parse().unwrap()).await.unwrap();
+        let name = bench.publish_new("app:1", "one").await;
+        let first = bench.provider.resolve_image(&name.parse().unwrap()).await.unwrap().to_string();
+        let by_digest = first.replace(":1@", "@");
+        for image in [&name, &first, &by_digest] {
+            assert_eq!(update(image).await, ImageUpdate::NotPulled);
+        }
+        bench.create(&bench.script("a", "true").image(name.as_str()).build().unwrap()).await;
+        for image in [&name, &first, &by_digest] {
+            assert_eq!(update(image).await, ImageUpdate::Current);
+        }
+        let next = bench.publish_new("app:2", "two").await;
+        let next = bench.provider.resolve_image(&next.parse().unwrap()).await.unwrap();
+        bench.move_tag("app", "2", "1").await;
+        proxy.take();
+        let available = ImageUpdate::Available { digest: next.digest().unwrap().to_owned() };
+        assert_eq!(update(&name).await, available);
+        assert_eq!(update(&first).await, available, "the tag means another one than the digest");
+        assert_eq!(update(&by_digest).await, ImageUpdate::Current);
+        let requests = proxy.take();
+        assert_eq!(requests.len(), 5, "{requests:?}");
+        assert!(requests.iter().all(|asked| asked.starts_with("GET ")), "nothing is fetched: {requests:?}");
+        let same = bench.create(&bench.script("b", "true").image(name.as_str()).build().unwrap()).await;
+        assert_eq!(bench.content(&same).await.as_deref(), Some("one"));
+        let always = DockerOptions::default().pull(PullPolicy::Always);
+        let config = bench.script("c", "true").image(name.as_str()).options(&always).build().unwrap();
+        let newer = bench.create(&config).await;
+        assert_eq!(bench.content(&newer).await.as_deref(), Some("two"));
+        assert_eq!(update(&name).await, ImageUpdate::Current);
     })
     .await;
 }

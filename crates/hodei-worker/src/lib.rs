@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | `process` | workers as local processes | yes |
 //! | `docker` | workers as containers of a Docker Engine | no |
+//! | `compose` | compose files, run as groups of workers | no |
 //! | `http-probes` | health checks by HTTP | no |
 //! | `https-probes` | health checks by HTTPS | no |
 //! | `redb` | the default store of one host, in a file | yes |
@@ -43,6 +44,12 @@ pub mod process {
 #[cfg(feature = "docker")]
 pub mod docker {
     pub use hodei_worker_docker::*;
+}
+
+/// Compose files, read and run as groups of workers.
+#[cfg(feature = "compose")]
+pub mod compose {
+    pub use hodei_worker_compose::*;
 }
 
 /// Where a manager keeps what survives the host.

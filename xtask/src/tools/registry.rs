@@ -1,4 +1,4 @@
-//! An image registry on loopback, with its storage in the state folder.
+//! Image registries on loopback, with their storage in the state folder.
 
 use std::fs;
 use std::time::Duration;
@@ -7,12 +7,18 @@ use crate::failure::{Context, Failure, Result};
 use crate::process::{self, Record};
 use crate::site::Site;
 use crate::tools::apt::which;
-use crate::tools::http::Endpoint;
+use crate::tools::http::{Endpoint, Request};
 use crate::tools::port;
 use crate::{run, stop};
 
-/// Starts the registry called `name`, waits until it answers, and gives its `host:port`.
-pub(crate) fn start(site: &Site, name: &str) -> Result<String> {
+/// The user whom a locked registry knows, and the password.
+pub(crate) const USER: (&str, &str) = ("hodei", "planted-registry-hunter2");
+/// The same as the registry reads it, hashed by bcrypt, for which few machines have a program.
+const HTPASSWD: &str = "hodei:$2y$05$abcdefghijklmnopqrstuuLVI8yij77uEQzJ5Ukk0uvzzJnwfdrCW\n";
+
+/// Starts the registry called `name`, waits until it answers, and gives its `host:port`. A locked one lets only
+/// [`USER`] in.
+pub(crate) fn start(site: &Site, name: &str, locked: bool) -> Result<String> {
     if let Some(address) = address(site, name).filter(|_| running(site, name)) {
         return Ok(address);
     }
@@ -20,10 +26,15 @@ pub(crate) fn start(site: &Site, name: &str) -> Result<String> {
     let address = format!("127.0.0.1:{}", port::free()?);
     let storage = site.state.join(name);
     let config = site.state.join(format!("{name}.yml"));
-    let text = format!(
+    let mut text = format!(
         "version: 0.1\nlog: {{level: warn}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\nhttp: {{addr: '{address}'}}\n",
         storage.display()
     );
+    if locked {
+        let users = site.state.join(format!("{name}.htpasswd"));
+        fs::write(&users, HTPASSWD)?;
+        text.push_str(&format!("auth:\n  htpasswd: {{realm: hodei, path: {}}}\n", users.display()));
+    }
     fs::write(&config, text).context(format_args!("writing {}", config.display()))?;
     let log = site.logs().join(format!("{name}.log"));
     let command = [program.display().to_string(), "serve".into(), config.display().to_string()];
@@ -33,7 +44,8 @@ pub(crate) fn start(site: &Site, name: &str) -> Result<String> {
         if !record.identity.alive() {
             return Err(Failure(format!("the registry ended; its log ends:\n{}", run::log_tail(&log))));
         }
-        Ok(endpoint.get("/v2/").ok())
+        let answer = endpoint.send(&Request::new("GET", "/v2/")).ok();
+        Ok(answer.filter(|answer| answer.status == if locked { 401 } else { 200 }).map(drop))
     })?;
     fs::write(site.state.join(format!("{name}.address")), &address)?;
     Ok(address)

@@ -7,6 +7,7 @@ use hodei_worker_core::{Error, Result};
 
 use crate::{
     model::{FileObject, MountKind, Service, WatchAction},
+    place::brief,
     schema::nearest,
     tree::{self, Node},
 };
@@ -78,7 +79,9 @@ impl One<'_> {
         let error = self.refuse(field, format!("there is no {what} `{key}`"));
         Err(match nearest(key, self.parts.section(section)) {
             Some(near) => error.with_help(format!("did you mean `{near}`?")),
-            None => error.with_help(format!("add `{key}` to the section `{section}` of the file")),
+            None => {
+                error.with_help(format!("add `{}` to the section `{section}` of the file", brief(key, 80)))
+            }
         })
     }
     fn undefined_service(&self, other: &str, field: impl fmt::Display) -> Error {
@@ -86,7 +89,10 @@ impl One<'_> {
         if let Some(disabled) = disabled {
             return self
                 .refuse(field, format!("the service `{other}` is needed and is not enabled"))
-                .with_help(format!("enable one of its profiles: {}", disabled.profiles.join(", ")));
+                .with_help(format!(
+                    "enable one of its profiles: {}",
+                    brief(&disabled.profiles.join(", "), 200)
+                ));
         }
         let error = self.refuse(field, format!("there is no service `{other}`"));
         match nearest(other, self.parts.services.keys().map(String::as_str)) {
@@ -130,7 +136,10 @@ impl One<'_> {
                     "platform",
                     format!("`{platform}` is not among the platforms that the image is built for"),
                 )
-                .with_help(format!("add it to `build.platforms`: {}", build.platforms.join(", ")))),
+                .with_help(format!(
+                    "add it to `build.platforms`: {}",
+                    brief(&build.platforms.join(", "), 200)
+                ))),
             _ => Ok(()),
         }
     }

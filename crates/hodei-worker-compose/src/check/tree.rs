@@ -1,6 +1,7 @@
 use hodei_worker_core::Result;
 
 use crate::{
+    place::brief,
     tree::{Node, Path, Value},
     units::is_ip,
 };
@@ -99,7 +100,7 @@ fn external_alone(node: &Node, path: &Path) -> Result<()> {
         Some((key, value)) => Err(value
             .place
             .refuse(path.child(key), format!("`{key}` means nothing for a volume that is external"))
-            .with_help(format!("remove `{key}` or `external`"))),
+            .with_help(format!("remove `{}` or `external`", brief(key, 80)))),
         None => Ok(()),
     }
 }

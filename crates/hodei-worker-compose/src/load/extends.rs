@@ -178,6 +178,9 @@ impl Extending<'_> {
         let mut last = Vec::new();
         for Document { root: mut tree, resets } in source.documents {
             top_level(&tree)?;
+            loader.budget.work(root.count()).map_err(|exceeded| {
+                tree.place.refuse("yaml", format!("the project is too large: {}", exceeded.0))
+            })?;
             loader.interpolation(self.scope.environment).tree(&mut tree)?;
             drop_resets(&mut root, &resets);
             lay_over(&mut root, tree)?;

@@ -95,6 +95,9 @@ impl Loader {
     ) -> Result<()> {
         let Document { root: mut tree, resets } = document;
         top_level(&tree)?;
+        self.budget.work(root.count()).map_err(|exceeded| {
+            tree.place.refuse("yaml", format!("the project is too large: {}", exceeded.0))
+        })?;
         self.interpolation(scope.environment).tree(&mut tree)?;
         self.include(&mut tree, &resets, scope)?;
         drop_resets(root, &resets);

@@ -229,7 +229,7 @@ fn ipam(base: Node, over: Node, path: &mut Path) -> Result<Node> {
     Ok(Node { place: base.place, value: Value::List(merged) })
 }
 
-const MOST_POOL_PAIRS: usize = 10_000;
+const MOST_POOL_PAIRS: usize = 1_000;
 
 /// Drops what a later file resets, before it is laid over this.
 pub(crate) fn drop_resets(node: &mut Node, resets: &[Path]) {

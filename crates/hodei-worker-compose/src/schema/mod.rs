@@ -6,7 +6,10 @@ mod service_parts;
 
 use hodei_worker_core::{Error, Result};
 
-use crate::tree::{Key, Map, Node, Path, Value};
+use crate::{
+    place::brief,
+    tree::{Key, Map, Node, Path, Value},
+};
 
 /// What a value may be.
 pub(crate) enum Rule {
@@ -174,7 +177,7 @@ impl Rule {
         let error = node.place.refuse(path, format!("this must be {expected}, and is {}", node.kind()));
         let scalar = !matches!(node.value, Value::Map(_) | Value::List(_) | Value::Null);
         if scalar && kinds.contains(&Kind::Text.name()) {
-            return error.with_help(format!("write it in quotes: \"{}\"", node.printed()));
+            return error.with_help(format!("write it in quotes: \"{}\"", brief(&node.printed(), 80)));
         }
         if node.is_null() {
             return error.with_help("give it a value, or remove the key");
@@ -209,9 +212,8 @@ impl Fields {
         let error = value.place.refuse(path.child(key), format!("the key `{key}` is not known here"));
         match nearest(key, self.known.iter().map(|(name, _)| *name)) {
             Some(name) => error.with_help(format!("did you mean `{name}`?")),
-            None if self.extensions => {
-                error.with_help(format!("remove it, or write `x-{key}` if it is for other programs"))
-            }
+            None if self.extensions => error
+                .with_help(format!("remove it, or write `x-{}` if it is for other programs", brief(key, 80))),
             None => error.with_help("remove it"),
         }
     }

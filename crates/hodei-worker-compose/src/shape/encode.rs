@@ -7,6 +7,7 @@ use super::{Shape, mapping};
 use crate::{
     interpolate::boolean,
     number::{go_parse_float, json_float, json_float32},
+    place::brief,
     shell,
     tree::{Map, Node, Path, Value},
     units,
@@ -186,7 +187,8 @@ fn text(node: &Node, path: &mut Path) -> Result<String> {
         Value::Int(value) => Ok(value.to_string()),
         Value::Null => Ok(String::new()),
         Value::Map(_) | Value::List(_) => Err(wrong(node, path, "text")),
-        _ => Err(wrong(node, path, "text").with_help(format!("write it in quotes: \"{}\"", node.printed()))),
+        _ => Err(wrong(node, path, "text")
+            .with_help(format!("write it in quotes: \"{}\"", brief(&node.printed(), 80)))),
     }
 }
 

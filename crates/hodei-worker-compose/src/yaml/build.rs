@@ -5,7 +5,7 @@ use hodei_worker_core::{Error, Result};
 use super::{Document, Raw, RawKind, scalar, too_deep};
 use crate::{
     limits::{Budget, MAX_DEPTH},
-    place::Place,
+    place::{Place, brief},
     tree::{Key, Map, Node, Path, Step, Value},
 };
 
@@ -138,7 +138,7 @@ impl Builder<'_> {
                     let kind = Node::new(&place, other).kind();
                     return Err(self
                         .refuse(&place, format!("keys must be text, and `{text}` is {kind}"))
-                        .with_help(format!("write it in quotes: \"{text}\"")));
+                        .with_help(format!("write it in quotes: \"{}\"", brief(text, 80))));
                 }
                 Err(message) => return Err(self.refuse(&place, message)),
             }

@@ -5,8 +5,8 @@ mod scalar;
 
 use std::{collections::HashMap, path::Path as FilePath, sync::Arc};
 
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 use hodei_worker_core::{Error, Result};
-use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
 use crate::{
     limits::{Budget, MAX_DEPTH, MAX_NODES},
@@ -40,8 +40,44 @@ enum RawKind {
 /// Reads all documents of a file.
 pub(crate) fn documents(text: &str, file: &Arc<FilePath>, budget: &Budget) -> Result<Vec<Document>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    printable(text, file)?;
     let (nodes, roots) = scan(text, file)?;
     roots.into_iter().map(|root| build::build(&nodes, root, file, budget)).collect()
+}
+
+fn printable(text: &str, file: &Arc<FilePath>) -> Result<()> {
+    let control =
+        |c: char| c < ' ' && !matches!(c, '\t' | '\n' | '\r') || matches!(c, '\u{fffe}' | '\u{ffff}');
+    match text.find(control) {
+        Some(at) => Err(Place::new(file, 1 + text[..at].matches('\n').count())
+            .refuse("yaml", "there is a control character in this line")
+            .with_help("remove it, or write it as an escape in double quotes: \"\\u0001\"")),
+        None => Ok(()),
+    }
+}
+
+/// The error of the parser. What it says about tabs needs a word more.
+fn not_yaml(error: &ScanError, file: &Arc<FilePath>) -> Error {
+    let info = error.info();
+    let line = error.marker().line();
+    let refused = Place::new(file, line).refuse("yaml", format!("this is not YAML: {info}"));
+    if info.contains("separated from other tokens") {
+        return refused.with_help("put a space before `#`");
+    }
+    if info.contains("tab") {
+        return refused.with_help("put spaces in the place of tabs");
+    }
+    refused.with_help("look at quotes, brackets and indentation in this line and the one above")
+}
+
+fn options() -> granit_parser::Options {
+    granit_parser::options! {
+        emit_comments: false,
+        simple_key_max_lookahead: 8192,
+        // The nesting of both kinds together is counted here.
+        flow_nesting_limit: MAX_DEPTH + 1,
+        block_nesting_limit: MAX_DEPTH + 1,
+    }
 }
 
 struct Open {
@@ -56,19 +92,16 @@ fn scan(text: &str, file: &Arc<FilePath>) -> Result<(Vec<Raw>, Vec<usize>)> {
     let mut roots = Vec::new();
     let mut anchors: HashMap<usize, usize> = HashMap::new();
     let mut open: Vec<Open> = Vec::new();
-    for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|error| {
-            Place::new(file, error.marker().line())
-                .refuse("yaml", format!("this is not YAML: {}", error.info()))
-        })?;
+    for event in Parser::new_from_str_with_options(text, options()) {
+        let (event, span) = event.map_err(|error| not_yaml(&error, file))?;
         let line = span.start.line().max(1);
         let (kind, anchor, tag) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = matches!(style, ScalarStyle::Plain);
                 (RawKind::Scalar { text: text.into_owned(), plain }, anchor, tag)
             }
-            Event::SequenceStart(anchor, tag) => (RawKind::List(Vec::new()), anchor, tag),
-            Event::MappingStart(anchor, tag) => (RawKind::Map(Vec::new()), anchor, tag),
+            Event::SequenceStart(_, anchor, tag) => (RawKind::List(Vec::new()), anchor, tag),
+            Event::MappingStart(_, anchor, tag) => (RawKind::Map(Vec::new()), anchor, tag),
             Event::Alias(anchor) => match anchors.get(&anchor) {
                 Some(target) => (RawKind::Alias(*target), 0, None),
                 None => {
@@ -81,7 +114,7 @@ fn scan(text: &str, file: &Arc<FilePath>) -> Result<(Vec<Raw>, Vec<usize>)> {
                 open.pop();
                 continue;
             }
-            Event::DocumentStart(_) => {
+            Event::DocumentStart(..) => {
                 anchors.clear();
                 continue;
             }
@@ -90,7 +123,7 @@ fn scan(text: &str, file: &Arc<FilePath>) -> Result<(Vec<Raw>, Vec<usize>)> {
         let container = matches!(kind, RawKind::List(_) | RawKind::Map(_));
         let node = nodes.len();
         if node >= MAX_NODES {
-            return Err(Place::new(file, line).refuse("yaml", "this file has more than a million values"));
+            return Err(Place::new(file, line).refuse("yaml", "this file has more than 500000 values"));
         }
         nodes.push(Raw { kind, tag: tag.as_deref().map(tag_name), line });
         if anchor > 0 {
@@ -125,7 +158,7 @@ fn too_deep(place: &Place) -> Error {
 
 /// A tag in short: `!!str`, `!reset`.
 fn tag_name(tag: &Tag) -> String {
-    let full = format!("{}{}", tag.handle, tag.suffix);
+    let full = format!("{}{}", tag.handle(), tag.suffix());
     match full.strip_prefix("tag:yaml.org,2002:") {
         Some(short) => format!("!!{short}"),
         None => full,
@@ -188,7 +221,7 @@ mod tests {
             let uses = vec![format!("*a{}", n - 1); 10].join(",");
             bomb.push_str(&format!("a{n}: &a{n} [{uses}]\n"));
         }
-        assert!(fault(&bomb).contains("more than a million values"), "{}", fault(&bomb));
+        assert!(fault(&bomb).contains("more than 500000 values"), "{}", fault(&bomb));
         let wide = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), vec!["*a"; 10_000].join(","));
         assert!(fault(&wide).contains("64 MiB"), "{}", fault(&wide));
     }

@@ -20,7 +20,12 @@ pub(super) fn value(text: &str, plain: bool, tag: Option<&str>) -> Result<Value,
     let literal = || Value::Text(Arc::from(text));
     let wrong = |kind: &str| format!("`{text}` is not {kind}, which its tag says it is");
     match tag {
-        None if plain => Ok(resolve(text)),
+        None if plain => match resolve(text) {
+            Value::Float(value) if !value.is_finite() => {
+                Err(format!("`{text}` is a number that no field takes; write it in quotes if it is text"))
+            }
+            value => Ok(value),
+        },
         None | Some("!!str") => Ok(literal()),
         Some("!!bool") => match resolve(text) {
             value @ Value::Bool(_) => Ok(value),
@@ -31,7 +36,7 @@ pub(super) fn value(text: &str, plain: bool, tag: Option<&str>) -> Result<Value,
             _ => Err(wrong("a whole number")),
         },
         Some("!!float") => match resolve(text) {
-            value @ Value::Float(_) => Ok(value),
+            Value::Float(value) if value.is_finite() => Ok(Value::Float(value)),
             Value::Int(value) => Ok(Value::Float(value as f64)),
             _ => Err(wrong("a number")),
         },

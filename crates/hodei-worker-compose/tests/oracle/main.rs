@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     let mut folders: Vec<PathBuf> = std::fs::read_dir(&corpus)
         .unwrap_or_else(|error| panic!("the corpus in {} cannot be read: {error}", corpus.display()))
-        .map(|entry| entry.expect("an entry of the corpus").path())
+        .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.is_dir())
         .collect();
     folders.sort();
@@ -193,15 +193,14 @@ fn placed(name: &str, error: &hodei_worker_core::Error) -> Result<(), Failed> {
     if error.kind() != hodei_worker_core::ErrorKind::Config {
         return Err(format!("what is refused is no configuration error: {error:#}").into());
     }
-    const WITHOUT_LINE: [&str; 8] = [
-        "refused-project-name-option",
-        "refused-missing-file",
-        "refused-missing-env-file-option",
-        "refused-empty-file",
+    const WITHOUT_LINE: &[&str] = &[
         "refused-comments-only",
-        "",
-        "",
-        "",
+        "refused-empty-file",
+        "refused-missing-env-file-option",
+        "refused-missing-file",
+        "refused-name-environment",
+        "refused-project-name-option",
+        "refused-reset-services",
     ];
     let line = error.context_value("file").is_some() && error.context_value("line").is_some();
     match line || WITHOUT_LINE.contains(&name) {

@@ -8,7 +8,7 @@ use hodei_worker_core::{
     settings::Problems,
 };
 
-use crate::DockerOptions;
+use crate::{DockerOptions, names};
 
 /// Whether an engine can do what the configuration says.
 pub(super) fn configuration(config: &WorkerConfig, options: &DockerOptions) -> Result<()> {
@@ -17,6 +17,14 @@ pub(super) fn configuration(config: &WorkerConfig, options: &DockerOptions) -> R
     problems.require(config.image.is_some(), "image", image);
     secrets(config, options, &mut problems);
     health_checks(config, &mut problems);
+    for (n, network) in config.networks.iter().enumerate() {
+        let mode = matches!(network.name.as_str(), "host" | "none" | "default") || network.name.contains(':');
+        problems.require(
+            !mode,
+            format!("networks[{n}].name"),
+            format!("`{}` is no network of its own: the option `network` is for that", network.name),
+        );
+    }
     for (n, mount) in config.mounts.iter().enumerate() {
         if let MountSource::Volume { name } = &mount.source {
             problems.require(
@@ -27,7 +35,19 @@ pub(super) fn configuration(config: &WorkerConfig, options: &DockerOptions) -> R
                      first is a letter or a digit"
                 ),
             );
+            problems.require(
+                !name.starts_with(names::RESERVED),
+                format!("mounts[{n}].source.volume.name"),
+                format!("`{name}` is a name of this library's own volumes: give it another"),
+            );
         }
+    }
+    for name in options.storage.volumes.keys() {
+        problems.require(
+            !name.starts_with(names::RESERVED),
+            format!("options.docker.storage.volumes.{name}"),
+            "is a name of this library's own volumes: give it another",
+        );
     }
     told(problems)
 }
@@ -110,6 +130,7 @@ fn is_volume_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use hodei_worker_core::model::NetworkAttachment;
     use hodei_worker_core::model::{HealthCheckConfig, Mount, SecretReference};
 
     use super::*;
@@ -141,6 +162,15 @@ mod tests {
     }
 
     #[test]
+    fn d11_a_network_of_the_machine_is_no_network_of_a_worker() {
+        for name in ["host", "none", "default", "container:db", "ns:/proc/1/ns/net"] {
+            let config = WorkerConfig::builder("a").image("a:1").network(NetworkAttachment::new(name));
+            let error = configuration(&config.build().unwrap(), &DockerOptions::default()).unwrap_err();
+            assert_eq!(error.context_value("field"), Some("networks[0].name"), "{error}");
+        }
+    }
+
+    #[test]
     fn d3_a_name_of_a_volume_is_the_engines() {
         for (name, good) in [
             ("data", true),
@@ -153,6 +183,18 @@ mod tests {
         ] {
             assert_eq!(is_volume_name(name), good, "{name}");
         }
+    }
+
+    #[test]
+    fn d7_a_volume_of_this_librarys_is_nobody_elses() {
+        let name = "hodei.ci.db.1.secrets.0";
+        let config =
+            WorkerConfig::builder("a").image("a:1").mount(Mount::volume(name, "/a")).build().unwrap();
+        let options = DockerOptions::default().define_volume(name, crate::VolumeOptions::external());
+        let error = configuration(&config, &options).unwrap_err();
+        let paths: Vec<_> = error.problems().unwrap().iter().map(|problem| problem.path.as_str()).collect();
+        let defined = format!("options.docker.storage.volumes.{name}");
+        assert_eq!(paths, ["mounts[0].source.volume.name", defined.as_str()]);
     }
 
     #[test]

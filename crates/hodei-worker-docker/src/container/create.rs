@@ -5,11 +5,12 @@ use bytes::Bytes;
 use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerConfig, WorkerHandle, WorkerRef,
     credential::resolve,
-    model::{ContainerImage, MountSource, Ownership, SecretReference, SecretTarget},
+    model::{ContainerImage, Ownership, SecretReference, SecretTarget},
     provider::{CreateOptions, CreateProgress},
 };
 use http::Method;
 use secrecy::{SecretString, zeroize::Zeroize};
+use tokio::sync::OwnedRwLockReadGuard;
 
 use super::{
     Found, check,
@@ -90,12 +91,24 @@ impl Shared {
             if let Some(found) = self.find(worker).await?
                 && let Some(found) = self.adopt(&ownership, found).await?
             {
-                self.join_networks(&found.id, config, &typed, &found.networks()).await?;
+                self.join_networks(&found.id, &config.networks, &typed, &found.networks()).await?;
                 return Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), &*found.id));
             }
             self.pull_always(image, options).await?;
         }
-        let seen = self.look_at_image(config, &typed, image, options).await?;
+        let seen = match self.look_at_image(config, &typed, image, options).await {
+            Ok(seen) => seen,
+            // What is there is what was asked for, whatever has become of its image.
+            Err(error) => {
+                return match self.find(worker).await {
+                    Ok(Some(found)) if found.ownership.fingerprint == ownership.fingerprint => {
+                        self.join_networks(&found.id, &config.networks, &typed, &found.networks()).await?;
+                        Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), &*found.id))
+                    }
+                    _ => Err(error),
+                };
+            }
+        };
         let hardened = match &self.settings.security {
             Some(policy) => {
                 let user = seen.as_ref().and_then(|seen| seen.config.as_ref()?.user.as_deref());
@@ -104,7 +117,10 @@ impl Shared {
             None => Hardened::default(),
         };
         let shown = secrets.shown();
-        let exactly = seen.as_ref().filter(|_| self.scans.wanted()).and_then(|seen| seen.id.as_deref());
+        // What was looked at is what runs: a name may be another image's in a moment.
+        let judged = self.scans.wanted() || self.settings.security.is_some();
+        let exactly = seen.as_ref().filter(|_| judged).and_then(|seen| seen.id.as_deref());
+        let declared = self.declared_volumes(config, &typed, seen.as_ref());
         let parts = Parts {
             settings: &self.settings,
             options: &typed,
@@ -115,6 +131,8 @@ impl Shared {
             attempt: &attempt,
             networks: self.joined_at_creation(config),
             image: exactly,
+            declared: &declared,
+            makes_paths: self.engine.speaks(1, 42),
             start_interval: self.engine.speaks(1, 44),
         };
         let mut description = spec::body(config, parts)?;
@@ -132,38 +150,34 @@ impl Shared {
             body,
             options,
             files: secrets.files(),
-            made: Arc::new(spec::made(config, &self.settings, &typed, &hardened, &secrets)),
+            made: Arc::new(spec::made(config, &self.settings, &typed, &hardened, &secrets, &declared)),
             attempt: &attempt,
         };
-        let prepared = self.prepare_storage(&plan, seen.as_ref()).await;
-        // The engine binds only what exists; the contents come with each start.
-        let fresh = !plan.files.is_empty() && self.secrets.prepare(worker, plan.files).await?;
-        let created = match prepared {
-            Ok(()) => Box::pin(self.create_or_adopt(&plan)).await,
-            Err(error) => Err(error),
+        let mut fresh = false;
+        let created = async {
+            self.prepare_storage(&plan, seen.as_ref()).await?;
+            // The engine binds only what exists; the contents come with each start.
+            fresh = !plan.files.is_empty() && self.secrets.prepare(worker, plan.files).await?;
+            Box::pin(self.create_or_adopt(&plan)).await
         };
+        let created = created.await;
         match created {
             Ok(id) => Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), &*id)),
-            Err(error) => self.not_created(worker, config, &ownership, error, &attempt, fresh).await,
+            Err(error) => self.not_created(&plan, error, fresh).await,
         }
     }
 
     /// Leaves nothing of a creation that was refused, and everything of a worker that is there.
-    async fn not_created(
-        &self,
-        worker: &WorkerRef,
-        config: &WorkerConfig,
-        ownership: &Ownership,
-        error: Error,
-        attempt: &str,
-        fresh: bool,
-    ) -> Result<WorkerHandle> {
-        // A conflict says that there is one; after an error that may pass it is not known, and the next attempt will see.
-        if error.kind() != ErrorKind::Conflict && !error.is_retryable() {
+    async fn not_created(&self, plan: &CreationPlan<'_>, error: Error, fresh: bool) -> Result<WorkerHandle> {
+        let CreationPlan { worker, config, ownership, attempt, .. } = plan;
+        // After an error that may pass it is not known, and the next attempt will see.
+        if !error.is_retryable() {
             // An engine may look at the image before it looks at the name.
             match self.find(worker).await {
+                // A conflict is about it, or about what it needs.
+                Ok(Some(_)) if error.kind() == ErrorKind::Conflict => return Err(error),
                 Ok(Some(found)) if found.ownership.fingerprint == ownership.fingerprint => {
-                    return Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), &*found.id));
+                    return Ok(WorkerHandle::new(self.info.name.clone(), (*worker).clone(), &*found.id));
                 }
                 Ok(Some(found)) => return Err(another_configuration(&found.id).with_source(error)),
                 // Files that were there before may be another attempt's, which is under way.
@@ -175,12 +189,11 @@ impl Shared {
             }
         }
         // The engine has answered, so that it makes nothing any more.
-        use ErrorKind::{Cancelled, Conflict, Timeout, Unavailable};
-        if !matches!(error.kind(), Cancelled | Conflict | Timeout | Unavailable) {
-            for mount in &config.mounts {
-                if let MountSource::Volume { name } = &mount.source {
-                    self.remove_new_volume(name, attempt).await.unwrap_or_else(|left| tell_of(&left));
-                }
+        use ErrorKind::{Cancelled, Timeout, Unavailable};
+        if !matches!(error.kind(), Cancelled | Timeout | Unavailable) {
+            // Those of the configuration, of its secrets and of its image.
+            for name in &plan.made.volumes {
+                self.remove_new_volume(name, attempt).await.unwrap_or_else(|left| tell_of(&left));
             }
             for network in &config.networks {
                 self.remove_new_network(&network.name, attempt).await.unwrap_or_else(|left| tell_of(&left));
@@ -200,13 +213,23 @@ impl Shared {
         let (mut pulled, mut waited) = (false, false);
         let mut backoff = Backoff::default();
         for _ in 0..ATTEMPTS {
-            let joining = if config.networks.is_empty() { None } else { Some(self.joining.read().await) };
+            let joining = match config.networks.is_empty() {
+                true => None,
+                false => Some(Arc::new(Arc::clone(&self.joining).read_owned().await)),
+            };
             self.ensure_networks(config, typed, ownership, attempt).await?;
-            let posted = self.post_in_turn(worker, &name, plan).await?;
+            let posted = self.post_in_turn(worker, &name, plan, joining.clone()).await?;
             let error = match posted {
                 Ok(id) => {
-                    let taken = self.joined_at_creation(config);
-                    self.join_networks(&id, config, typed, &made.networks[..taken]).await?;
+                    let taken = config.networks.iter().take(self.joined_at_creation(config));
+                    let taken: Vec<_> = taken.map(|network| network.name.clone()).collect();
+                    let joined = self.join_networks(&id, &config.networks, typed, &taken).await;
+                    if let Err(error) = joined {
+                        // Half of it is not what was asked for.
+                        self.remove(&id).await.map(drop).unwrap_or_else(|left| tell_of(&left));
+                        self.memory.forget(worker);
+                        return Err(error);
+                    }
                     return Ok(id);
                 }
                 Err(error) => error,
@@ -236,7 +259,7 @@ impl Shared {
                 Some(409) => {
                     if let Some(found) = self.settle_conflict(worker, ownership, &name).await? {
                         // An earlier attempt may have got no further than the container.
-                        self.join_networks(&found.id, config, typed, &found.networks()).await?;
+                        self.join_networks(&found.id, &config.networks, typed, &found.networks()).await?;
                         self.memory.of(worker).found(&found.id, Arc::clone(made));
                         return Ok(found.id);
                     }
@@ -257,6 +280,7 @@ impl Shared {
         worker: &WorkerRef,
         name: &str,
         plan: &CreationPlan<'_>,
+        joining: Option<Arc<OwnedRwLockReadGuard<()>>>,
     ) -> Result<Result<Arc<str>, EngineError>> {
         let remembered = self.memory.of(worker);
         let turn = remembered.turn().await;
@@ -266,7 +290,7 @@ impl Shared {
         let query = query(&pairs);
         let made = Some(Arc::clone(&plan.made));
         let request = tokio::spawn(async move {
-            let _turn = turn;
+            let _held = (turn, joining);
             let posted = shared.post(&query, body).await;
             if let Ok(id) = &posted {
                 let id = Some(Arc::clone(id));

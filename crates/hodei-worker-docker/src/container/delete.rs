@@ -44,24 +44,26 @@ impl Shared {
         };
         // Those of secrets are never kept.
         let secrets = format!("{}.secrets.", names::container(self.installation(), worker));
+        self.remove_helpers_of(worker, &volumes).await?;
         let volumes = volumes.into_iter().filter(|name| !options.keep_volumes || name.starts_with(&secrets));
         {
             for volume in volumes {
                 self.remove_volume(&volume).await?;
             }
         }
-        for network in networks {
-            self.remove_network(&network).await?;
-        }
         self.secrets.remove(worker).await?;
         remembered.know(Facts::default());
         drop((turn, remembered));
+        // Without the turn: whoever makes a container on a network has that, and waits for a turn.
+        for network in networks {
+            self.remove_network(&network).await?;
+        }
         self.memory.forget(worker);
         Ok(())
     }
 
     /// Whether there was something to remove.
-    async fn remove(&self, id: &str) -> Result<bool> {
+    pub(super) async fn remove(&self, id: &str) -> Result<bool> {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         let mut busy = None;
         let mut backoff = Backoff::default();

@@ -5,7 +5,7 @@ use bollard::models::{
 };
 use hodei_worker_core::{
     Error, ErrorKind, Result, Timestamp, WorkerRef, WorkerStatus,
-    model::{Ownership, labels},
+    model::{NetworkAttachment, Ownership, labels},
     quantity::HumanDuration,
 };
 use http::Method;
@@ -37,6 +37,11 @@ impl Found {
         self.inspected.state.as_ref().is_some_and(status::is_alive)
     }
 
+    /// The networks that it is to be on, where it is on several.
+    pub(crate) fn wanted_networks(&self) -> Vec<NetworkAttachment> {
+        let text = names::labels_of(&self.inspected).and_then(|all| all.get(names::NETWORKS));
+        text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    }
     /// The networks that it is on.
     pub(crate) fn networks(&self) -> Vec<String> {
         let networks = self.inspected.network_settings.as_ref().and_then(|all| all.networks.as_ref());
@@ -51,6 +56,8 @@ impl Found {
         let restart = host.and_then(|host| host.restart_policy.as_ref()?.name);
         let volumes = self.inspected.mounts.iter().flatten();
         let volumes = volumes.filter(|mount| mount.typ.as_deref() == Some("volume"));
+        let external: Vec<String> =
+            label(names::EXTERNAL).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         Made {
             secrets: label(names::SECRETS)
                 .and_then(|text| serde_json::from_str(text).ok())
@@ -59,8 +66,11 @@ impl Found {
             stop_grace: label(names::STOP_GRACE)
                 .and_then(|text| text.parse::<HumanDuration>().ok())
                 .map(Duration::from),
-            volumes: volumes.filter_map(|mount| mount.name.clone()).collect(),
-            networks: self.networks(),
+            volumes: volumes
+                .filter_map(|mount| mount.name.clone())
+                .filter(|name| !external.contains(name))
+                .collect(),
+            networks: self.networks().into_iter().filter(|name| !external.contains(name)).collect(),
             log_driver: host.and_then(|host| host.log_config.as_ref()?.typ.clone()).unwrap_or_default(),
             native_restart: !matches!(
                 restart,

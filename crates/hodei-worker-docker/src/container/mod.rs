@@ -31,7 +31,7 @@ impl Shared {
 }
 
 /// What a request brought that goes on without its caller.
-async fn answered<T>(request: JoinHandle<Result<T>>) -> Result<T> {
+pub(crate) async fn answered<T>(request: JoinHandle<Result<T>>) -> Result<T> {
     request.await.unwrap_or_else(|error| {
         Err(Error::new(ErrorKind::Cancelled, "the runtime is shutting down").with_source(error))
     })

@@ -6,6 +6,7 @@ use hodei_worker_core::{
     model::{ContainerImage, MountSource},
     provider::CreateOptions,
 };
+use sha2::{Digest as _, Sha256};
 
 use super::create::CreationPlan;
 use crate::{
@@ -37,7 +38,7 @@ impl Shared {
             }
             _ => false,
         });
-        if !user_matters && !helped && !self.scans.wanted() {
+        if !user_matters && !helped && !typed.storage.name_image_volumes && !self.scans.wanted() {
             return Ok(None);
         }
         let seen = match self.inspect_image(image).await? {
@@ -58,6 +59,33 @@ impl Shared {
         };
         self.scans.judge(image, &seen).await?;
         Ok(Some(seen))
+    }
+
+    /// Volumes with names of the worker's for those that the image declares, with their targets.
+    pub(super) fn declared_volumes(
+        &self,
+        config: &WorkerConfig,
+        typed: &DockerOptions,
+        image: Option<&ImageInspect>,
+    ) -> Vec<(String, String)> {
+        if !typed.storage.name_image_volumes {
+            return Vec::new();
+        }
+        let declared = image.and_then(|image| image.config.as_ref()?.volumes.clone()).unwrap_or_default();
+        let mounted = |target: &String| {
+            config
+                .mounts
+                .iter()
+                .any(|mount| mount.target.trim_end_matches('/') == target.trim_end_matches('/'))
+        };
+        let mut all: Vec<_> = declared.into_iter().filter(|target| !mounted(target)).collect();
+        all.sort();
+        let name = |target: &String| {
+            let digest: String =
+                Sha256::digest(target).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+            format!("hodei-image.{}.{}.{digest}", self.installation(), config.worker_id)
+        };
+        all.into_iter().map(|target| (name(&target), target)).collect()
     }
 
     async fn inspect_image(&self, image: &ContainerImage) -> Result<Option<ImageInspect>> {

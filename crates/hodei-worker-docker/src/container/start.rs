@@ -5,6 +5,7 @@ use hodei_worker_core::{Error, ErrorKind, Result, WorkerPhase, WorkerRef, provid
 
 use super::answered;
 use crate::{
+    DockerOptions,
     error::{self, EngineError, words},
     memory::{Facts, Known, Made},
     provider::Shared,
@@ -101,6 +102,11 @@ impl Shared {
         if found.is_alive() {
             return Err(Error::new(ErrorKind::Conflict, "the run that this start is to follow is not over")
                 .with_help("stop it first"));
+        }
+        let (wanted, joined) = (found.wanted_networks(), found.networks());
+        if wanted.iter().any(|network| !joined.contains(&network.name)) {
+            // Its creation was cut off.
+            self.join_networks(&found.id, &wanted, &DockerOptions::default(), &joined).await?;
         }
         let made = found.made();
         if !made.secrets.is_empty() {

@@ -1,3 +1,4 @@
+mod health;
 mod limits;
 mod networking;
 mod security;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use security::capability;
 pub use {
+    health::HealthOptions,
     limits::{LimitOptions, Ulimit},
     networking::{NetworkOptions, NetworkingOptions, SubnetOptions},
     security::SecurityOptions,
@@ -75,6 +77,12 @@ pub struct DockerOptions {
     /// Further limits.
     #[serde(skip_serializing_if = "is_default")]
     pub limits: LimitOptions,
+    /// How the engine runs its health check.
+    #[serde(skip_serializing_if = "is_default")]
+    pub health: HealthOptions,
+    /// Annotations for the runtime (Docker 24).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
     /// What it may do.
     #[serde(skip_serializing_if = "is_default")]
     pub security: SecurityOptions,
@@ -240,6 +248,7 @@ impl WorkerOptions for DockerOptions {
         self.networking.validate(problems);
         self.storage.validate(problems);
         self.limits.validate(problems);
+        self.health.validate(problems);
         self.security.validate(problems);
         if let Some(signal) = &self.stop_signal {
             problems.require(

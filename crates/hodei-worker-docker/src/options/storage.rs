@@ -32,9 +32,16 @@ pub struct StorageOptions {
     /// More about mounts, by their targets.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub mounts: BTreeMap<String, MountOptions>,
+    /// Whether volumes that the image declares, and nothing is mounted over, get names: then they outlast a generation of
+    /// the worker where its volumes are kept. Default: false, so they are anonymous and go with the container.
+    #[serde(skip_serializing_if = "is_default")]
+    pub name_image_volumes: bool,
     /// Devices of the engine's machine.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<DeviceOptions>,
+    /// Rules of the control group for devices, `c 1:3 mr`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub device_rules: Vec<String>,
 }
 
 /// How a volume is made, where it does not exist.
@@ -54,7 +61,8 @@ pub struct VolumeOptions {
     /// Labels beside ours.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Whose its top folder is when it is new. Default: the owner of what the image has there, or else root.
+    /// Whose its top folder is when it is new; what the image has there is not copied then. Default: the owner of what the
+    /// image has there, or else root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<Owner>,
 }

@@ -45,6 +45,8 @@ pub(crate) struct SecretStore {
     chosen: bool,
     /// Whether the engine is reached by a socket of this machine.
     local: bool,
+    /// Whether nobody can read on the way to it.
+    confidential: bool,
 }
 
 /// A folder below which folders of ours can be made.
@@ -114,7 +116,11 @@ impl Plan {
 
 impl SecretStore {
     pub(crate) fn new(settings: &DockerSettings, endpoint: &Endpoint, installation: &InstallationId) -> Self {
-        let root = if !endpoint.is_local() {
+        let root = if !endpoint.is_confidential() {
+            Err("the engine is reached over the network without TLS, so that whoever sits on the way could read them; \
+                 set `tls`"
+                .to_owned())
+        } else if !endpoint.is_local() {
             Err("the engine is reached over the network and does not see this machine's files".to_owned())
         } else if let Some(folder) = &settings.secrets_dir {
             let root = Root { base: folder.clone(), own: None };
@@ -139,6 +145,7 @@ impl SecretStore {
             elsewhere: RwLock::default(),
             chosen: settings.secrets_dir.is_some(),
             local: endpoint.is_local(),
+            confidential: endpoint.is_confidential(),
         }
     }
 
@@ -173,9 +180,9 @@ impl SecretStore {
         self.remapped.store(remapped, Ordering::Relaxed);
     }
 
-    /// Whether secrets go into volumes, since the engine does not see our files.
+    /// Whether secrets go into volumes, since the engine does not see our files, and nobody can read them on the way.
     pub(crate) fn is_remote(&self) -> bool {
-        self.root().is_err() && self.engine_is_elsewhere()
+        self.root().is_err() && self.engine_is_elsewhere() && self.confidential
     }
 
     /// Whether the engine runs on another machine, or says so.
@@ -199,7 +206,8 @@ impl SecretStore {
 
     fn of(&self, worker: &WorkerRef) -> Result<Folder> {
         let root = self.root().map_err(|why| {
-            Error::new(ErrorKind::Unsupported, format!("there are no secret files here: {why}"))
+            let error = Error::new(ErrorKind::Unsupported, format!("there are no secret files here: {why}"));
+            if self.confidential { error } else { error.with_help("set `tls`") }
         })?;
         let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
         // A dot cannot stand in an id.

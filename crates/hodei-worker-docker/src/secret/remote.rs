@@ -27,9 +27,28 @@ pub(crate) struct SecretVolume {
 
 /// Folders that hold more than secrets: a volume would hide what the image has there.
 const SHARED: [&str; 14] = [
-    "/", "/bin", "/dev", "/etc", "/home", "/lib", "/opt", "/proc", "/root", "/sbin", "/sys", "/tmp", "/usr",
-    "/var",
+    "", "/app", "/boot", "/home", "/media", "/mnt", "/opt", "/root", "/run", "/srv", "/tmp", "/var",
+    "/var/lib", "/var/run",
 ];
+/// Those in whose folders there is more than secrets, too.
+const SYSTEM: [&str; 9] = ["/bin", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr"];
+
+/// Folder and name of a file, in the one way to write them; `None` for what names no file or climbs.
+fn split(path: &str) -> Option<(String, String)> {
+    let mut parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    if parts.contains(&"..") || path.ends_with('/') || path.ends_with("/.") {
+        return None;
+    }
+    let file = parts.pop()?.to_owned();
+    Some((parts.iter().map(|part| format!("/{part}")).collect(), file))
+}
+
+fn holds_more(folder: &str) -> bool {
+    let below = |system: &&str| {
+        folder.strip_prefix(*system).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    SHARED.contains(&folder) || SYSTEM.iter().any(below)
+}
 
 /// The volumes of a worker's secrets.
 ///
@@ -43,21 +62,29 @@ pub(crate) fn volumes(
     let mut folders: BTreeMap<String, Vec<(String, SecretReference)>> = BTreeMap::new();
     for (n, secret) in secrets.iter().enumerate() {
         let SecretTarget::File { path } = &secret.target else { continue };
-        let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
-        let folder = if folder.is_empty() { "/" } else { folder };
-        if SHARED.contains(&folder) || file.is_empty() {
-            let message = format!(
-                "on an engine of another machine a folder of secrets is a volume, which would hide all else in `{folder}`"
-            );
-            return Err(Error::config(format!("secrets[{n}].target"), message)
-                .with_help("put it into a folder of its own, `/run/secrets/name` for instance"));
+        let refused = |message: String| {
+            Error::config(format!("secrets[{n}].target"), message)
+                .with_help("put it into a folder of its own, `/run/secrets/name` for instance")
+        };
+        let (folder, file) =
+            split(path).ok_or_else(|| refused(format!("`{path}` names no file, or climbs by `..`")))?;
+        if holds_more(&folder) {
+            return Err(refused(format!(
+                "on an engine of another machine a folder of secrets is a volume, which would hide all else in \
+                 `{}`",
+                if folder.is_empty() { "/" } else { &folder }
+            )));
         }
-        folders.entry(folder.to_owned()).or_default().push((file.to_owned(), secret.clone()));
+        let files = folders.entry(folder).or_default();
+        if files.iter().any(|(known, _)| *known == file) {
+            return Err(refused(format!("another secret is `{path}` already")));
+        }
+        files.push((file, secret.clone()));
     }
-    let base = names::container(installation, worker);
+    let base = names::secret_volumes(installation, worker);
     let volumes = folders.into_iter().enumerate();
     Ok(volumes
-        .map(|(n, (target, secrets))| SecretVolume { name: format!("{base}.secrets.{n}"), target, secrets })
+        .map(|(n, (target, secrets))| SecretVolume { name: format!("{base}{n}"), target, secrets })
         .collect())
 }
 
@@ -108,9 +135,31 @@ mod tests {
 
     #[test]
     fn d7_a_folder_that_holds_more_than_secrets_is_refused() {
-        for path in ["/password", "/etc/password"] {
+        for path in [
+            "/password",
+            "/etc/password",
+            "/etc/ssl/key",
+            "/etc//./password",
+            "//password",
+            "/usr/local/x",
+            "/run/x",
+            "/mnt/x",
+            "/app/x",
+            "/srv/x",
+            "/srv//x",
+            "/var/run/x",
+        ] {
             let error = planned(&[path]).unwrap_err();
             assert!(error.to_string().contains("hide"), "{error}");
         }
+        for path in ["/keys/../etc/password", "/keys/", "/keys/.", "/"] {
+            let error = planned(&[path]).unwrap_err();
+            assert!(error.to_string().contains("names no file"), "{error}");
+        }
+        let error = planned(&["/keys/a", "/keys//a"]).unwrap_err();
+        assert!(error.to_string().contains("already"), "{error}");
+        let same = planned(&["/keys/a", "/keys//b", "/./keys/c"]).unwrap();
+        assert_eq!((same.len(), same[0].target.as_str()), (1, "/keys"));
+        assert_eq!(planned(&["/etcetera/x", "/srv/keys/x"]).unwrap().len(), 2);
     }
 }

@@ -133,3 +133,27 @@ async fn d7_files_of_nobody_are_swept() {
     store.sweep([WorkerRef::first("exists".parse().unwrap())]).await.unwrap();
     assert_eq!(paths.iter().map(|path| path.exists()).collect::<Vec<_>>(), [true, true, false]);
 }
+
+#[test]
+fn d7_secrets_do_not_go_over_a_network_in_the_clear() {
+    let worker = WorkerRef::first("a".parse().unwrap());
+    let secret = [SecretReference::file("a/b", "/keys/x")];
+    for (address, tls, remote) in [
+        ("tcp://10.0.0.1:2375", None, false),
+        ("tcp://10.0.0.1:2376", Some(crate::TlsSettings::in_folder("/x")), true),
+        ("tcp://127.0.0.1:2375", None, true),
+    ] {
+        let address = crate::endpoint::Address::parse(address).unwrap();
+        let endpoint = Endpoint { address, tls, source: String::new() };
+        let store = SecretStore::new(&DockerSettings::default(), &endpoint, &"ci".parse().unwrap());
+        assert_eq!(store.is_remote(), remote, "{endpoint}");
+        match store.plan(&worker, &secret) {
+            Ok(plan) => assert!(remote && plan.volumes().len() == 1),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Unsupported);
+                assert!(!remote && format!("{error:?}").contains("tls"), "{error}");
+            }
+        }
+        assert!(store.plan(&worker, &[]).is_ok());
+    }
+}

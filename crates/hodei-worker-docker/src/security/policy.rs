@@ -1,13 +1,11 @@
-use std::collections::{BTreeMap, BTreeSet};
+mod machine;
 
-use hodei_worker_core::{
-    Result, WorkerConfig,
-    model::{ContainerImage, MountSource},
-    settings::Problems,
-};
+use std::collections::BTreeSet;
+
+use hodei_worker_core::{Result, WorkerConfig, model::ContainerImage, settings::Problems};
 use serde::{Deserialize, Serialize};
 
-use crate::{DockerOptions, options::capability};
+use crate::{DockerOptions, SecurityOptions, options::capability};
 
 /// What workers of a provider may ask for, and what they get where they leave it open. The default is restricted, as
 /// [`SecurityPolicy::restricted`] says; without a policy, a container is what the engine makes of it.
@@ -26,10 +24,14 @@ use crate::{DockerOptions, options::capability};
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct SecurityPolicy {
-    /// Whether a container's user may be root. Default: false.
+    /// Whether a container's user may be root. If not, users and groups are taken by their numbers only, since names mean
+    /// what the image says. A user without a group has the one that the image gives it, or else root's. Default: false.
     pub allow_root: bool,
-    /// The user of a container that would be root's, by its own options and its image. Default: `65534:65534`.
+    /// The user of a container that names none and whose image names root, nobody, or a user by name. Default:
+    /// `65534:65534`.
     pub default_user: String,
+    /// Further groups that a container's user may have where `allow_root` is false. Default: none.
+    pub allowed_groups: BTreeSet<String>,
     /// Whether all capabilities are dropped that are not asked for. Default: true.
     pub drop_capabilities: bool,
     /// Capabilities that may be asked for. Default: none.
@@ -48,17 +50,32 @@ pub struct SecurityPolicy {
     pub allow_host_namespaces: bool,
     /// Whether it may have devices of the machine. Default: false.
     pub allow_devices: bool,
-    /// Host paths that may be mounted, with what lies below them. Default: none.
+    /// Host paths that may be mounted, with what lies below them. A symbolic link in one leads out of it, so that only
+    /// folders are safe that no worker can write to. Default: none.
     pub allowed_host_paths: Vec<String>,
-    /// Whether the filter of system calls, AppArmor or SELinux may be switched off. Default: false.
+    /// Whether volumes may have other drivers than the engine's own, and any options: such a volume can show any folder
+    /// and any device of the machine. If not, a volume is plain, in memory, or one of `allowed_host_paths`. Default: false.
+    pub allow_volume_drivers: bool,
+    /// Whether workers may choose the runtime, annotations, the parent of the control group, drivers and options of
+    /// networks, log drivers that send elsewhere, options of the storage driver, settings of the kernel other than `net.*`,
+    /// and be spared when memory runs out. Default: false.
+    pub allow_engine_options: bool,
+    /// Whether the filter of system calls, AppArmor or SELinux may be switched off, or set to what is not listed here.
+    /// Default: false.
     pub allow_unconfined: bool,
+    /// Filters of system calls that a container may name: profiles as JSON text, letter for letter. Default: none.
+    pub allowed_seccomp: BTreeSet<String>,
+    /// AppArmor profiles that a container may name. Default: none.
+    pub allowed_apparmor: BTreeSet<String>,
+    /// SELinux labels that a container may name, `type:svirt_t`. Default: none.
+    pub allowed_selinux: BTreeSet<String>,
     /// The filter of system calls of a container that names none: a profile as JSON text. Default: the engine's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seccomp: Option<String>,
     /// The AppArmor profile of a container that names none. Default: the engine's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub apparmor: Option<String>,
-    /// The SELinux labels of a container that names none. Default: the engine's.
+    /// The SELinux labels of a container that names none of their kind. Default: the engine's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub selinux: Vec<String>,
     /// So many processes and threads a container may have, and has if it names no limit. Default: 1024.
@@ -84,6 +101,7 @@ impl SecurityPolicy {
         Self {
             allow_root: false,
             default_user: "65534:65534".to_owned(),
+            allowed_groups: BTreeSet::new(),
             drop_capabilities: true,
             allowed_capabilities: BTreeSet::new(),
             allow_new_privileges: false,
@@ -93,7 +111,12 @@ impl SecurityPolicy {
             allow_host_namespaces: false,
             allow_devices: false,
             allowed_host_paths: Vec::new(),
+            allow_volume_drivers: false,
+            allow_engine_options: false,
             allow_unconfined: false,
+            allowed_seccomp: BTreeSet::new(),
+            allowed_apparmor: BTreeSet::new(),
+            allowed_selinux: BTreeSet::new(),
             seccomp: None,
             apparmor: None,
             selinux: Vec::new(),
@@ -124,9 +147,9 @@ impl SecurityPolicy {
             "is empty or holds spaces",
         );
         problems.require(
-            self.allow_root || !is_root(&self.default_user),
+            self.allow_root || is_plain(&self.default_user),
             "security.default_user",
-            "is root, whom `allow_root` does not allow",
+            "may be root, whom `allow_root` does not allow: name user and group by numbers other than 0",
         );
         for (path, all) in
             [("writable_folders", &self.writable_folders), ("allowed_host_paths", &self.allowed_host_paths)]
@@ -140,10 +163,15 @@ impl SecurityPolicy {
     }
 }
 
-/// Who a container runs as.
-fn is_root(user: &str) -> bool {
-    let name = user.split(':').next().unwrap_or_default();
-    matches!(name, "" | "root") || name.parse() == Ok(0_u32)
+/// Whether it is nobody's root, whatever the image says: names, the number that stands for none, and signs before a
+/// number mean what the image or the engine makes of them.
+fn is_plain(user: &str) -> bool {
+    user.split(':').count() <= 2 && user.split(':').all(is_plain_number)
+}
+
+/// Numbers that the engine does not take are names to it.
+fn is_plain_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<i32>().is_ok_and(|number| number != 0)
 }
 
 /// What the policy adds to a worker that leaves it open.
@@ -174,11 +202,14 @@ impl SecurityPolicy {
         let mut hardened = Hardened::default();
         match &options.user {
             Some(user) => problems.require(
-                self.allow_root || !is_root(user),
+                self.allow_root || is_plain(user),
                 "options.docker.user",
-                broken("is root", "allow_root"),
+                format!(
+                    "{}; name user and group by numbers other than 0",
+                    broken("may be root", "allow_root")
+                ),
             ),
-            None if self.allow_root || !is_root(image_user) => {}
+            None if self.allow_root || is_plain(image_user) => {}
             None => hardened.user = Some(self.default_user.clone()),
         }
         if let Some(most) = self.pids_limit {
@@ -209,12 +240,14 @@ impl SecurityPolicy {
             broken(&format!("`{image}` names no digest"), "require_digest"),
         );
         if let Some(allowed) = &self.allowed_registries {
-            let registry = registry_of(image);
+            // An image's id, of whatever registry: the engine takes `sha256:…` for that.
+            let registry =
+                if image.repository() == "sha256" { "an unknown place" } else { registry_of(image) };
             let known = allowed.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
             problems.require(
                 allowed.contains(registry),
                 "image",
-                broken(&format!("comes from `{registry}`, which is none of {known}"), "allowed_registries"),
+                broken(&format!("comes from {registry}, which is none of {known}"), "allowed_registries"),
             );
         }
     }
@@ -264,69 +297,42 @@ impl SecurityPolicy {
             );
             security.read_only_root = Some(true);
         }
-        let unconfined = |text: &Option<String>| text.as_deref() == Some("unconfined");
-        for (name, off) in [
-            ("seccomp", unconfined(&security.seccomp)),
-            ("apparmor", unconfined(&security.apparmor)),
-            ("selinux", security.selinux.iter().any(|label| label == "disable")),
-        ] {
+        for group in &security.groups {
             problems.require(
-                self.allow_unconfined || !off,
-                field(name),
-                broken("is off", "allow_unconfined"),
+                self.allow_root || self.allowed_groups.contains(group),
+                field("groups"),
+                broken(&format!("asks for `{group}`"), "allowed_groups"),
             );
         }
-        security.seccomp = security.seccomp.take().or_else(|| self.seccomp.clone());
-        security.apparmor = security.apparmor.take().or_else(|| self.apparmor.clone());
-        if security.selinux.is_empty() {
-            security.selinux.clone_from(&self.selinux);
-        }
+        self.filters(security, problems);
     }
 
-    /// What of the machine, and of others on it, it may see.
-    fn machine(&self, config: &WorkerConfig, options: &DockerOptions, problems: &mut Problems) {
-        let security = &options.security;
-        let shared = |mode: &Option<String>| {
-            mode.as_ref().is_some_and(|mode| mode == "host" || mode.starts_with("container:"))
+    /// A profile of the worker's own is as good as none, so that those are listed which it may name.
+    fn filters(&self, security: &mut SecurityOptions, problems: &mut Problems) {
+        let mut listed = |good: bool, name: &str| {
+            problems.require(
+                good || self.allow_unconfined,
+                format!("options.docker.security.{name}"),
+                broken("is off, or not one that is listed", &format!("allowed_{name}")),
+            );
         };
-        for (field, mode) in [
-            ("network", &options.network),
-            ("security.pid", &security.pid),
-            ("security.ipc", &security.ipc),
-            ("security.uts", &security.uts),
-            ("security.userns", &security.userns),
-            ("security.cgroupns", &security.cgroupns),
+        for (name, asked, own, allowed) in [
+            ("seccomp", &mut security.seccomp, &self.seccomp, &self.allowed_seccomp),
+            ("apparmor", &mut security.apparmor, &self.apparmor, &self.allowed_apparmor),
         ] {
-            problems.require(
-                self.allow_host_namespaces || !shared(mode),
-                format!("options.docker.{field}"),
-                broken("is shared", "allow_host_namespaces"),
-            );
-        }
-        problems.require(
-            self.allow_devices || options.storage.devices.is_empty(),
-            "options.docker.storage.devices",
-            broken("there are some", "allow_devices"),
-        );
-        for (n, mount) in config.mounts.iter().enumerate() {
-            let MountSource::Bind { path } = &mount.source else { continue };
-            problems.require(
-                self.allowed_host_paths.iter().any(|allowed| is_below(path, allowed)),
-                format!("mounts[{n}].source.bind.path"),
-                broken(&format!("`{path}` is the machine's"), "allowed_host_paths"),
-            );
-        }
-        for (name, volume) in &options.storage.volumes {
-            // A volume of the engine's own driver can show any folder or device of the machine.
-            let shows =
-                volume.driver_options.get("device").filter(|_| shows_the_machine(&volume.driver_options));
-            if let Some(device) = shows {
-                problems.require(
-                    self.allowed_host_paths.iter().any(|allowed| is_below(device, allowed)),
-                    format!("options.docker.storage.volumes.{name}.driver_options"),
-                    broken(&format!("`{device}` is the machine's"), "allowed_host_paths"),
-                );
+            match asked {
+                Some(profile) => listed(own.as_ref() == Some(profile) || allowed.contains(profile), name),
+                None => asked.clone_from(own),
             }
+        }
+        for label in &security.selinux {
+            listed(self.selinux.contains(label) || self.allowed_selinux.contains(label), "selinux");
+        }
+        let kind = |label: &str| label.split(':').next().unwrap_or_default().to_owned();
+        let named: BTreeSet<String> = security.selinux.iter().map(|label| kind(label)).collect();
+        if !named.contains("disable") {
+            let missing = self.selinux.iter().filter(|label| !named.contains(&kind(label)));
+            security.selinux.extend(missing.cloned());
         }
     }
 }
@@ -351,22 +357,6 @@ const ENGINES_OWN: [&str; 14] = [
 
 fn broken(what: &str, rule: &str) -> String {
     format!("{what}, which the provider's security policy forbids (`security.{rule}`)")
-}
-
-fn shows_the_machine(options: &BTreeMap<String, String>) -> bool {
-    !matches!(options.get("type").map(String::as_str), Some("tmpfs" | "nfs" | "nfs4" | "cifs"))
-}
-
-/// Whether a path is another or lies below it, by their parts; one that climbs lies nowhere.
-fn is_below(path: &str, folder: &str) -> bool {
-    let parts = |path: &str| -> Option<Vec<String>> {
-        let parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
-        parts.map(|part| (part != "..").then(|| part.to_owned())).collect()
-    };
-    match (parts(path), parts(folder)) {
-        (Some(path), Some(folder)) => path.starts_with(&folder),
-        _ => false,
-    }
 }
 
 /// The registry that an image comes from, as engines tell it from the name.

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // These are tests.
 #![allow(dead_code)] // Each test binary uses a part of it.
 
+pub(crate) mod capture;
 pub(crate) mod proxy;
 pub(crate) mod raw;
+pub(crate) mod registry;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -17,7 +19,7 @@ use hodei_worker_core::{
         WorkerFilter,
     },
 };
-use hodei_worker_docker::{DockerProvider, DockerSettings};
+use hodei_worker_docker::{DockerProvider, DockerSettings, PruneOptions};
 
 /// Longer than anything here takes on a busy machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);
@@ -149,6 +151,7 @@ impl Bench {
         for status in &stranger.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers {
             stranger.provider.delete_worker(&status.worker, &DeleteOptions::default()).await.unwrap();
         }
+        stranger.provider.prune_images(&PruneOptions::older_than(Duration::ZERO)).await.unwrap();
     }
 }
 

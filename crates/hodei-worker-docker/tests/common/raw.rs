@@ -1,6 +1,6 @@
 //! What others do on the same engine, past the provider.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use bollard::{
     Docker,
@@ -11,11 +11,13 @@ use bollard::{
     query_parameters::{
         CommitContainerOptionsBuilder, CreateContainerOptionsBuilder, InspectContainerOptions,
         InspectNetworkOptions, ListContainersOptionsBuilder, ListNetworksOptions, ListVolumesOptions,
-        PushImageOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions, RemoveVolumeOptions,
-        RenameContainerOptionsBuilder, StartContainerOptions, TagImageOptionsBuilder,
+        ListVolumesOptionsBuilder, PushImageOptionsBuilder, RemoveContainerOptionsBuilder,
+        RemoveImageOptions, RemoveVolumeOptions, RenameContainerOptionsBuilder, StartContainerOptions,
+        TagImageOptionsBuilder,
     },
 };
 use futures::TryStreamExt as _;
+use hodei_worker_core::model::InstallationId;
 
 use super::var;
 
@@ -50,9 +52,18 @@ impl Raw {
     }
     /// Makes an image of a container, with these labels beside its own.
     pub(crate) async fn commit(&self, container: &str, repository: &str, labels: &[(&str, &str)]) -> String {
-        let options = CommitContainerOptionsBuilder::default().container(container).repo(repository).tag("1");
         let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let config = ContainerConfig { labels: Some(labels.collect()), ..ContainerConfig::default() };
+        self.commit_with(container, repository, config).await
+    }
+    /// Makes an image of a container, with this beside its own.
+    pub(crate) async fn commit_with(
+        &self,
+        container: &str,
+        repository: &str,
+        config: ContainerConfig,
+    ) -> String {
+        let options = CommitContainerOptionsBuilder::default().container(container).repo(repository).tag("1");
         self.0.commit_container(options.build(), config).await.unwrap();
         format!("{repository}:1")
     }
@@ -98,12 +109,14 @@ impl Raw {
         let listed = self.0.list_networks(None::<ListNetworksOptions>).await.unwrap();
         listed.iter().any(|network| network.name.as_deref() == Some(name))
     }
-    /// The containers with this label, whosever they are.
-    pub(crate) async fn containers_with(&self, label: &str) -> Vec<String> {
-        let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
+    /// The containers of an installation that never run, by which files get into volumes.
+    pub(crate) async fn helpers(&self, installation: &InstallationId) -> Vec<String> {
+        let name = format!("^/hodei[.]{installation}[.].*[.]helper[.]");
+        let filters = HashMap::from([("name".to_owned(), vec![name])]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         let listed = self.0.list_containers(Some(options)).await.unwrap();
-        listed.into_iter().filter_map(|container| container.id).collect()
+        let names = listed.into_iter().filter_map(|container| container.names?.pop());
+        names.filter(|name| name.contains(".helper.")).collect()
     }
     pub(crate) async fn create_volume(&self, name: &str) {
         let request = VolumeCreateRequest { name: Some(name.to_owned()), ..VolumeCreateRequest::default() };
@@ -111,6 +124,14 @@ impl Raw {
     }
     pub(crate) async fn remove_volume(&self, name: &str) {
         self.0.remove_volume(name, None::<RemoveVolumeOptions>).await.unwrap();
+    }
+    /// The volumes without a name that no container has.
+    pub(crate) async fn nameless_volumes(&self) -> BTreeSet<String> {
+        let filters = HashMap::from([("dangling", vec!["true"])]);
+        let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
+        let listed = self.0.list_volumes(Some(options)).await.unwrap();
+        let names = listed.volumes.unwrap_or_default().into_iter().map(|volume| volume.name);
+        names.filter(|name| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())).collect()
     }
     pub(crate) async fn has_volume(&self, name: &str) -> bool {
         let listed = self.0.list_volumes(None::<ListVolumesOptions>).await.unwrap();

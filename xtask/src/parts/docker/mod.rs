@@ -1,5 +1,5 @@
-//! Docker Engines of our own, with the test image and a registry that has it: Debian's (socket and TLS), the newest
-//! release, and one that gives the users of its containers other numbers outside.
+//! Docker Engines of our own, with the test image, a registry that has it, and one that wants a log-in: Debian's
+//! (socket and TLS), the newest release, and one that gives the users of its containers other numbers outside.
 //!
 //! Bridge, data, sockets, cgroup and containerd of each are its own, so that it runs beside any other engine.
 
@@ -75,6 +75,8 @@ pub(crate) struct Docker {
     /// Its process, as it is written down.
     process: &'static str,
     registry: &'static str,
+    /// A registry that wants a log-in.
+    locked: &'static str,
     /// The program by which a test stops and starts it.
     script: &'static str,
 }
@@ -85,6 +87,7 @@ pub(crate) const DEBIAN: Docker = Docker {
     name: "docker",
     process: "dockerd",
     registry: "docker-registry",
+    locked: "docker-registry-locked",
     script: "docker-engine",
 };
 /// The newest release.
@@ -93,6 +96,7 @@ pub(crate) const NEWEST: Docker = Docker {
     name: "docker-newest",
     process: "dockerd-newest",
     registry: "docker-registry-newest",
+    locked: "docker-registry-newest-locked",
     script: "docker-engine-newest",
 };
 /// With users that are others outside.
@@ -101,6 +105,7 @@ pub(crate) const REMAPPING: Docker = Docker {
     name: "docker-remapped",
     process: "dockerd-remapped",
     registry: "",
+    locked: "",
     script: "docker-engine-remapped",
 };
 
@@ -129,6 +134,18 @@ impl Part for Docker {
                 binary: Some("examples"),
                 test: Some("d2_the_docker_example_runs_on_a_real_engine"),
             },
+            Needs {
+                package: "hodei-worker-examples",
+                binary: Some("examples"),
+                test: Some("d10_the_compose_example_runs_on_a_real_engine"),
+            },
+            Needs {
+                package: "hodei-worker-examples",
+                binary: Some("examples"),
+                test: Some("d11_an_external_command_judges_images"),
+            },
+            Needs { package: "hodei-worker", binary: Some("compose_docker"), test: None },
+            Needs { package: "hodei-worker", binary: Some("compose_restart"), test: None },
         ];
         const REMAPPED: &[Needs] =
             &[Needs { package: "hodei-worker-docker", binary: Some("remapped"), test: None }];
@@ -183,7 +200,11 @@ impl Part for Docker {
             self.start_engine(site)?;
             control::write(site, self.script, self.name())?;
         }
-        if self.registry.is_empty() { Ok(()) } else { registry::start(site, self.registry).map(drop) }
+        if self.registry.is_empty() {
+            return Ok(());
+        }
+        registry::start(site, self.registry, false)?;
+        registry::start(site, self.locked, true).map(drop)
     }
 
     fn ready(&self, site: &Site) -> Result<String> {
@@ -225,11 +246,18 @@ impl Part for Docker {
         if let Some(address) = registry::address(site, self.registry) {
             environment.push(("HODEI_TEST_REGISTRY", address));
         }
+        if let Some(address) = registry::address(site, self.locked) {
+            let (user, password) = registry::USER;
+            environment.push(("HODEI_TEST_REGISTRY_LOCKED", address));
+            environment.push(("HODEI_TEST_REGISTRY_USER", user.to_owned()));
+            environment.push(("HODEI_TEST_REGISTRY_PASSWORD", password.to_owned()));
+        }
         Ok(environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
     fn stop(&self, site: &Site) -> Result<()> {
         registry::stop(site, self.registry);
+        registry::stop(site, self.locked);
         let Some(record) = Record::read(&site.state, self.process).filter(|record| record.identity.alive())
         else {
             return Ok(());

@@ -209,9 +209,9 @@ fn ports(spec: &WorkerSpec, problems: &mut Problems) {
             "leave it out to have one chosen",
         );
         problems.require(
-            inside.insert((port.port, port.protocol)),
+            inside.insert((port.port, port.protocol, port.host_port, port.host_address)),
             format!("{path}.port"),
-            format!("{}/{} is used twice", port.port, port.protocol),
+            format!("{}/{} is published twice in the same way", port.port, port.protocol),
         );
         let other = spec.ports[..n].iter().position(|other| {
             other.host_port.is_some()

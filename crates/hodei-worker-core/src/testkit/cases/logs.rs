@@ -187,7 +187,7 @@ async fn d8_logs_go_on_after_a_position_over_runs(cx: CaseContext) -> CaseResult
     let mut logs = cx.provider().worker_logs(&worker, &LogOptions::following().after(position)).await?;
     let mut expected = (11..20).chain(0..20).map(|n| format!("line {n}"));
     let reading = async {
-        while let Some(expected) = expected.next() {
+        for expected in expected.by_ref() {
             match logs.next().await {
                 Some(Ok(LogItem::Chunk(chunk))) => check_eq!(chunk.text(), expected),
                 other => return Err(CaseFailure::new(format!("{other:?} in the place of `{expected}`"))),

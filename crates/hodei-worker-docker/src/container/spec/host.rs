@@ -44,6 +44,9 @@ pub(super) fn config(config: &WorkerConfig, parts: &Parts<'_>) -> HostConfig {
             };
             options.storage.devices.iter().map(device).collect()
         }),
+        device_cgroup_rules: words(&options.storage.device_rules),
+        annotations: (!options.annotations.is_empty())
+            .then(|| options.annotations.clone().into_iter().collect()),
         ulimits: (!limits.ulimits.is_empty()).then(|| {
             let limit = |(name, limit): (&String, &crate::Ulimit)| ResourcesUlimits {
                 name: Some(name.clone()),

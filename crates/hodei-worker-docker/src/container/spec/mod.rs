@@ -2,6 +2,8 @@ mod host;
 mod mounts;
 mod networking;
 
+use std::time::Duration;
+
 use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, NetworkingConfig};
 use hodei_worker_core::{
     Error, Result, WorkerConfig,
@@ -35,6 +37,10 @@ pub(super) struct Parts<'a> {
     pub(super) networks: usize,
     /// The image's contents, where exactly these are meant.
     pub(super) image: Option<&'a str>,
+    /// Volumes for what the image declares: names and targets.
+    pub(super) declared: &'a [(String, String)],
+    /// Whether the engine makes host paths that do not exist, where a mount asks for that.
+    pub(super) makes_paths: bool,
     /// Whether the engine knows a time between checks of a container that has just started.
     pub(super) start_interval: bool,
 }
@@ -71,15 +77,16 @@ pub(super) fn body(config: &WorkerConfig, parts: Parts<'_>) -> Result<ContainerC
         domainname: networking.domainname.clone(),
         tty: options.tty.then_some(true),
         open_stdin: options.open_stdin.then_some(true),
-        labels: Some(all_labels(config, parts.ownership)?.into_iter().collect()),
+        labels: Some(all_labels(config, &parts)?.into_iter().collect()),
         stop_signal: options.stop_signal.clone(),
-        healthcheck: native_check(config).map(|check| health(check, parts.start_interval)),
+        healthcheck: healthcheck(config, &parts),
         exposed_ports: Some(exposed_ports),
         networking_config: (parts.networks > 0)
             .then(|| NetworkingConfig { endpoints_config: Some(joined.collect()) }),
         host_config: Some(HostConfig {
             port_bindings: Some(port_bindings),
             mounts: Some(mounts::all(&config.mounts, &parts)),
+            binds: mounts::binds(&config.mounts, &parts),
             network_mode: options.network.clone().or(main),
             dns: words(&networking.dns),
             dns_search: words(&networking.dns_search),
@@ -99,7 +106,9 @@ pub(super) fn made(
     options: &DockerOptions,
     hardened: &Hardened,
     secrets: &Plan,
+    declared: &[(String, String)],
 ) -> Made {
+    let externals = externals(config, options);
     let volume = |source: &MountSource| match source {
         MountSource::Volume { name } => Some(name.clone()),
         _ => None,
@@ -113,16 +122,37 @@ pub(super) fn made(
             .iter()
             .filter_map(|mount| volume(&mount.source))
             .chain(secrets.volumes().iter().map(|volume| volume.name.clone()))
+            .chain(declared.iter().map(|(name, _)| name.clone()))
+            .filter(|name| !externals.contains(name))
             .collect(),
-        networks: config.networks.iter().map(|network| network.name.clone()).collect(),
+        networks: config
+            .networks
+            .iter()
+            .map(|network| network.name.clone())
+            .filter(|name| !externals.contains(name))
+            .collect(),
         log_driver: options.log_driver.clone().unwrap_or_else(|| settings.log_driver.clone()),
         native_restart: options.native_restart != NativeRestart::Never,
     }
 }
 
-fn all_labels(config: &WorkerConfig, ownership: &Ownership) -> Result<Labels> {
+/// The networks and volumes that exist for others: they are never removed.
+fn externals(config: &WorkerConfig, options: &DockerOptions) -> Vec<String> {
+    let networks = config.networks.iter().map(|network| &network.name);
+    let networks = networks
+        .filter(|name| options.networking.networks.get(*name).is_some_and(|definition| definition.external));
+    let volumes = config.mounts.iter().filter_map(|mount| match &mount.source {
+        MountSource::Volume { name } => Some(name),
+        _ => None,
+    });
+    let volumes = volumes
+        .filter(|name| options.storage.volumes.get(*name).is_some_and(|definition| definition.external));
+    networks.chain(volumes).cloned().collect()
+}
+
+fn all_labels(config: &WorkerConfig, parts: &Parts<'_>) -> Result<Labels> {
     let mut all = config.metadata.labels.clone();
-    all.extend(ownership.to_labels());
+    all.extend(parts.ownership.to_labels());
     if let Some(group) = &config.metadata.worker_type {
         all.insert(labels::WORKER_TYPE.to_owned(), group.to_string());
     }
@@ -136,6 +166,13 @@ fn all_labels(config: &WorkerConfig, ownership: &Ownership) -> Result<Labels> {
             Error::config("secrets", "the references cannot be kept as data").with_source(error)
         })?;
         all.insert(names::SECRETS.to_owned(), text);
+    }
+    let external = externals(config, parts.options);
+    if !external.is_empty() {
+        all.insert(names::EXTERNAL.to_owned(), serde_json::json!(external).to_string());
+    }
+    if config.networks.len() > 1 {
+        all.insert(names::NETWORKS.to_owned(), serde_json::json!(config.networks).to_string());
     }
     names::complete(&mut all, &config.metadata.labels);
     Ok(all)
@@ -153,15 +190,33 @@ fn log_config(settings: &DockerSettings, options: &DockerOptions) -> HostConfigL
 }
 
 /// Time between checks in the start period, as a host that checks for itself has it.
-const START_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
+const START_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The check that the engine runs: a command, or the image's own (`None`).
 fn native_check(config: &WorkerConfig) -> Option<&HealthCheckConfig> {
     config.health_checks.first().filter(|check| matches!(check.probe, Probe::Command(_)))
 }
 
+fn healthcheck(config: &WorkerConfig, parts: &Parts<'_>) -> Option<HealthConfig> {
+    let options = &parts.options.health;
+    if options.disabled {
+        return Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() });
+    }
+    let mut described = health(native_check(config)?, parts.start_interval);
+    if let Some(timeout) = options.timeout {
+        described.timeout = Some(nanos(timeout.get()));
+    }
+    if let Some(interval) = options.start_interval.filter(|_| described.start_interval.is_some()) {
+        described.start_interval = Some(nanos(interval.get()));
+    }
+    Some(described)
+}
+
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
 fn health(check: &HealthCheckConfig, start_interval: bool) -> HealthConfig {
-    let nanos = |duration: std::time::Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
     let test = match &check.probe {
         Probe::Command(words) => {
             Some(std::iter::once("CMD".to_owned()).chain(words.iter().cloned()).collect())
@@ -174,7 +229,8 @@ fn health(check: &HealthCheckConfig, start_interval: bool) -> HealthConfig {
         timeout: Some(nanos(check.timeout.get())),
         retries: Some(i64::from(check.failure_threshold)),
         start_period: (!check.start_period.is_zero()).then(|| nanos(check.start_period.get())),
-        start_interval: (start_interval && !check.start_period.is_zero()).then(|| nanos(START_INTERVAL)),
+        start_interval: (start_interval && !check.start_period.is_zero())
+            .then(|| nanos(START_INTERVAL.min(check.interval.get()))),
     }
 }
 

@@ -11,7 +11,14 @@ use crate::{names, options::VolumeOptions, secret::Shown};
 
 /// All mounts: the worker's own, what the policy adds, and those of its secrets.
 pub(super) fn all(configured: &[Mount], parts: &Parts<'_>) -> Vec<EngineMount> {
-    let own = configured.iter().map(|mount| one(mount, parts));
+    let own = configured.iter().filter(|mount| !is_made_by_bind(mount, parts)).map(|mount| one(mount, parts));
+    let declared = parts.declared.iter().map(|(name, target)| EngineMount {
+        typ: Some(MountType::VOLUME),
+        source: Some(name.clone()),
+        target: Some(target.clone()),
+        volume_options: Some(volume(VolumeOptions::default(), parts)),
+        ..EngineMount::default()
+    });
     let added = parts.hardened.writable.iter().map(|folder| EngineMount {
         target: Some(folder.clone()),
         typ: Some(MountType::TMPFS),
@@ -37,7 +44,28 @@ pub(super) fn all(configured: &[Mount], parts: &Parts<'_>) -> Vec<EngineMount> {
             ..EngineMount::default()
         },
     });
-    own.chain(added).chain(secrets).collect()
+    own.chain(declared).chain(added).chain(secrets).collect()
+}
+
+/// Whether the folder is to be made, by an engine that does so for the old form alone.
+fn is_made_by_bind(mount: &Mount, parts: &Parts<'_>) -> bool {
+    !parts.makes_paths
+        && matches!(mount.source, MountSource::Bind { .. })
+        && parts.options.storage.mounts.get(&mount.target).is_some_and(|more| more.create_host_path)
+}
+
+/// Mounts in the old form.
+pub(super) fn binds(configured: &[Mount], parts: &Parts<'_>) -> Option<Vec<String>> {
+    let old = configured.iter().filter(|mount| is_made_by_bind(mount, parts));
+    let text = old.filter_map(|mount| {
+        let MountSource::Bind { path } = &mount.source else { return None };
+        let more = parts.options.storage.mounts.get(&mount.target);
+        let mut modes = vec![if mount.read_only { "ro" } else { "rw" }];
+        modes.extend(more.and_then(|more| more.propagation.as_deref()));
+        Some(format!("{path}:{}:{}", mount.target, modes.join(",")))
+    });
+    let all: Vec<_> = text.collect();
+    (!all.is_empty()).then_some(all)
 }
 
 fn one(mount: &Mount, parts: &Parts<'_>) -> EngineMount {
@@ -64,7 +92,8 @@ fn one(mount: &Mount, parts: &Parts<'_>) -> EngineMount {
                 typ: Some(MountType::VOLUME),
                 source: Some(name.clone()),
                 volume_options: Some(MountVolumeOptions {
-                    no_copy: more.no_copy.then_some(true),
+                    // What is copied would bring its owner along.
+                    no_copy: (more.no_copy || definition.owner.is_some()).then_some(true),
                     subpath: more.subpath,
                     ..volume(definition, parts)
                 }),

@@ -21,6 +21,8 @@ fn described(config: &WorkerConfig) -> Value {
         attempt: "1",
         networks: config.networks.len(),
         image: None,
+        declared: &[],
+        makes_paths: true,
         start_interval: true,
     };
     serde_json::to_value(body(config, parts).unwrap()).unwrap()
@@ -119,6 +121,8 @@ fn d2_an_image_is_required() {
         attempt: "1",
         networks: 0,
         image: None,
+        declared: &[],
+        makes_paths: true,
         start_interval: true,
     };
     let error = body(&config, parts).unwrap_err();

@@ -1,0 +1,13 @@
+//! Images: pulled when they are missing, pinned, compared with their registry, and removed when nobody needs them.
+
+mod ask;
+mod mark;
+mod progress;
+mod prune;
+mod pull;
+mod turns;
+mod update;
+
+pub use prune::{PruneOptions, PrunedImage};
+pub(crate) use turns::Pulls;
+pub use update::ImageUpdate;

@@ -1,0 +1,105 @@
+//! Fetching an image, with progress.
+
+use hodei_worker_core::{
+    Error, Result,
+    model::ContainerImage,
+    provider::{CreateOptions, CreateProgress},
+};
+use http::Method;
+
+use super::{
+    ask::not_the_engine,
+    progress::{Lines, Step},
+    turns::Turn,
+};
+use crate::{
+    client::query,
+    error::{EngineError, EngineResult, words},
+    provider::Shared,
+    registry::Access,
+};
+
+impl Shared {
+    /// Fetches an image although it may be there, or lets somebody else do it who asks at the same time.
+    pub(crate) async fn pull_always(&self, image: &ContainerImage, options: &CreateOptions) -> Result<()> {
+        let turn = self.pull_turn(image, options).await?;
+        if turn.shared() {
+            options.report(CreateProgress::Pulled { image: image.to_string() });
+            return Ok(());
+        }
+        let done = self.pull(image, options).await;
+        turn.done(&done);
+        done
+    }
+
+    /// The right to fetch an image, unless somebody else has just failed to do so.
+    pub(crate) async fn pull_turn(
+        &self,
+        image: &ContainerImage,
+        options: &CreateOptions,
+    ) -> Result<Turn<'_>> {
+        let waits = || options.report(CreateProgress::Pulling { image: image.to_string() });
+        let turn = self.pulls.turn(image, waits).await;
+        match turn.failure().cloned() {
+            Some(failure) => Err(failure),
+            None => Ok(turn),
+        }
+    }
+
+    /// Fetches an image, by its digest if it has one: then the engine checks that it gets nothing else.
+    pub(crate) async fn pull(&self, image: &ContainerImage, options: &CreateOptions) -> Result<()> {
+        options.report(CreateProgress::Pulling { image: image.to_string() });
+        let access = self.access(image).await?;
+        let before = self.images_before().await;
+        if let Err(error) = self.fetch(image, &access, options).await {
+            return Err(self.not_pulled(image, &access, error).await);
+        }
+        drop(access);
+        if let Some(before) = before {
+            self.mark(image, &before).await;
+        }
+        options.report(CreateProgress::Pulled { image: image.to_string() });
+        Ok(())
+    }
+
+    async fn fetch(
+        &self,
+        image: &ContainerImage,
+        access: &Access,
+        options: &CreateOptions,
+    ) -> EngineResult<()> {
+        let reference = image.digest().or(image.tag()).unwrap_or_default();
+        let query = query(&[("fromImage", image.repository()), ("tag", reference)]);
+        // An engine may not answer before it has spoken to the registry; whoever waits sets the deadline.
+        let answer =
+            self.engine.ask_registry(Method::POST, "/images/create", &query, access.header()).await?;
+        let mut lines = Lines::new(answer.into_body());
+        while let Some(step) = lines.next().await? {
+            match step {
+                Step::Layer { id, status, current, total } => {
+                    options.report(CreateProgress::Layer { id, status, current, total });
+                }
+                Step::Failed(error) => return Err(EngineError::DockerStreamError { error }),
+                Step::Other => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Why a pull failed. The engine answers 404 to a missing image and to a denied one, and 500 to a registry that
+    /// wants a log-in as well as to one that is not there; its look into the registry keeps the registry's own codes.
+    async fn not_pulled(&self, image: &ContainerImage, access: &Access, error: EngineError) -> Error {
+        let said = match &error {
+            // Sent after the image was found, in the middle of the progress, as text alone: a layer could not be
+            // fetched or unpacked.
+            EngineError::DockerStreamError { error } => {
+                let message = format!("the image cannot be fetched: {}", error.trim());
+                return not_the_engine(message).with_context("image", image);
+            }
+            EngineError::DockerResponseServerError { .. } => words(&error),
+            _ => return self.engine.error(error).with_context("image", image),
+        };
+        let looked = self.look(image, access).await;
+        self.registry_error(image, access, looked.as_ref().err(), Some(&error), &said).await
+    }
+}
