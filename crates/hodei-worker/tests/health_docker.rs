@@ -12,8 +12,12 @@ use hodei_worker::{
     WorkerConfig,
     health::{self, CheckedBy},
     jobs::{Jobs, Reports},
-    model::{HealthCheckConfig, Port, Probe, WorkerConfigBuilder},
+    lifecycle::RecoverySettings,
+    manager::WorkerManager,
+    model::{HealthCheckConfig, Port, Probe, RestartPolicy, WorkerConfigBuilder},
     quantity::HumanDuration,
+    status::FailureClass,
+    store::{MemoryStore, Store},
 };
 
 /// A container that runs this script.
@@ -89,11 +93,92 @@ async fn l2_an_http_check_reaches_a_published_port() {
     on_engine(|bed| async move {
         let check = often(HealthCheckConfig::new(Probe::http(80, "/well")));
         let serve = "mkdir /www; exec httpd -f -p 80 -h /www";
-        let config = script("a", serve).port(Port::tcp(80)).health_check(check);
+        let (config, status) = bed.run(script("a", serve).port(Port::tcp(80)).health_check(check)).await;
+        // As an engine of another machine tells it.
+        let mut told = (*status).clone();
+        told.own_addresses.clear();
+        assert!(told.address(80).is_some_and(|address| address.host_port != 80));
+        bed.watch(&config, &Arc::new(told)).await;
+        bed.unhealthy("it answered 404").await;
+        bed.exec(&status.worker, "echo yes > /www/well").await;
+        bed.healthy().await;
+    })
+    .await;
+}
+
+#[cfg(feature = "http-probes")]
+#[tokio::test(flavor = "multi_thread")]
+async fn d9_an_http_check_reaches_a_port_that_is_not_published() {
+    on_engine(|bed| async move {
+        let check = often(HealthCheckConfig::new(Probe::http(80, "/well")));
+        let config = script("a", "mkdir /www; exec httpd -f -p 80 -h /www").health_check(check);
         let worker = bed.run_and_watch(config).await;
         bed.unhealthy("it answered 404").await;
         bed.exec(&worker, "echo yes > /www/well").await;
         bed.healthy().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d9_a_tcp_check_is_not_deceived_by_who_publishes_the_port() {
+    on_engine(|bed| async move {
+        for ports in [&[][..], &[Port::tcp(80)]] {
+            let check = often(HealthCheckConfig::new(Probe::Tcp { port: 80 }));
+            let id = format!("with-{}", ports.len());
+            let config = script(&id, "sleep 1000").health_check(check);
+            let config = ports.iter().fold(config, |config, port| config.port(port.clone()));
+            let worker = bed.run_and_watch(config).await;
+            // The engine's proxy takes every connection.
+            bed.unhealthy("nobody listens").await;
+            bed.exec(&worker, "httpd -p 80").await;
+            bed.healthy().await;
+            bed.monitor.forget(&worker);
+        }
+    })
+    .await;
+}
+
+#[cfg(feature = "http-probes")]
+#[tokio::test(flavor = "multi_thread")]
+async fn d9_unhealthy_containers_are_restarted_with_backoff() {
+    on_engine(|bed| async move {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let manager = WorkerManager::builder(store).provider(Arc::clone(&bed.provider)).open().await.unwrap();
+        // Well at first, in each run, and then not any more.
+        let sick = "mkdir -p /www; touch /www/well; httpd -p 80 -h /www; sleep 2; rm /www/well; killall httpd; \
+                    trap 'exit 0' TERM; sleep 1000 & wait $!";
+        let mut recovery = RecoverySettings::default();
+        (recovery.backoff, recovery.jitter_percent) = (HumanDuration::secs(1), 0);
+        let probes = [
+            ("http", Probe::http(80, "/well")),
+            ("tcp", Probe::Tcp { port: 80 }),
+            ("command", Probe::command(["test", "-e", "/www/well"])),
+        ];
+        let restarted = probes.map(|(name, probe)| {
+            let check = HealthCheckConfig::new(probe).every(HumanDuration::secs(1)).thresholds(1, 1);
+            let config = script(name, sick).health_check(check).restart_policy(RestartPolicy::Always);
+            let config = config.recovery(recovery.clone()).build().unwrap();
+            let manager = &manager;
+            async move {
+                manager.create_worker(&config).await.unwrap();
+                let mut due = Vec::new();
+                for attempt in 1..=3 {
+                    let tried = manager.wait_for(&config.worker_id, move |worker| {
+                        let recovery = worker.recovery.as_ref();
+                        recovery.is_some_and(|recovery| recovery.attempts == attempt && recovery.planned.is_some())
+                    });
+                    let tried = tokio::time::timeout(PATIENCE, tried).await.expect("it is never restarted").unwrap();
+                    let recovery = tried.recovery.unwrap();
+                    assert_eq!(recovery.failure, Some(FailureClass::Unhealthy), "{name}");
+                    due.push(recovery.planned.unwrap().1);
+                }
+                // At once, after a second, after two.
+                assert!(due[1].duration_since(due[0]).as_secs() >= 1, "{name}: {due:?}");
+                assert!(due[2].duration_since(due[1]).as_secs() >= 2, "{name}: {due:?}");
+            }
+        });
+        futures::future::join_all(restarted).await;
     })
     .await;
 }

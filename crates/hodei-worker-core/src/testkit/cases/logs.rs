@@ -1,11 +1,14 @@
 use futures::StreamExt as _;
 
-use super::{CaseContext, CaseFailure, CaseResult, PATIENCE, Program, cases, check, check_eq, fails_with};
+use super::{
+    CaseContext, CaseFailure, CaseResult, PATIENCE, Program, cases, check, check_eq, eventually, fails_with,
+};
 use crate::{
     error::ErrorKind,
     model::WorkerRef,
     provider::{
-        DeleteOptions, LogChunk, LogItem, LogOptions, LogPosition, LogStream, StartOptions, StopOptions,
+        DeleteOptions, LogChunk, LogFile, LogFileOptions, LogItem, LogOptions, LogPosition, LogStream,
+        StartOptions, StopOptions,
     },
     testkit::program::FLOOD_LINE,
 };
@@ -23,6 +26,7 @@ cases! {
     d8_logs_go_on_after_a_position [Logs, LogPositions, KeepsStopped];
     d8_logs_go_on_after_a_position_over_runs [Logs, LogPositions, RestartInPlace, KeepsStopped];
     d8_logs_after_a_position_of_another_are_refused [Logs, LogPositions];
+    d8_a_file_goes_on_with_another_host [Logs, LogPositions, RestartInPlace, KeepsStopped];
     d8_logs_are_followed_live_until_it_is_deleted [Logs];
     d8_logs_are_followed_over_restarts [Logs, RestartInPlace, KeepsStopped];
     d8_logs_of_one_that_never_ran_are_empty [Logs, DeferredStart];
@@ -208,6 +212,40 @@ async fn d8_logs_after_a_position_of_another_are_refused(cx: CaseContext) -> Cas
     let after = LogOptions::all().after(LogPosition::new("somewhere"));
     fails_with(ErrorKind::Config, cx.provider().worker_logs(&one, &after).await.map(|_| ()))?;
     Ok(())
+}
+
+async fn d8_a_file_goes_on_with_another_host(cx: CaseContext) -> CaseResult {
+    let io = |error: std::io::Error| CaseFailure::new(error.to_string());
+    let folder = std::env::temp_dir().join(format!("hodei-suite-{:016x}", fastrand::u64(..)));
+    std::fs::create_dir(&folder).map_err(io)?;
+    let path = folder.join("log");
+    let worker = cx.run("a", &Program::Lines(20)).await?;
+    let mut last = None;
+    for hosts in 1..=3 {
+        if let Some(run) = last {
+            cx.provider().start_worker(&worker, &StartOptions::after(run)).await?;
+        }
+        let other = cx.another_host().await?;
+        let mut file = LogFile::open(&path, LogFileOptions::default()).await?;
+        let logs = other.worker_logs(&worker, &file.resumed(LogOptions::following())).await?;
+        let lines = 20 * hosts;
+        let expected: String = (0..lines).map(|n| format!("line {}\n", n % 20)).collect();
+        let written = eventually(PATIENCE, || async {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            if text.len() >= expected.len() { Ok(()) } else { Err(text) }
+        });
+        // The host is lost in the middle of it.
+        tokio::select! {
+            copied = file.copy(logs) => return Err(CaseFailure::new(format!("it ended: {copied:?}"))),
+            written = written => {
+                check!(written.is_ok(), "only this was written: {written:?}");
+            }
+        }
+        check_eq!(std::fs::read_to_string(&path).map_err(io)?, expected);
+        cx.provider().stop_worker(&worker, &StopOptions::kill()).await?;
+        last = Some(cx.ended(&worker).await?.run.clone());
+    }
+    std::fs::remove_dir_all(&folder).map_err(io)
 }
 
 async fn d8_logs_are_followed_live_until_it_is_deleted(cx: CaseContext) -> CaseResult {

@@ -86,6 +86,9 @@ fn p3_a_port_that_the_worker_does_not_declare_cannot_be_checked() {
     let error = plan(&config([Probe::Tcp { port: 81 }]), &process()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert_eq!(error.context_value("field"), Some("health_checks[0].probe.tcp.port"));
+    // Where workers have addresses of their own, any of their ports can.
+    let with_addresses = process().with(Capability::OwnAddresses);
+    assert_eq!(who(&config([Probe::Tcp { port: 81 }]), &with_addresses), [CheckedBy::Host]);
 }
 
 #[cfg(not(feature = "http-probes"))]
