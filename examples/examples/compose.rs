@@ -24,7 +24,7 @@ async fn main() -> Result<()> {
 
     // What stands in the file's `secrets` and `configs`; other stores may stand behind it.
     let credentials = ProjectCredentials::new(&project, Arc::new(MemoryCredentialProvider::new()));
-    let context = ConnectContext::new("docker".parse()?, "example".parse()?);
+    let context = ConnectContext::new("docker".parse()?, "compose-example".parse()?);
     let context = context.with_credentials(Arc::new(credentials));
     let mut settings = DockerSettings::default();
     settings.endpoint = std::env::var("DOCKER_HOST").ok();
