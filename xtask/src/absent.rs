@@ -4,7 +4,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use crate::failure::{Context, Failure, Result};
@@ -75,7 +75,13 @@ impl Needs {
 /// The name of the integration test that this binary is, if it is one.
 fn integration_test<'a>(program: &'a str, manifest: &Path) -> Option<&'a str> {
     let (name, _) = Path::new(program).file_name()?.to_str()?.rsplit_once('-')?;
-    manifest.join("tests").join(format!("{name}.rs")).exists().then_some(name)
+    source(manifest, name).exists().then_some(name)
+}
+
+/// Where an integration test of that name begins: in a file of its own, or in a folder.
+fn source(manifest: &Path, name: &str) -> PathBuf {
+    let file = manifest.join("tests").join(format!("{name}.rs"));
+    if file.exists() { file } else { manifest.join("tests").join(name).join("main.rs") }
 }
 
 /// The tests of a binary; where it does not tell them, its own name stands for all.
@@ -144,7 +150,7 @@ mod tests {
             let folders = [root.join("crates").join(need.package), root.join("examples")];
             let folder = folders.iter().find(|folder| folder.is_dir()).unwrap();
             let Some(binary) = need.binary else { continue };
-            let source = folder.join("tests").join(format!("{binary}.rs"));
+            let source = source(folder, binary);
             let text = fs::read_to_string(&source).unwrap();
             if let Some(test) = need.test {
                 assert!(text.contains(&format!("fn {test}(")), "{test} is not in {}", source.display());
