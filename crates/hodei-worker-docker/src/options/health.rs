@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use super::is_default;
 
 /// How the engine runs a container's health check, beyond the configuration's
-/// [`health_checks`](hodei_worker_core::WorkerSpec::health_checks).
+/// [`health_checks`](hodei_worker_core::model::WorkerSpec::health_checks).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::is_default;
 
 /// Limits of a container beyond those of the common model
-/// ([`resources`](hodei_worker_core::WorkerSpec::resources)).
+/// ([`resources`](hodei_worker_core::model::WorkerSpec::resources)).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]

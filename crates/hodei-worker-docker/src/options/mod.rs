@@ -36,7 +36,7 @@ pub struct DockerOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// In place of networks: `host` (the machine's own), `none`, `container:<id>` (another's), or the name of one that
-    /// exists. Default: the configuration's [`networks`](hodei_worker_core::WorkerSpec::networks), or else the engine's.
+    /// exists. Default: the configuration's [`networks`](hodei_worker_core::model::WorkerSpec::networks), or else the engine's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
     /// When the image is fetched. Default: when it is missing.

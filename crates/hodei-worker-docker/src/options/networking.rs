@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::is_default;
 
 /// How a container stands in its networks. Which networks these are, the configuration says
-/// ([`networks`](hodei_worker_core::WorkerSpec::networks)).
+/// ([`networks`](hodei_worker_core::model::WorkerSpec::networks)).
 ///
 /// # Examples
 /// ```

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::is_default;
 
 /// How a container's storage is made. What is mounted where, the configuration says
-/// ([`mounts`](hodei_worker_core::WorkerSpec::mounts)).
+/// ([`mounts`](hodei_worker_core::model::WorkerSpec::mounts)).
 ///
 /// # Examples
 /// ```
