@@ -16,6 +16,7 @@ use hodei_worker_core::{
     ErrorKind, Retry, WorkerConfig, WorkerPhase, WorkerProvider as _, WorkerRef,
     provider::{CreateOptions, DeleteOptions, ExecOptions, StartOptions, StopOptions, WorkerFilter},
     status::ExitStatus,
+    testkit::eventually,
 };
 use hodei_worker_process::{LimitMechanism, Survival};
 use libtest_mimic::{Arguments, Trial};
@@ -349,7 +350,14 @@ async fn l5_a_program_that_is_being_written_can_be_started_later() {
         let error = provider.start_worker(&made.worker, &StartOptions::default()).await.unwrap_err();
         assert_eq!(error.retry(), Retry::Safe { after: None }, "{error}");
         drop(writer);
-        provider.start_worker(&made.worker, &StartOptions::default()).await.unwrap();
+        // What others of this process have forked in the same instant holds the file until it executes.
+        let started = eventually(PATIENCE, || async {
+            match provider.start_worker(&made.worker, &StartOptions::default()).await {
+                Err(error) if error.kind() == ErrorKind::Capacity => Err(error),
+                other => Ok(other),
+            }
+        });
+        started.await.unwrap().unwrap();
         assert_eq!(end(&provider, &made.worker).await.exit, Some(ExitStatus::Code(0)));
         drop(provider);
         bed.clean().await;

@@ -15,7 +15,7 @@ pub struct UpOptions {
     /// Whether workers are made anew whose configuration has not changed, as after an image was built anew under the
     /// same name: that is not noticed. Default: false.
     pub force_recreate: bool,
-    /// How many workers are made at once. Default: 16.
+    /// How many workers are made at once. Default: 8.
     pub parallelism: usize,
 }
 
@@ -27,7 +27,7 @@ impl Default for UpOptions {
             timeout: None,
             remove_orphans: false,
             force_recreate: false,
-            parallelism: 16,
+            parallelism: 8,
         }
     }
 }
