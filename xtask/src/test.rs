@@ -1,7 +1,7 @@
 //! `test`: parts up, everything run, parts down, and what it proved.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use crate::cli::TestOptions;
 use crate::failure::{Context, Failure, Result};
@@ -112,11 +112,7 @@ fn tests(
     absent::wrap(site, running, &mut command)?;
     command.arg("--no-fail-fast").arg("--").args(&options.arguments);
     command.envs(running.environment()).envs(environment(site));
-    let status = run::stream(&mut command, |line| {
-        println!("{line}");
-        reader.line(line);
-    })?;
-    stop::check()?;
+    let status = follow(&mut command, &mut reader)?;
     if !status.success() {
         problems.push(format!("cargo test failed ({status})"));
     }
@@ -127,6 +123,16 @@ fn tests(
     }
     let recorded = results::recorded(&site.results()).context("what the behaviour suite recorded")?;
     Ok(results::merge(recorded, reader.cases))
+}
+
+/// Runs tests, shows what they print, and has it read.
+fn follow(command: &mut Command, reader: &mut Reader) -> Result<ExitStatus> {
+    let status = run::stream(command, |line| {
+        println!("{line}");
+        reader.line(line);
+    })?;
+    stop::check()?;
+    Ok(status)
 }
 
 /// The tests of one part on another that stands in for it.
@@ -149,11 +155,7 @@ fn once_more(
         command.current_dir(&binary.manifest).args(&options.arguments).stdin(Stdio::null());
         command.env("CARGO_MANIFEST_DIR", &binary.manifest).env("CARGO_PKG_NAME", &binary.package);
         command.envs(running.environment()).envs(environment(site)).envs(running.environment_of(part));
-        let status = run::stream(&mut command, |line| {
-            println!("{line}");
-            reader.line(line);
-        })?;
-        stop::check()?;
+        let status = follow(&mut command, &mut reader)?;
         if !status.success() {
             problems.push(format!("{path} failed on {part} ({status})"));
         }

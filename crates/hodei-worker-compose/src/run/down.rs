@@ -5,7 +5,7 @@ use std::{
 
 use futures::future::try_join_all;
 use hodei_worker_core::{
-    ErrorKind, Result,
+    ErrorKind, Result, WorkerRef,
     provider::{CreateOptions, DeleteOptions, StopOptions},
 };
 
@@ -63,6 +63,9 @@ impl Composition {
     /// runs, and takes along what is its own.
     async fn remove_volumes(&self) -> Result<()> {
         let Some(config) = translate::volumes_alone(&self.project)? else { return Ok(()) };
+        // One that a call left which was cut off, of an older file perhaps.
+        let left = WorkerRef::first(config.worker_id.clone());
+        self.provider.delete_worker(&left, &DeleteOptions::default()).await?;
         match self.provider.create_worker(&config, &CreateOptions::default()).await {
             Ok(handle) => self.provider.delete_worker(&handle.worker, &DeleteOptions::default()).await,
             // No image to make it of, so no worker of it was here.

@@ -43,13 +43,10 @@ impl Shared {
             }
         };
         // Those of secrets are never kept.
-        let secrets = format!("{}.secrets.", names::container(self.installation(), worker));
+        let secrets = names::secret_volumes(self.installation(), worker);
         self.remove_helpers_of(worker, &volumes).await?;
-        let volumes = volumes.into_iter().filter(|name| !options.keep_volumes || name.starts_with(&secrets));
-        {
-            for volume in volumes {
-                self.remove_volume(&volume).await?;
-            }
+        for volume in volumes.iter().filter(|name| !options.keep_volumes || name.starts_with(&secrets)) {
+            self.remove_volume(volume).await?;
         }
         self.secrets.remove(worker).await?;
         remembered.know(Facts::default());

@@ -13,7 +13,10 @@ pub(super) fn ports(service: &Service, refusals: &mut Refusals<'_>) -> Vec<Port>
     let mut all = Vec::new();
     for (n, port) in service.ports.iter().enumerate() {
         let path = format!("services.{}.ports[{n}]", service.name);
-        let Ok(inside) = u16::try_from(port.target) else { continue };
+        let Ok(inside) = u16::try_from(port.target) else {
+            refusals.add(&path, format!("`{}` is no port: 1 to 65535", port.target));
+            continue;
+        };
         let mut one = Port::tcp(inside);
         match port.protocol.as_deref() {
             None | Some("tcp") => {}
