@@ -1,6 +1,7 @@
 //! The measurements of the contract's targets (T…) and of our own figures (F…), as ratios against the raw API or a peer
 //! in the same run: a table, and a plot in `target/bench/`. `cargo xtask bench [ID…]` runs those ids, or all. What
-//! cannot be measured becomes a row that says why, and the others go on.
+//! cannot be measured becomes a row that says why, and the others go on. With `--once-more` only what needs the engine
+//! is measured: on another engine than before.
 
 mod cold;
 mod compose;
@@ -29,9 +30,11 @@ const IDS: [&str; 14] = ["F1", "F2", "F3", "F4", "F5", "F6", "F7", "F8", "F9", "
 
 fn main() -> ExitCode {
     hodei_worker::process::init();
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let once_more = words.iter().any(|word| word == "--once-more");
+    let wanted: Vec<String> = words.into_iter().filter(|word| !word.starts_with('-')).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(measure(&wanted))) {
+    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(measure(&wanted, once_more))) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -42,7 +45,7 @@ fn main() -> ExitCode {
 }
 
 /// Measures what is wanted. Says whether all of it that could be measured here was.
-async fn measure(wanted: &[String]) -> Outcome<bool> {
+async fn measure(wanted: &[String], once_more: bool) -> Outcome<bool> {
     let known = |word: &String| IDS.iter().any(|id| word.eq_ignore_ascii_case(id));
     if let Some(unknown) = wanted.iter().find(|word| !known(word)) {
         return Err(format!("no measurement `{unknown}`; there are {}", IDS.join(" ")).into());
@@ -52,7 +55,7 @@ async fn measure(wanted: &[String]) -> Outcome<bool> {
     let is_wanted = |id: &str| wanted.iter().any(|word| word.eq_ignore_ascii_case(id));
     let chosen = |id: &&str| wanted.is_empty() || is_wanted(id) || (*id == "F7" && is_wanted("T5"));
     for id in IDS.into_iter().filter(chosen) {
-        for place in places(id) {
+        for place in places(id).into_iter().filter(|place| !once_more || needs_engine(id, *place)) {
             eprintln!(
                 "measuring {id}{}",
                 place.map(|place| format!(" on {}", place.name())).unwrap_or_default()
@@ -71,7 +74,9 @@ async fn measure(wanted: &[String]) -> Outcome<bool> {
     }
     table::print(&rows);
     // A part of the measurements does not take the place of all of them.
+    let part = once_more.then(|| format!("-{}", std::env::var("HODEI_TEST_DOCKER_PART").unwrap_or_default()));
     let name = wanted.iter().map(|id| format!("-{}", id.to_lowercase())).collect::<String>();
+    let name = part.unwrap_or_default() + &name;
     let file = format!("target/bench/bench{name}.svg");
     plot::write(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(&file), &rows)?;
     println!("\nplot: {file}");

@@ -2,6 +2,7 @@
 
 use crate::failure::{Failure, Result};
 use crate::lock::Lock;
+use crate::parts::Running;
 use crate::site::Site;
 use crate::tools::apt;
 use crate::{parts, run, scratch, sweep, target, test};
@@ -24,12 +25,25 @@ pub(crate) fn run(site: &Site, arguments: &[String]) -> Result<()> {
     }
     // All of its binaries: the measurements start others of them.
     run::output(run::cargo(site).args(["build", "--release", "--package", PACKAGE, "--bins"]))?;
+    let mut failed = measure(site, arguments, &running, None)?;
+    for presence in running.presences.iter().filter(|presence| presence.version.is_ok()) {
+        let Some(other) = parts::find(presence.name).and_then(|part| part.stands_in_for()) else { continue };
+        println!("\nwhat is measured on {other} once more, on {}", presence.name);
+        failed |= measure(site, arguments, &running, Some(presence.name))?;
+    }
+    running.stop()?;
+    sweep::ours(site, "which outlived its measurement")?;
+    if failed { Err(Failure::new("some measurements failed")) } else { Ok(()) }
+}
+
+/// Runs the measurements, or those alone that another part can stand in for. Says whether one failed.
+fn measure(site: &Site, arguments: &[String], running: &Running<'_>, part: Option<&str>) -> Result<bool> {
     let mut command = run::cargo(site);
     // The measurements are the binary that has the package's name.
     command.args(["run", "--quiet", "--release", "--package", PACKAGE, "--"]).args(arguments);
     command.envs(running.environment()).envs(test::environment(site));
-    let status = run::stream(&mut command, |line| println!("{line}"))?;
-    running.stop()?;
-    sweep::ours(site, "which outlived its measurement")?;
-    if status.success() { Ok(()) } else { Err(Failure(format!("the measurements failed ({status})"))) }
+    if let Some(part) = part {
+        command.arg("--once-more").envs(running.environment_of(part));
+    }
+    Ok(!run::stream(&mut command, |line| println!("{line}"))?.success())
 }

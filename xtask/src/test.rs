@@ -34,9 +34,17 @@ pub(crate) fn run(site: &Site, options: &TestOptions) -> Result<()> {
     if options.keep {
         running.keep()?;
     }
+    let watches = running.watches();
     let ran = built.and_then(|binaries| tests(site, options, &chosen, &running, binaries, &mut problems));
     if ran.is_ok() && options.arguments.is_empty() {
         problems.extend(chaos::in_a_test_run(site, &running, &chosen)?);
+    }
+    let mut looked = String::new();
+    for watch in watches {
+        match watch.finish() {
+            Ok(seen) => looked.push_str(&format!("\n{seen}")),
+            Err(error) => problems.push(error.to_string()),
+        }
     }
     let stopped = running.stop();
     if let Err(error) = sweep::ours(site, "which outlived its test") {
@@ -61,7 +69,7 @@ pub(crate) fn run(site: &Site, options: &TestOptions) -> Result<()> {
     if options.arguments.is_empty() {
         problems.extend(if options.require_all { ci::all(site)? } else { ci::cheap(site)? });
     }
-    print!("{tables}");
+    println!("{tables}{looked}");
     if !problems.is_empty() {
         println!("\nproblems");
         problems.iter().for_each(|problem| println!("  {problem}"));

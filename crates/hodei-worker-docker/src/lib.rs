@@ -77,6 +77,7 @@ mod exec;
 mod helper;
 mod image;
 mod kills;
+mod lately;
 mod logs;
 mod memory;
 mod names;

@@ -8,6 +8,7 @@ use hodei_worker_core::{
     model::{NetworkAttachment, Ownership},
 };
 use http::Method;
+use tokio::time::Instant;
 
 use crate::{
     DockerOptions, NetworkOptions,
@@ -32,7 +33,13 @@ impl Shared {
     ) -> Result<()> {
         for (n, network) in config.networks.iter().enumerate() {
             let definition = options.networking.networks.get(&network.name).cloned();
-            self.ensure_network(n, network, definition, ownership, attempt).await?;
+            // Its name and all that it should be.
+            let wanted = format!("{} {definition:?}", network.name);
+            if self.networks_seen.seen(&wanted).is_none() {
+                let begun = Instant::now();
+                self.ensure_network(n, network, definition, ownership, attempt).await?;
+                self.networks_seen.note(wanted, begun, ());
+            }
         }
         Ok(())
     }
@@ -203,6 +210,7 @@ impl Shared {
         }
         // Nobody of ours joins it meanwhile; those of other hosts may, and the engine refuses while they run.
         let _alone = self.joining.write().await;
+        self.networks_seen.forget();
         let Some(found) = self.network(name).await? else { return Ok(()) };
         if names::ownership(self.installation(), found.labels.as_ref()).is_none()
             || !is_it(found.labels.as_ref().and_then(|all| all.get(names::ATTEMPT)).map(String::as_str))

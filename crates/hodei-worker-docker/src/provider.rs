@@ -1,7 +1,7 @@
 use std::sync::{Arc, PoisonError, RwLock, atomic::AtomicBool};
 
 use async_trait::async_trait;
-use bollard::Docker;
+use bollard::{Docker, models::ImageInspect};
 use hodei_worker_core::{
     Capability, ConnectContext, Error, Operation, ProviderCapabilities, ProviderInfo, ProviderSettings as _,
     Result, WorkerConfig, WorkerHandle, WorkerObservation, WorkerProvider, WorkerRef, WorkerStatus,
@@ -21,6 +21,7 @@ use crate::{
     context,
     events::Nudges,
     image, kills,
+    lately::Lately,
     memory::Memory,
     names,
     secret::SecretStore,
@@ -51,6 +52,9 @@ pub(crate) struct Shared {
     pub(crate) joining: Arc<tokio::sync::RwLock<()>>,
     /// Held by who makes a network: engines make two of one name if they are asked at once.
     pub(crate) making_network: tokio::sync::Mutex<()>,
+    /// Networks that were as they should be, with what they should be.
+    pub(crate) networks_seen: Lately<()>,
+    pub(crate) images_seen: Lately<Arc<ImageInspect>>,
     /// Whether helpers were looked for that calls of earlier hosts left.
     pub(crate) helpers_swept: AtomicBool,
     /// Held by who writes into volumes, so that nobody of ours takes them away meanwhile.
@@ -117,6 +121,8 @@ impl DockerProvider {
             pulls: image::Pulls::default(),
             scans: Scans::default(),
             joining: Arc::default(),
+            networks_seen: Lately::default(),
+            images_seen: Lately::default(),
             making_network: tokio::sync::Mutex::default(),
             helpers_swept: AtomicBool::new(false),
             filling: Arc::default(),

@@ -117,17 +117,17 @@ async fn d7_writing_secrets_leaves_nothing_of_what_the_image_declares() {
 
 #[tokio::test]
 async fn d7_secrets_are_not_written_into_a_volume_that_is_somebody_elses() {
-    on_engine_with("planted", far(), |bench| async move {
-        let planted = format!("hodei.{}.a.1.secrets.0", bench.installation);
-        bench.raw().create_volume(&planted).await;
+    on_engine_with("others", far(), |bench| async move {
+        let others = format!("hodei.{}.a.1.secrets.0", bench.installation);
+        bench.raw().create_volume(&others).await;
         let worker = bench.create(&with_secret(&bench, "a")).await;
         let error = bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap_err();
         bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
-        let kept = bench.raw().has_volume(&planted).await;
-        bench.raw().remove_volume(&planted).await;
+        let kept = bench.raw().has_volume(&others).await;
+        bench.raw().remove_volume(&others).await;
         assert_eq!(
             (error.kind(), error.context_value("volume")),
-            (ErrorKind::Conflict, Some(planted.as_str()))
+            (ErrorKind::Conflict, Some(others.as_str()))
         );
         assert!(kept, "it is not ours to remove");
     })

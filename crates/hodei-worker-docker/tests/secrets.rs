@@ -54,7 +54,7 @@ async fn d7_secrets_are_files_that_inspect_does_not_show() {
 async fn d7_a_missing_secret_or_an_open_variable_is_refused_before_anything_exists() {
     on_engine("nosecret", |bench| async move {
         let missing = SecretReference::file("no/such", "/run/secrets/db");
-        let open = SecretReference::variable("db/password", "PASSWORD");
+        let open = SecretReference::variable("db/shown", "PASSWORD");
         for (secret, kind) in [(missing, ErrorKind::Config), (open.clone(), ErrorKind::Config)] {
             let config = bench.script("a", "true").secret(secret).build().unwrap();
             let error = bench.provider.create_worker(&config, &CreateOptions::default()).await.unwrap_err();
@@ -67,7 +67,7 @@ async fn d7_a_missing_secret_or_an_open_variable_is_refused_before_anything_exis
         let worker = bench.create(&config).await;
         bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
         bench.ended(&worker).await;
-        assert_eq!(bench.text(&worker, &LogOptions::all()).await, "planted-hunter2\n");
+        assert_eq!(bench.text(&worker, &LogOptions::all()).await, "on-purpose\n");
     })
     .await;
 }

@@ -119,11 +119,11 @@ async fn d5_limits_of_processes_devices_and_kernel_settings_are_kept() {
 #[tokio::test]
 async fn d7_pass_through_and_an_update_by_replacement() {
     on_engine("env", |bench| async move {
-        let passed = std::env::var("PATH").unwrap();
-        let config =
-            bench.script("a", "echo $HOST_PATH $COLOUR").env("HOST_PATH", &passed).env("COLOUR", "red");
-        let config = config.build().unwrap();
-        assert_eq!(said(&bench, &config).await, format!("{passed} red\n"));
+        let passed = std::env::var("HODEI_TEST_IMAGE").unwrap();
+        let script = "echo $HODEI_TEST_IMAGE $COLOUR ${HODEI_TEST_NO_SUCH-unset}";
+        let config = bench.script("a", script).env("COLOUR", "red");
+        let config = config.env_from_host("HODEI_TEST_IMAGE").env_from_host("HODEI_TEST_NO_SUCH");
+        assert_eq!(said(&bench, &config.build().unwrap()).await, format!("{passed} red unset\n"));
         let changed = bench.script("a", "echo $COLOUR").env("COLOUR", "blue").build().unwrap();
         let error = bench.provider.create_worker(&changed, &CreateOptions::default()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");

@@ -176,6 +176,16 @@ impl Running<'_> {
         presences.flat_map(|one| &one.environment).map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    /// Begins to look at what the tests make in the engines. None of it may show a secret.
+    pub(crate) fn watches(&self) -> Vec<docker::Watch> {
+        let engines = [&docker::DEBIAN, &docker::NEWEST, &docker::REMAPPING];
+        engines
+            .into_iter()
+            .filter(|one| self.has(one.name()))
+            .filter_map(|one| one.watch(self.site))
+            .collect()
+    }
+
     /// Whether that part came up.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.presences.iter().any(|presence| presence.name == name && presence.version.is_ok())

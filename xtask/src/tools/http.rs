@@ -1,7 +1,7 @@
 //! Just enough HTTP to talk to parts while they come up: one request per connection, HTTP/1.0.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -48,33 +48,81 @@ impl Endpoint {
     }
 
     fn try_send(&self, request: &Request<'_>) -> io::Result<Answer> {
-        let timeout = Some(Duration::from_secs(120));
-        match self {
-            Self::Unix(path) => {
-                let stream = UnixStream::connect(path)?;
-                stream.set_read_timeout(timeout)?;
-                exchange(stream, request)
-            }
-            Self::Tcp(address) => {
-                let stream = TcpStream::connect(address)?;
-                stream.set_read_timeout(timeout)?;
-                exchange(stream, request)
+        exchange(self.connect(Duration::from_secs(120))?, request)
+    }
+
+    /// Reads an answer that goes on, line by line, until `each` says no or the other side ends it. What is no line within
+    /// `pause` is told as `None`.
+    pub(crate) fn lines(
+        &self,
+        path: &str,
+        pause: Duration,
+        mut each: impl FnMut(Option<&str>) -> bool,
+    ) -> io::Result<()> {
+        let mut stream = self.connect(pause)?;
+        begin(&mut stream, &Request::new("GET", path))?;
+        let mut reader = BufReader::new(stream);
+        // What was read of a line stays there over a pause.
+        let mut line = Vec::new();
+        let mut in_head = true;
+        loop {
+            let told = match reader.read_until(b'\n', &mut line) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {
+                    let text = String::from_utf8_lossy(&std::mem::take(&mut line)).trim_end().to_owned();
+                    if in_head {
+                        in_head = !text.is_empty();
+                        continue;
+                    }
+                    Some(text)
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    None
+                }
+                Err(error) => return Err(error),
+            };
+            if !each(told.as_deref()) {
+                return Ok(());
             }
         }
     }
+
+    fn connect(&self, timeout: Duration) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Self::Unix(path) => {
+                let stream = UnixStream::connect(path)?;
+                stream.set_read_timeout(Some(timeout))?;
+                Box::new(stream)
+            }
+            Self::Tcp(address) => {
+                let stream = TcpStream::connect(address)?;
+                stream.set_read_timeout(Some(timeout))?;
+                Box::new(stream)
+            }
+        })
+    }
 }
+
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
 
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
     method: &'a str,
     path: &'a str,
     headers: &'a str,
-    body: Option<&'a Path>,
+    body: Body<'a>,
+}
+
+#[derive(Debug)]
+enum Body<'a> {
+    File(&'a Path),
+    Text(&'a str),
 }
 
 impl<'a> Request<'a> {
     pub(crate) fn new(method: &'a str, path: &'a str) -> Self {
-        Self { method, path, headers: "", body: None }
+        Self { method, path, headers: "", body: Body::Text("") }
     }
 
     /// Whole lines, each with its line end.
@@ -84,7 +132,12 @@ impl<'a> Request<'a> {
     }
 
     pub(crate) fn file(mut self, path: &'a Path) -> Self {
-        self.body = Some(path);
+        self.body = Body::File(path);
+        self
+    }
+
+    pub(crate) fn text(mut self, text: &'a str) -> Self {
+        self.body = Body::Text(text);
         self
     }
 }
@@ -95,18 +148,27 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-fn exchange(mut stream: impl Read + Write, request: &Request<'_>) -> io::Result<Answer> {
-    let mut file = request.body.map(File::open).transpose()?;
-    let length = file.as_ref().map_or(Ok(0), |file| file.metadata().map(|meta| meta.len()))?;
-    let Request { method, path, headers, .. } = request;
+fn begin(stream: &mut impl Write, request: &Request<'_>) -> io::Result<()> {
+    let Request { method, path, headers, body } = request;
+    let mut file = None;
+    let length = match body {
+        Body::File(path) => file.insert(File::open(path)?).metadata()?.len(),
+        Body::Text(text) => text.len() as u64,
+    };
     write!(
         stream,
         "{method} {path} HTTP/1.0\r\nHost: localhost\r\n{headers}Content-Length: {length}\r\n\r\n"
     )?;
-    if let Some(file) = &mut file {
-        io::copy(file, &mut stream)?;
+    match (body, &mut file) {
+        (Body::Text(text), _) => stream.write_all(text.as_bytes())?,
+        (_, Some(file)) => io::copy(file, stream).map(drop)?,
+        (_, None) => {}
     }
-    stream.flush()?;
+    stream.flush()
+}
+
+fn exchange(mut stream: impl Read + Write, request: &Request<'_>) -> io::Result<Answer> {
+    begin(&mut stream, request)?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     parse(&String::from_utf8_lossy(&bytes))

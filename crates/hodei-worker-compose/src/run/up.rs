@@ -170,10 +170,14 @@ impl Up<'_> {
             try_join_all(orphans.map(|one| self.composition.remove(one, None, true))).await?;
         }
         let changed = try_join_all(self.counts.keys().map(|name| self.service(name))).await?;
-        if changed.into_iter().any(|changed| changed) {
+        let instances = match changed.into_iter().any(|changed| changed) {
+            true => self.composition.instances().await?,
+            false => self.present.newest().cloned().collect(),
+        };
+        if self.options.wait && self.until_ready(&instances).await? {
             return self.composition.instances().await;
         }
-        Ok(self.present.newest().cloned().collect())
+        Ok(instances)
     }
 
     /// Brings one service up. Says whether anything was done.
@@ -194,9 +198,6 @@ impl Up<'_> {
         if let Some(progress) = self.progress.get(name) {
             progress.send_modify(|progress| progress.started = Some(Arc::clone(&all)));
         }
-        if self.options.wait {
-            self.until_ready(name, &all).await?;
-        }
         Ok(changed)
     }
 
@@ -214,22 +215,33 @@ impl Up<'_> {
         numbers
     }
 
-    /// Waits until all of them are healthy whose health is found out, by the file's check or by their image's.
-    async fn until_ready(&self, name: &str, all: &[Started]) -> Result<()> {
-        let file_has_one = self.composition.blueprint(name)?.has_check;
-        let each = all.iter().map(|one| async move {
-            let known = match &one.seen {
+    /// Waits until all are healthy whose health is found out, by the file's check or by their image's: what was just
+    /// listed shows that. Says whether any was waited for.
+    async fn until_ready(&self, listed: &[Instance]) -> Result<bool> {
+        let mut waits = Vec::new();
+        for (name, progress) in &self.progress {
+            let file_has_one = self.composition.blueprint(name)?.has_check;
+            let checked = |one: &&Started| match &one.seen {
                 Some(status) => status.health.is_some(),
                 None if file_has_one => true,
-                None => {
-                    let status = self.composition.provider.get_worker_status(&one.worker).await?;
-                    status.phase == WorkerPhase::Running && status.health.is_some()
-                }
+                None => listed.iter().any(|listed| {
+                    let status = &listed.status;
+                    status.worker == one.worker
+                        && status.phase == WorkerPhase::Running
+                        && status.health.is_some()
+                }),
             };
-            Ok::<_, Error>(known.then(|| one.clone()))
-        });
-        let checked: Vec<_> = try_join_all(each).await?.into_iter().flatten().collect();
-        self.until(name, &checked, DependencyCondition::ServiceHealthy).await
+            let started = progress.borrow().started.clone().unwrap_or_default();
+            let checked: Vec<_> = started.iter().filter(checked).cloned().collect();
+            if !checked.is_empty() {
+                waits.push(
+                    async move { self.until(name, &checked, DependencyCondition::ServiceHealthy).await },
+                );
+            }
+        }
+        let waited = !waits.is_empty();
+        try_join_all(waits).await?;
+        Ok(waited)
     }
 
     /// Waits for what the service needs. Says whether one of those was made anew whose restart restarts this one.

@@ -89,6 +89,36 @@ impl WorkerConfigBuilder {
         self.spec.environment.insert(name.into(), value.into());
         self
     }
+    /// Passes a variable of this program on, with the value that it has now; one that is not set stays unset. Not for
+    /// secrets: what is in the environment stands in the event log and is shown by whoever shows the worker.
+    ///
+    /// # Examples
+    /// ```
+    /// use hodei_worker_core::WorkerConfig;
+    ///
+    /// let config = WorkerConfig::builder("a").command(["build"]).env_from_host("PATH").env_from_host("NO_SUCH").build()?;
+    /// assert_eq!(config.environment.get("PATH").cloned(), std::env::var("PATH").ok());
+    /// assert!(!config.environment.contains_key("NO_SUCH"));
+    /// # Ok::<_, hodei_worker_core::Error>(())
+    /// ```
+    pub fn env_from_host(mut self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        if name.is_empty() || name.contains(['=', '\0']) {
+            self.problems.add("environment", format!("`{name}` cannot be a variable's name"));
+            return self;
+        }
+        match std::env::var_os(&name).map(std::ffi::OsString::into_string) {
+            Some(Ok(value)) => {
+                self.spec.environment.insert(name, value);
+            }
+            Some(Err(_)) => {
+                let field = format!("environment.{name}");
+                self.problems.add(&field, "this program's own variable of that name is no text");
+            }
+            None => {}
+        }
+        self
+    }
     /// Adds a secret.
     pub fn secret(mut self, secret: SecretReference) -> Self {
         self.spec.secrets.push(secret);

@@ -120,7 +120,7 @@ impl Shared {
         // What was looked at is what runs: a name may be another image's in a moment.
         let judged = self.scans.wanted() || self.settings.security.is_some();
         let exactly = seen.as_ref().filter(|_| judged).and_then(|seen| seen.id.as_deref());
-        let declared = self.declared_volumes(config, &typed, seen.as_ref());
+        let declared = self.declared_volumes(config, &typed, seen.as_deref());
         let parts = Parts {
             settings: &self.settings,
             options: &typed,
@@ -155,7 +155,7 @@ impl Shared {
         };
         let mut fresh = false;
         let created = async {
-            self.prepare_storage(&plan, seen.as_ref()).await?;
+            self.prepare_storage(&plan, seen.as_deref()).await?;
             // The engine binds only what exists; the contents come with each start.
             fresh = !plan.files.is_empty() && self.secrets.prepare(worker, plan.files).await?;
             Box::pin(self.create_or_adopt(&plan)).await

@@ -1,5 +1,7 @@
 //! What has to be there before a container is made: its image, looked at where that is needed, and its volumes.
 
+use std::sync::Arc;
+
 use bollard::models::ImageInspect;
 use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerConfig,
@@ -7,6 +9,7 @@ use hodei_worker_core::{
     provider::CreateOptions,
 };
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 
 use super::create::CreationPlan;
 use crate::{
@@ -29,7 +32,7 @@ impl Shared {
         typed: &DockerOptions,
         image: &ContainerImage,
         options: &CreateOptions,
-    ) -> Result<Option<ImageInspect>> {
+    ) -> Result<Option<Arc<ImageInspect>>> {
         let policy = self.settings.security.as_ref();
         let user_matters = policy.is_some_and(|policy| !policy.allow_root) && typed.user.is_none();
         let helped = config.mounts.iter().any(|mount| match &mount.source {
@@ -88,9 +91,18 @@ impl Shared {
         all.into_iter().map(|target| (name(&target), target)).collect()
     }
 
-    async fn inspect_image(&self, image: &ContainerImage) -> Result<Option<ImageInspect>> {
-        match self.engine.get::<ImageInspect>(&format!("/images/{image}/json"), "").await {
-            Ok(seen) => Ok(Some(seen)),
+    async fn inspect_image(&self, image: &ContainerImage) -> Result<Option<Arc<ImageInspect>>> {
+        let name = image.to_string();
+        if let Some(seen) = self.images_seen.seen(&name) {
+            return Ok(Some(seen));
+        }
+        let begun = Instant::now();
+        match self.engine.get::<ImageInspect>(&format!("/images/{name}/json"), "").await {
+            Ok(seen) => {
+                let seen = Arc::new(seen);
+                self.images_seen.note(name, begun, Arc::clone(&seen));
+                Ok(Some(seen))
+            }
             Err(error) if status(&error) == Some(404) => Ok(None),
             Err(error) => Err(self.engine.error(error)),
         }

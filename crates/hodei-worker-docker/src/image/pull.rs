@@ -51,7 +51,9 @@ impl Shared {
         options.report(CreateProgress::Pulling { image: image.to_string() });
         let access = self.access(image).await?;
         let before = self.images_before().await;
-        if let Err(error) = self.fetch(image, &access, options).await {
+        let fetched = self.fetch(image, &access, options).await;
+        self.images_seen.forget();
+        if let Err(error) = fetched {
             return Err(self.not_pulled(image, &access, error).await);
         }
         drop(access);

@@ -61,6 +61,38 @@ pub(super) fn empty(engine: &Endpoint) -> Result<()> {
     Ok(())
 }
 
+/// What workers had in an engine and what should be gone with them: containers, networks, volumes, and the second name
+/// of images that were pulled for them.
+pub(super) fn left_behind(engine: &Endpoint) -> Result<Vec<String>> {
+    // A label that all have; it is the same in every version.
+    let filters = r#"{"label":{"hodei-worker/installation":true}}"#.replace('"', "%22");
+    let mut left = Vec::new();
+    for (what, path) in [
+        ("container", format!("/containers/json?all=1&filters={filters}")),
+        ("network", format!("/networks?filters={filters}")),
+        ("volume", format!("/volumes?filters={filters}")),
+        ("image", "/images/json".to_owned()),
+    ] {
+        let listed: Value = serde_json::from_str(&engine.get(&path)?).context(&path)?;
+        let listed = if what == "volume" { &listed["Volumes"] } else { &listed };
+        left.extend(listed.as_array().into_iter().flatten().filter_map(|one| left_over(what, one)));
+    }
+    Ok(left)
+}
+
+fn left_over(what: &str, one: &Value) -> Option<String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let name = match what {
+        "container" => text(&one["Names"][0]),
+        "image" => {
+            let names = one["RepoTags"].as_array()?.iter().filter_map(Value::as_str);
+            names.filter(|name| name.starts_with("hodei-worker.invalid/")).map(str::to_owned).next()?
+        }
+        _ => text(&one["Name"]),
+    };
+    Some(format!("{what} {name}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,5 +101,14 @@ mod tests {
     fn an_error_among_progress_lines_is_an_error() {
         assert!(refuse_error("{\"status\":\"Pushing\"}\n{\"status\":\"Done\"}\n").is_ok());
         assert_eq!(refuse_error("{\"status\":\"x\"}\r\n{\"error\":\"denied\"}\r\n").unwrap_err().0, "denied");
+    }
+
+    #[test]
+    fn what_is_left_is_named() {
+        let image = |name: &str| left_over("image", &serde_json::json!({"RepoTags": [name]}));
+        assert_eq!(image("busybox:1"), None);
+        assert_eq!(image("hodei-worker.invalid/a:b").unwrap(), "image hodei-worker.invalid/a:b");
+        let container = serde_json::json!({"Names": ["/hodei.a"]});
+        assert_eq!(left_over("container", &container).unwrap(), "container /hodei.a");
     }
 }

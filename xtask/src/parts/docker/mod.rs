@@ -5,6 +5,7 @@
 
 mod content;
 mod engine;
+mod inspected;
 mod network;
 
 use std::env;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
+pub(crate) use self::inspected::Watch;
 use crate::failure::{Context, Failure, Result};
 use crate::parts::{Needs, Part};
 use crate::process::Record;
