@@ -22,6 +22,8 @@ pub fn factory() -> ProviderFactory {
     let factory = factory.with::<hodei_worker_process::ProcessSettings>();
     #[cfg(feature = "docker")]
     let factory = factory.with::<hodei_worker_docker::DockerSettings>();
+    #[cfg(feature = "kubernetes")]
+    let factory = factory.with::<hodei_worker_k8s::KubernetesSettings>();
     factory
 }
 

@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | `process` | workers as local processes | yes |
 //! | `docker` | workers as containers of a Docker Engine | no |
+//! | `kubernetes` | workers as pods of a Kubernetes cluster | no |
 //! | `compose` | compose files, run as groups of workers | no |
 //! | `http-probes` | health checks by HTTP | no |
 //! | `https-probes` | health checks by HTTPS | no |
@@ -44,6 +45,12 @@ pub mod process {
 #[cfg(feature = "docker")]
 pub mod docker {
     pub use hodei_worker_docker::*;
+}
+
+/// Workers as pods of a Kubernetes cluster.
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes {
+    pub use hodei_worker_k8s::*;
 }
 
 /// Compose files, read and run as groups of workers.

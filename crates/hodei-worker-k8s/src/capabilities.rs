@@ -1,0 +1,70 @@
+//! What a cluster can do, as it was found.
+
+use hodei_worker_core::{
+    Capability, ProviderCapabilities, Result,
+    capability::NativeChecks,
+    model::ProbeKind,
+};
+use k8s_openapi::apimachinery::pkg::version::Info;
+
+use crate::client::Cluster;
+
+pub(crate) async fn detect(cluster: &Cluster, version: &Info, reaches_pods: bool) -> Result<ProviderCapabilities> {
+    let groups = cluster.call(cluster.client.list_api_groups()).await;
+    let groups = groups.map_err(|failed| cluster.error(failed))?;
+    let measured = groups.groups.iter().any(|group| group.name == "metrics.k8s.io");
+    Ok(describe(version, measured, reaches_pods))
+}
+
+fn describe(version: &Info, measured: bool, reaches_pods: bool) -> ProviderCapabilities {
+    let found = |is_there: bool, why: &str| if is_there { Ok(()) } else { Err(why.to_owned()) };
+    let not_reached = "this host does not reach pods at their own addresses: see the setting `reaches_pods`";
+    ProviderCapabilities::new(format!("Kubernetes {}", version.git_version))
+        .without(Capability::AutoScaling, "groups are not built as objects of the cluster's yet")
+        .with(Capability::HealthChecks)
+        .with_native_checks(NativeChecks::of([ProbeKind::Command, ProbeKind::Http, ProbeKind::Tcp], Some(1)))
+        .without(Capability::Volumes, "claims are not made yet")
+        .without(Capability::HostPaths, "a pod runs on a node that the cluster chooses, and `restricted` forbids it")
+        .with(Capability::Tmpfs)
+        .with_detected(Capability::Networking, found(reaches_pods, not_reached))
+        .with(Capability::Security)
+        .with_detected(Capability::Monitoring, found(measured, "the cluster has no metrics.k8s.io: install metrics-server"))
+        .without(Capability::MultiCluster, "one provider is one cluster; use one for each")
+        .with(Capability::Watch)
+        .with(Capability::Logs)
+        .without(Capability::RawBytes, "a node keeps lines, and ends the last one")
+        .without(Capability::SplitStreams, "the API mixes both outputs")
+        .with(Capability::LogPositions)
+        .with_detected(Capability::OwnAddresses, found(reaches_pods, not_reached))
+        .with(Capability::Exec)
+        .without(Capability::Pause, "a cluster does not freeze pods")
+        .with(Capability::Images)
+        .with(Capability::DeferredStart)
+        .without(Capability::KeepsStopped, "a pod that is asked to end is deleted, and its end with it")
+        .without(Capability::RestartInPlace, "a pod runs once")
+        .with(Capability::SurvivesHost)
+        .without(Capability::ExactExit, "a kubelet reports an exit with 137 and a death by SIGKILL alike")
+        .with(Capability::CpuLimit)
+        .with(Capability::MemoryLimit)
+        .without(Capability::PidsLimit, "a kubelet has one for all its pods, none for each")
+        .with(Capability::SecretFiles)
+        .without(Capability::NativeGroups, "groups are not built as objects of the cluster's yet")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p3_what_is_missing_says_why() {
+        let version = Info { git_version: "v1.34.4".to_owned(), ..Info::default() };
+        let all = describe(&version, false, false);
+        assert_eq!(all.version, "Kubernetes v1.34.4");
+        assert!(all.reason(Capability::Monitoring).unwrap().contains("metrics-server"));
+        assert!(all.reason(Capability::OwnAddresses).unwrap().contains("reaches_pods"));
+        for (capability, support) in all.iter() {
+            assert_ne!(all.reason(capability), Some("not declared by this provider"), "{support:?}");
+        }
+        assert!(describe(&version, true, true).supports(Capability::Monitoring));
+    }
+}

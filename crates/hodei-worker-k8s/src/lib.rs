@@ -1,0 +1,59 @@
+//! Workers as pods of a Kubernetes cluster.
+//!
+//! [`KubernetesSettings`] says where the cluster is, [`KubernetesProvider`] runs workers in one of its namespaces, and
+//! [`KubernetesOptions`] are what a worker can ask of this provider alone. API servers from Kubernetes 1.33 on are spoken
+//! to.
+//!
+//! # What to know
+//! - A worker is a bare pod named `hodei.<installation>.<worker>.<generation>`, whose one container never restarts by
+//!   itself: the manager restarts, by a further generation. It is acted on by its uid, after its labels were checked; what
+//!   does not carry this installation's labels is never touched.
+//! - A pod waits behind a scheduling gate from its creation to its start. Its start takes the gate away.
+//! - A cluster has no stop: what is asked to end is deleted, with its grace in whole seconds, at least one. What has ended
+//!   by itself stays until it is deleted.
+//! - Pods meet the Pod Security Standard `restricted` unless their [`SecurityOptions`] say otherwise: an image that runs as
+//!   root needs [`KubernetesOptions::user`].
+//! - Secrets become an object of the cluster when the worker starts, in memory on its node, and go with its pod.
+//! - A command's folder, environment and secrets are set by a shell in the worker (`sh` and `dd`): what stands in the
+//!   command line of an exec stands in the cluster's audit log.
+//! - Nothing is retried.
+//!
+//! # What it costs
+//! Creation and start are one request each, deletion three: a look, the deletion, and a watch on its end where no watch is
+//! open. Secrets cost two more. A list is one request for each 500 workers; a watch is one connection for all watchers,
+//! and while nothing changes it costs nothing.
+//!
+//! # Examples
+//! ```no_run
+//! use hodei_worker_core::{ConnectContext, WorkerConfig, WorkerProvider as _, provider::CreateOptions};
+//! use hodei_worker_k8s::{KubernetesOptions, KubernetesProvider, KubernetesSettings};
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let context = ConnectContext::new("cluster".parse()?, "my-app".parse()?);
+//! let provider = KubernetesProvider::connect(KubernetesSettings::default(), context).await?;
+//! let config = WorkerConfig::builder("hello").image("busybox:1.36").command(["echo", "hello"]);
+//! let config = config.options(&KubernetesOptions::default().user(1000)).build()?;
+//! let handle = provider.create_worker(&config, &CreateOptions::default()).await?;
+//! provider.start_worker(&handle.worker, &Default::default()).await?;
+//! # Ok(()) }
+//! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod capabilities;
+mod client;
+mod error;
+mod exec;
+mod logs;
+mod memory;
+mod names;
+mod options;
+mod pod;
+mod provider;
+mod secret;
+mod settings;
+mod stats;
+mod status;
+mod watch;
+
+pub use options::{KubernetesOptions, PullPolicy, SecurityOptions, Toleration};
+pub use provider::KubernetesProvider;
+pub use settings::KubernetesSettings;

@@ -1,0 +1,102 @@
+//! How far a reader has come, so that another attempt goes on there. Times alone do not say it: several lines may have one
+//! time, and two outputs are not written in the order of their times. What is counted is how many lines were read whose
+//! time is in the last two seconds: the cluster gives those of a time on in the order in which it gave them before.
+
+use std::collections::BTreeMap;
+
+use hodei_worker_core::{Error, ErrorKind, Result, Timestamp, provider::LogPosition};
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Cursor {
+    /// Lines read, by the second of their time; the last seconds alone.
+    read: BTreeMap<i64, u64>,
+}
+
+impl Cursor {
+    /// Takes note of a line that was read.
+    pub(super) fn pass(&mut self, time: Timestamp) {
+        *self.read.entry(time.as_second()).or_default() += 1;
+        while self.read.len() > 2 {
+            self.read.pop_first();
+        }
+        // Seconds in which nothing was written count as well.
+        if let Some(last) = self.read.last_key_value().map(|(last, _)| *last) {
+            self.read.retain(|second, _| *second >= last - 1);
+        }
+    }
+
+    pub(super) fn is_at_the_begin(&self) -> bool {
+        self.read.is_empty()
+    }
+
+    /// The time from which on is to be read again.
+    pub(super) fn since(&self) -> Option<Timestamp> {
+        let (last, _) = self.read.last_key_value()?;
+        Timestamp::from_second(last - 1).ok()
+    }
+
+    /// How many lines from then on were read.
+    pub(super) fn read_since(&self) -> u64 {
+        self.read.values().sum()
+    }
+
+    pub(super) fn position(&self, uid: &str) -> LogPosition {
+        let seconds: Vec<String> =
+            self.read.iter().map(|(second, lines)| format!("{second}:{lines}")).collect();
+        LogPosition::new(format!("{uid}/{}", seconds.join("+")))
+    }
+
+    /// Where a stored position is.
+    pub(super) fn after(position: &LogPosition, uid: &str) -> Result<Self> {
+        let wrong = || {
+            Error::config("after", "is no position of a Kubernetes worker's output")
+                .with_context("position", position)
+        };
+        let (of, seconds) = position.as_str().split_once('/').ok_or_else(wrong)?;
+        let mut read = BTreeMap::new();
+        for part in seconds.split('+').filter(|part| !part.is_empty()) {
+            let (second, lines) = part.split_once(':').ok_or_else(wrong)?;
+            read.insert(second.parse().map_err(|_| wrong())?, lines.parse().map_err(|_| wrong())?);
+        }
+        if of != uid {
+            return Err(Error::new(ErrorKind::Conflict, "the position is of another worker's output"));
+        }
+        Ok(Self { read })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        format!("2026-01-01T00:00:{text}Z").parse().unwrap()
+    }
+
+    #[test]
+    fn k8_the_last_two_seconds_are_counted_whatever_their_order() {
+        let mut cursor = Cursor::default();
+        assert_eq!((cursor.since(), cursor.read_since()), (None, 0));
+        for time in ["01.5", "02.1", "02.1", "03.0", "02.9"] {
+            cursor.pass(at(time));
+        }
+        assert_eq!((cursor.since(), cursor.read_since()), (Some(at("02")), 4));
+        cursor.pass(at("09.0"));
+        assert_eq!((cursor.since(), cursor.read_since()), (Some(at("08")), 1));
+    }
+
+    #[test]
+    fn k8_a_position_is_read_back_and_is_of_one_pod() {
+        let mut cursor = Cursor::default();
+        for time in ["01.5", "02.1"] {
+            cursor.pass(at(time));
+        }
+        let position = cursor.position("u-1");
+        assert_eq!(Cursor::after(&position, "u-1").unwrap(), cursor);
+        assert_eq!(Cursor::after(&position, "u-2").unwrap_err().kind(), ErrorKind::Conflict);
+        for bad in ["somewhere", "u-1/x", "u-1/1:x"] {
+            let error = Cursor::after(&LogPosition::new(bad), "u-1").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! A worker's output: read with the cluster's times, gone on with after a cut, without a line lost or repeated.
+
+mod cursor;
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::{AsyncBufRead, AsyncBufReadExt as _, StreamExt as _, stream};
+use hodei_worker_core::{
+    Error, ErrorKind, Result, Timestamp, WorkerObservation, WorkerPhase, WorkerRef,
+    provider::{BoxStream, LogChunk, LogItem, LogOptions, LogStream, WorkerFilter},
+};
+use kube::api::LogParams;
+
+use crate::{
+    client::Failed,
+    names::CONTAINER,
+    provider::Shared,
+    status::{is_gated, uid},
+};
+use cursor::Cursor;
+
+/// Output as the API server sends it: lines, each with its time before it.
+type Output = Pin<Box<dyn AsyncBufRead + Send>>;
+
+/// Between two attempts to reach the API server again.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A reader, from one attempt to the next.
+struct Reader {
+    shared: Arc<Shared>,
+    worker: WorkerRef,
+    uid: String,
+    options: LogOptions,
+    cursor: Cursor,
+    output: Option<Output>,
+    /// The line that is being read: it stays when a read is dropped.
+    line: Vec<u8>,
+    pause: Duration,
+    /// Lines of this attempt that were read before.
+    to_skip: u64,
+    /// The run has ended: what is read now is the rest.
+    over: bool,
+    done: bool,
+}
+
+impl Shared {
+    pub(crate) async fn logs(
+        self: &Arc<Self>,
+        worker: &WorkerRef,
+        options: &LogOptions,
+    ) -> Result<BoxStream<'static, Result<LogItem>>> {
+        let pod = self.find_or_fail(worker).await?;
+        let cursor = match &options.after {
+            Some(position) => Cursor::after(position, uid(&pod))?,
+            None => Cursor::default(),
+        };
+        let reader = Reader {
+            shared: Arc::clone(self),
+            worker: worker.clone(),
+            uid: uid(&pod).to_owned(),
+            options: options.clone(),
+            cursor,
+            output: None,
+            line: Vec::new(),
+            pause: FIRST_PAUSE,
+            to_skip: 0,
+            over: false,
+            done: is_gated(&pod) && !options.follow,
+        };
+        Ok(stream::unfold(reader, |mut reader| async move {
+            let item = reader.next().await?;
+            Some((item, reader))
+        })
+        .boxed())
+    }
+}
+
+impl Reader {
+    async fn next(&mut self) -> Option<Result<LogItem>> {
+        while !self.done {
+            match self.step().await {
+                Ok(Some(item)) => return Some(Ok(LogItem::Chunk(item))),
+                Ok(None) => {}
+                Err(error) => {
+                    self.done = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
+    }
+
+    /// Reads on, or opens the output again where it broke off.
+    async fn step(&mut self) -> Result<Option<LogChunk>> {
+        let Some(output) = &mut self.output else {
+            return self.open().await.map(|()| None);
+        };
+        let read = output.read_until(b'\n', &mut self.line).await;
+        if read.is_ok() && self.line.ends_with(b"\n") {
+            let line = Bytes::from(std::mem::take(&mut self.line));
+            return Ok(self.take(&line));
+        }
+        // The output has ended, or the way to it was cut: then a line that is not whole comes again.
+        self.output = None;
+        let rest = Bytes::from(std::mem::take(&mut self.line));
+        if self.options.follow && !self.over {
+            return Ok(None);
+        }
+        read.map_err(|error| {
+            Error::new(ErrorKind::Unavailable, "the connection to the API server broke while output was read")
+                .with_retry(hodei_worker_core::Retry::IfIdempotent)
+                .with_source(error)
+        })?;
+        self.done = true;
+        Ok(self.take(&rest))
+    }
+
+    fn take(&mut self, line: &Bytes) -> Option<LogChunk> {
+        let (time, text) = parse(line)?;
+        if self.to_skip > 0 {
+            self.to_skip -= 1;
+            return None;
+        }
+        self.cursor.pass(time);
+        if self.options.since.is_some_and(|since| time < since) {
+            return None;
+        }
+        let chunk = LogChunk::new(time, LogStream::Stdout, line.slice(text..));
+        Some(if self.options.positions { chunk.at(self.cursor.position(&self.uid)) } else { chunk })
+    }
+
+    async fn open(&mut self) -> Result<()> {
+        if !self.until_there_is_output().await? {
+            self.done = true;
+            return Ok(());
+        }
+        let since = self.cursor.since().or(self.options.since);
+        let parameters = LogParams {
+            container: Some(CONTAINER.to_owned()),
+            follow: self.options.follow && !self.over,
+            since_time: since.and_then(|since| {
+                k8s_openapi::jiff::Timestamp::from_second(since.as_second()).ok()
+            }),
+            // Of the first attempt: what was read cannot be counted from the end.
+            tail_lines: self
+                .options
+                .tail
+                .filter(|_| self.cursor.is_at_the_begin())
+                .map(|tail| i64::try_from(tail).unwrap_or(i64::MAX)),
+            timestamps: true,
+            ..LogParams::default()
+        };
+        let (pods, name) = (self.shared.cluster.pods(), self.shared.pod_name(&self.worker));
+        match self.shared.cluster.call(pods.log_stream(&name, &parameters)).await {
+            Ok(read) => {
+                self.pause = FIRST_PAUSE;
+                self.to_skip = self.cursor.read_since();
+                self.output = Some(Box::pin(read));
+                Ok(())
+            }
+            Err(failed) if failed.is_not_found() => {
+                self.done = true;
+                Ok(())
+            }
+            // It has not begun to write.
+            Err(failed) if failed.status().is_some_and(|status| status.code == 400) && !self.options.follow => {
+                self.done = true;
+                Ok(())
+            }
+            Err(failed) => {
+                let error = self.error(failed);
+                if !self.options.follow || !error.is_retryable() {
+                    return Err(error);
+                }
+                tokio::time::sleep(self.pause).await;
+                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+                Ok(())
+            }
+        }
+    }
+
+    fn error(&self, failed: Failed) -> Error {
+        self.shared.cluster.error(failed)
+    }
+
+    /// Whether there is something to be read; waits for it where the output is followed.
+    async fn until_there_is_output(&mut self) -> Result<bool> {
+        if !self.options.follow || self.over {
+            return Ok(true);
+        }
+        let mut changes = self.shared.watch(&WorkerFilter::id(self.worker.id.clone()));
+        while let Some(change) = changes.next().await {
+            match change? {
+                WorkerObservation::Listed(status) | WorkerObservation::Applied(status)
+                    if status.worker == self.worker =>
+                {
+                    match status.phase {
+                        _ if status.native_id != self.uid => return Ok(false),
+                        WorkerPhase::Running | WorkerPhase::Stopping => return Ok(true),
+                        WorkerPhase::Exited => {
+                            // Nothing more will be written.
+                            self.over = true;
+                            return Ok(true);
+                        }
+                        _ => {}
+                    }
+                }
+                WorkerObservation::Gone(gone) if gone.worker == self.worker => return Ok(false),
+                WorkerObservation::Synced if self.shared.hub.current(&self.worker).is_none() => return Ok(false),
+                _ => {}
+            }
+        }
+        Err(Error::new(ErrorKind::Unavailable, "the watch ended while output was waited for"))
+    }
+}
+
+/// The time, and where the text begins.
+fn parse(line: &[u8]) -> Option<(Timestamp, usize)> {
+    let end = line.iter().position(|byte| *byte == b' ')?;
+    let time = std::str::from_utf8(&line[..end]).ok()?.parse().ok()?;
+    Some((time, end + 1))
+}

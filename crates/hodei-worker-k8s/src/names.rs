@@ -1,0 +1,122 @@
+//! Names, labels and annotations of what is ours in a cluster.
+
+use std::collections::BTreeMap;
+
+use hodei_worker_core::{
+    WorkerRef,
+    model::{InstallationId, Labels, Ownership, labels},
+    provider::WorkerFilter,
+};
+use kube::api::ObjectMeta;
+
+/// Who last wrote what we write.
+pub(crate) const MANAGER: &str = "hodei-worker";
+/// Keeps a pod from being scheduled until its start.
+pub(crate) const GATE: &str = "hodei-worker/start";
+/// The one container that is the worker.
+pub(crate) const CONTAINER: &str = "worker";
+/// Annotation: the names of the user's labels. Others come from admission, and are not the worker's.
+pub(crate) const LABELS: &str = "hodei-worker/labels";
+/// Annotation: the worker's secrets, as references.
+pub(crate) const SECRETS: &str = "hodei-worker/secrets";
+
+/// The pod's name. Ids hold no dots, so no two workers share it.
+pub(crate) fn pod(installation: &InstallationId, worker: &WorkerRef) -> String {
+    format!("hodei.{installation}.{}.{}", worker.id, worker.generation)
+}
+
+/// Whose a pod is, if it is this installation's.
+pub(crate) fn ownership(installation: &InstallationId, meta: &ObjectMeta) -> Option<Ownership> {
+    let ownership = Ownership::from_labels(meta.labels.as_ref()?)?;
+    (ownership.installation == *installation).then_some(ownership)
+}
+
+/// The user's labels.
+pub(crate) fn user_labels(meta: &ObjectMeta) -> Labels {
+    let names = meta.annotations.as_ref().and_then(|all| all.get(LABELS));
+    let names: Vec<String> = names.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let all = meta.labels.as_ref();
+    names.into_iter().filter_map(|name| Some((name.clone(), all?.get(&name)?.clone()))).collect()
+}
+
+/// All labels of a worker's pod: the user's, and ours.
+pub(crate) fn all_labels(
+    ownership: &Ownership,
+    user: &Labels,
+    worker_type: Option<&str>,
+) -> BTreeMap<String, String> {
+    let mut all = user.clone();
+    all.extend(ownership.to_labels());
+    if let Some(worker_type) = worker_type {
+        all.insert(labels::WORKER_TYPE.to_owned(), worker_type.to_owned());
+    }
+    all
+}
+
+/// The cluster's selector of what a filter can mean. The user's labels are compared here: they may hold anything.
+pub(crate) fn selector(installation: &InstallationId, filter: &WorkerFilter) -> String {
+    let mut selector = format!("{}={installation}", labels::INSTALLATION);
+    if let Some(id) = &filter.id {
+        selector.push_str(&format!(",{}={id}", labels::WORKER));
+    }
+    if let Some(worker_type) = &filter.worker_type {
+        selector.push_str(&format!(",{}={worker_type}", labels::WORKER_TYPE));
+    }
+    selector
+}
+
+/// Why a text cannot be a label's key.
+pub(crate) fn key_problem(key: &str) -> Option<&'static str> {
+    let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    if prefix.is_some_and(|prefix| prefix.len() > 253 || !prefix.split('.').all(crate::settings::is_label)) {
+        return Some("what stands before the `/` has to be a DNS name");
+    }
+    (name.is_empty() || !is_value(name)).then_some(
+        "1 to 63 letters, digits, `-`, `_` and `.` are allowed, with a letter or digit at both ends, and a DNS name \
+         with a `/` before that",
+    )
+}
+
+/// Whether it can be a label's value.
+pub(crate) fn is_value(text: &str) -> bool {
+    let inner = |byte: &u8| byte.is_ascii_alphanumeric();
+    let bytes = text.as_bytes();
+    bytes.is_empty()
+        || bytes.len() <= 63
+            && bytes.first().is_some_and(inner)
+            && bytes.last().is_some_and(inner)
+            && bytes.iter().all(|byte| inner(byte) || b"-_.".contains(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k2_labels_that_kubernetes_refuses_are_known() {
+        for good in ["a", "app.example.com/name", "A_b.c-9", &"x".repeat(63)] {
+            assert_eq!(key_problem(good), None, "{good}");
+        }
+        for bad in ["", "-a", "a-", "a b", "Upper.Case/x", "a/b/c", "/a", "a/", &"x".repeat(64)] {
+            assert!(key_problem(bad).is_some(), "{bad}");
+        }
+        assert!(is_value("") && is_value("a.B_c-9") && !is_value("a/b") && !is_value(&"x".repeat(64)));
+    }
+
+    #[test]
+    fn k2_only_the_users_own_labels_are_the_workers() {
+        let installation: InstallationId = "me".parse().unwrap();
+        let ownership = Ownership::new(installation.clone(), WorkerRef::first("a".parse().unwrap()));
+        let user = Labels::from([("team".to_owned(), "blue".to_owned())]);
+        let mut labels = all_labels(&ownership, &user, Some("builders"));
+        labels.insert("injected".to_owned(), "by-admission".to_owned());
+        let meta = ObjectMeta {
+            labels: Some(labels),
+            annotations: Some([(LABELS.to_owned(), "[\"team\"]".to_owned())].into()),
+            ..ObjectMeta::default()
+        };
+        assert_eq!(user_labels(&meta), user);
+        assert_eq!(super::ownership(&installation, &meta), Some(ownership));
+        assert_eq!(super::ownership(&"other".parse().unwrap(), &meta), None);
+    }
+}

@@ -1,0 +1,86 @@
+//! What is wrong with a configuration here: all of it at once, and before anybody is asked for anything.
+
+use hodei_worker_core::{
+    Error, Result, WorkerConfig,
+    model::{Probe, SecretTarget, labels},
+    settings::Problems,
+};
+
+use crate::names;
+
+/// Whether a cluster can do what the configuration says.
+pub(super) fn configuration(config: &WorkerConfig) -> Result<()> {
+    let mut problems = Problems::new();
+    let image = "a pod needs an image: name one with its tag, as in `busybox:1`";
+    problems.require(config.image.is_some(), "image", image);
+    for (key, value) in &config.metadata.labels {
+        let field = format!("metadata.labels.{key}");
+        if let Some(why) = names::key_problem(key) {
+            problems.add(field.clone(), format!("cannot be a label in Kubernetes: {why}"));
+        }
+        problems.require(
+            !key.starts_with(labels::PREFIX),
+            field.clone(),
+            "is one of this library's own labels: give it another name",
+        );
+        problems.require(
+            names::is_value(value),
+            field,
+            format!(
+                "`{value}` cannot be a label's value in Kubernetes: up to 63 letters, digits, `-`, `_` and `.`, with a \
+                 letter or digit at both ends; an annotation may hold anything"
+            ),
+        );
+    }
+    for (n, secret) in config.secrets.iter().enumerate() {
+        let field = format!("secrets[{n}].target");
+        match &secret.target {
+            SecretTarget::File { path } => problems.require(
+                path.starts_with('/') && !path.ends_with('/'),
+                field,
+                format!("`{path}` is not an absolute path of a file inside the container"),
+            ),
+            SecretTarget::Variable { .. } => {}
+            _ => problems.add(field, "a pod takes secrets as files or variables"),
+        }
+    }
+    for (n, port) in config.ports.iter().enumerate() {
+        problems.require(
+            port.host_port.is_none() && port.host_address.is_none(),
+            format!("ports[{n}].host_port"),
+            "a pod has an address of its own; its ports are not published at its node's",
+        );
+    }
+    health_checks(config, &mut problems);
+    match &*problems {
+        [only] => Err(Error::config(only.path.clone(), only.message.clone())),
+        _ => problems.into_result(),
+    }
+}
+
+/// What a kubelet cannot run is refused, since nobody else would run it.
+fn health_checks(config: &WorkerConfig, problems: &mut Problems) {
+    for (n, check) in config.health_checks.iter().enumerate() {
+        let path = format!("health_checks[{n}]");
+        problems.require(n == 0, path.clone(), "a kubelet runs one check of a container, no more");
+        match &check.probe {
+            Probe::Command(_) | Probe::Tcp { .. } | Probe::Native => {}
+            Probe::Http(http) => {
+                problems.require(
+                    http.expect.is_empty(),
+                    format!("{path}.probe.http.expect"),
+                    "a kubelet takes 200 to 399 for well, and nothing else",
+                );
+            }
+            other => problems.add(
+                format!("{path}.probe"),
+                format!("a kubelet has no check of the kind `{}`", other.kind()),
+            ),
+        }
+        for (field, set) in
+            [("slow_after", check.slow_after.is_some()), ("flapping", check.flapping.is_some())]
+        {
+            problems.require(!set, format!("{path}.{field}"), "a kubelet does not look at that");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+use std::sync::Arc;
+
+use hodei_worker_core::{
+    Error, ErrorKind, Result, WorkerConfig, WorkerHandle, WorkerRef, capability::needed_by, credential::resolve,
+    model::Ownership, provider::CreateOptions,
+};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    api::PostParams,
+    core::response::reason,
+};
+
+use super::{check, spec};
+use crate::{
+    KubernetesOptions,
+    client::Failed,
+    names,
+    provider::Shared,
+    status::{is_terminating, uid},
+};
+
+impl Shared {
+    /// One request where nothing stands in the way: the creation itself. What exists already is found by the conflict of
+    /// names.
+    pub(crate) async fn create(
+        self: &Arc<Self>,
+        worker: &WorkerRef,
+        config: &WorkerConfig,
+        options: &CreateOptions,
+    ) -> Result<WorkerHandle> {
+        self.capabilities.require(needed_by(config))?;
+        let typed = config.options::<KubernetesOptions>()?.unwrap_or_default();
+        check::configuration(config)?;
+        for secret in &config.secrets {
+            // Fails before anything exists; they are resolved again at the start.
+            drop(resolve(&*self.context.credentials, secret).await?);
+        }
+        let mut ownership = Ownership::new(self.view.installation.clone(), worker.clone());
+        ownership.intent.clone_from(&options.intent);
+        ownership.fingerprint = Some(config.fingerprint());
+        let name = self.pod_name(worker);
+        let pod = spec::pod(&name, config, &typed, &self.settings, &ownership)?;
+        let made = self.create_or_adopt(worker, &name, &pod, &ownership).await?;
+        if config.secrets.is_empty() {
+            self.memory.know(worker, uid(&made));
+        }
+        Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), uid(&made)))
+    }
+
+    async fn create_or_adopt(
+        self: &Arc<Self>,
+        worker: &WorkerRef,
+        name: &str,
+        pod: &Pod,
+        ownership: &Ownership,
+    ) -> Result<Pod> {
+        let pods = self.cluster.pods();
+        let parameters = PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() };
+        // What is just being deleted goes, and its name becomes free: once, unless somebody makes it again and again.
+        for _ in 0..3 {
+            let reading = self.hub.reading();
+            let failed = match self.cluster.call(pods.create(&parameters, pod)).await {
+                Ok(made) => {
+                    self.told(&reading, &made);
+                    return Ok(made);
+                }
+                Err(failed) => failed,
+            };
+            match failed.status().map(|status| status.reason.as_str()) {
+                Some(reason::ALREADY_EXISTS) => match self.adopt(worker, name, ownership).await? {
+                    Some(found) => return Ok(found),
+                    None => continue,
+                },
+                _ => return Err(self.not_created(failed)),
+            }
+        }
+        Err(Error::new(ErrorKind::Conflict, "a pod of that name comes and goes").with_context("pod", name))
+    }
+
+    /// The pod of that name, if it is as it was asked for. `None`: it was just being deleted, and is gone.
+    async fn adopt(self: &Arc<Self>, worker: &WorkerRef, name: &str, ownership: &Ownership) -> Result<Option<Pod>> {
+        let found = self.cluster.call(self.cluster.pods().get(name)).await;
+        let found = match found {
+            Ok(found) => found,
+            Err(failed) if failed.is_not_found() => return Ok(None),
+            Err(failed) => return Err(self.cluster.error(failed)),
+        };
+        let Some(theirs) =
+            names::ownership(&self.view.installation, &found.metadata).filter(|theirs| theirs.worker == *worker)
+        else {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "a pod of the worker's name exists that is not this installation's; it is left alone",
+            )
+            .with_context("pod", name));
+        };
+        if is_terminating(&found) {
+            self.until_gone(worker, uid(&found)).await?;
+            return Ok(None);
+        }
+        if theirs.fingerprint != ownership.fingerprint {
+            return Err(Error::new(ErrorKind::Conflict, "this generation exists with another configuration")
+                .with_context("pod", name)
+                .with_help("delete it, or create the next generation"));
+        }
+        Ok(Some(found))
+    }
+
+    /// Why the API server did not make it. A refusal may come from its rules for whoever asks, or from admission.
+    fn not_created(&self, failed: Failed) -> Error {
+        let namespace = &self.cluster.namespace;
+        let causes = failed.status().and_then(|status| status.details.as_ref()).map(|details| &details.causes);
+        if causes.is_some_and(|all| all.iter().any(|cause| cause.reason == "NamespaceTerminating")) {
+            return Error::new(ErrorKind::Conflict, format!("the namespace `{namespace}` is being deleted"))
+                .with_help("name another by the setting `namespace`, or make it anew when it is gone");
+        }
+        if failed.is_not_found() {
+            let message = format!("there is no namespace `{namespace}` in the cluster");
+            return Error::config("namespace", message).with_help("make it, or name another by the setting `namespace`");
+        }
+        self.cluster.error(failed)
+    }
+}

@@ -1,0 +1,68 @@
+use std::sync::Arc;
+
+use hodei_worker_core::{
+    Error, Result, WorkerPhase, WorkerRef, WorkerStatus,
+    provider::{Listing, WorkerFilter},
+};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+
+use crate::{names, provider::Shared};
+
+impl Shared {
+    pub(crate) fn pod_name(&self, worker: &WorkerRef) -> String {
+        names::pod(&self.view.installation, worker)
+    }
+
+    /// The worker's pod, if there is one and it is ours. One request.
+    pub(crate) async fn find(&self, worker: &WorkerRef) -> Result<Option<Pod>> {
+        let (name, pods) = (self.pod_name(worker), self.cluster.pods());
+        match self.cluster.call(pods.get(&name)).await {
+            Ok(pod) => Ok(Some(pod).filter(|pod| self.is_of(pod, worker))),
+            Err(failed) if failed.is_not_found() => Ok(None),
+            Err(failed) => Err(self.cluster.error(failed)),
+        }
+    }
+
+    pub(crate) async fn find_or_fail(&self, worker: &WorkerRef) -> Result<Pod> {
+        self.find(worker).await?.ok_or_else(|| Error::worker_not_found(worker))
+    }
+
+    /// Whether it is this worker's, by its labels.
+    pub(crate) fn is_of(&self, pod: &Pod, worker: &WorkerRef) -> bool {
+        names::ownership(&self.view.installation, &pod.metadata).is_some_and(|found| found.worker == *worker)
+    }
+
+    pub(crate) async fn read_status(&self, worker: &WorkerRef) -> Result<Arc<WorkerStatus>> {
+        let reading = self.hub.reading();
+        let found = self.find(worker).await?;
+        let as_of = self.context.clock.now();
+        let status = match found.and_then(|pod| self.view.status(&pod, as_of)) {
+            Some(status) => Arc::new(status),
+            None => return Ok(WorkerStatus::absent(worker, as_of)),
+        };
+        debug_assert_ne!(status.phase, WorkerPhase::Absent, "a pod that is there");
+        Ok(self.hub.saw(&reading, status))
+    }
+
+    /// All of them: one request for each 500, since an API server that has to hold thousands at once is slow to all.
+    pub(crate) async fn list(&self, filter: &WorkerFilter) -> Result<Listing> {
+        let pods = self.cluster.pods();
+        let mut parameters = ListParams::default().labels(&names::selector(&self.view.installation, filter)).limit(500);
+        let mut workers = Vec::new();
+        loop {
+            let reading = self.hub.reading();
+            let page = self.cluster.call(pods.list(&parameters)).await;
+            let page = page.map_err(|failed| self.cluster.error(failed))?;
+            let as_of = self.context.clock.now();
+            let statuses = page.items.iter().filter_map(|pod| self.view.status(pod, as_of));
+            workers.extend(
+                statuses.filter(|status| filter.matches_status(status)).map(|status| self.hub.saw(&reading, status)),
+            );
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => parameters = parameters.continue_token(&token),
+                None => return Ok(Listing::new(workers, as_of)),
+            }
+        }
+    }
+}

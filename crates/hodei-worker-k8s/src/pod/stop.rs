@@ -1,0 +1,107 @@
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt as _;
+use hodei_worker_core::{
+    Error, ErrorKind, Result, WorkerObservation, WorkerPhase, WorkerRef,
+    provider::{StopOptions, WorkerFilter},
+};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    api::{DeleteParams, Preconditions, PropagationPolicy},
+    runtime::wait::{await_condition, conditions},
+};
+
+use super::spec::grace_seconds;
+use crate::{
+    provider::Shared,
+    status::{is_gated, uid},
+};
+
+impl Shared {
+    /// A cluster has no stop: a pod that is to end is deleted, with its grace. What has ended, or never ran, stays.
+    pub(crate) async fn stop(self: &Arc<Self>, worker: &WorkerRef, options: &StopOptions) -> Result<()> {
+        let Some(found) = self.find(worker).await? else { return Ok(()) };
+        let phase = self.view.status(&found, self.context.clock.now()).map(|status| status.phase);
+        if is_gated(&found) || phase == Some(WorkerPhase::Exited) {
+            return Ok(());
+        }
+        self.ask_to_end(worker, &found, options.grace).await?;
+        self.until_over(worker, uid(&found)).await
+    }
+
+    /// Deletes exactly this pod. Within a shorter grace than before, the shorter one counts.
+    pub(super) async fn ask_to_end(&self, worker: &WorkerRef, pod: &Pod, grace: Option<Duration>) -> Result<()> {
+        let seconds = grace.map(|grace| u32::try_from(grace_seconds(grace)).unwrap_or(u32::MAX));
+        let parameters = DeleteParams {
+            grace_period_seconds: seconds,
+            propagation_policy: Some(PropagationPolicy::Background),
+            preconditions: Some(Preconditions { uid: Some(uid(pod).to_owned()), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        let reading = self.hub.reading();
+        let (pods, name) = (self.cluster.pods(), self.pod_name(worker));
+        match self.cluster.call(pods.delete(&name, &parameters)).await {
+            Ok(either) => {
+                if let Some(pod) = either.left() {
+                    self.told(&reading, &pod);
+                }
+                Ok(())
+            }
+            // Gone, or another by now.
+            Err(failed) if failed.is_not_found() => Ok(()),
+            Err(failed) if failed.status().is_some_and(kube::core::Status::is_conflict) => Ok(()),
+            Err(failed) => Err(self.cluster.error(failed)),
+        }
+    }
+
+    /// Waits until its program has ended or the pod is gone.
+    async fn until_over(self: &Arc<Self>, worker: &WorkerRef, uid: &str) -> Result<()> {
+        self.until(worker, uid, true).await
+    }
+
+    /// Waits until the pod is gone.
+    pub(crate) async fn until_gone(self: &Arc<Self>, worker: &WorkerRef, uid: &str) -> Result<()> {
+        self.until(worker, uid, false).await
+    }
+
+    /// By the watch that is open, or else by one of its own. Whoever calls sets the deadline.
+    async fn until(self: &Arc<Self>, worker: &WorkerRef, uid: &str, ended_is_enough: bool) -> Result<()> {
+        if self.hub.watches() == 0 {
+            let (pods, name) = (self.cluster.pods(), self.pod_name(worker));
+            let view = self.view.clone();
+            let now = self.context.clock.now();
+            let gone = conditions::is_deleted(uid);
+            let met = |pod: Option<&Pod>| {
+                kube::runtime::wait::Condition::matches_object(&gone, pod)
+                    || ended_is_enough
+                        && pod
+                            .and_then(|pod| view.status(pod, now))
+                            .is_none_or(|status| status.phase == WorkerPhase::Exited)
+            };
+            let waited = await_condition(pods, &name, met).await;
+            return waited.map(drop).map_err(|error| {
+                Error::new(ErrorKind::Unavailable, "the cluster was lost while the worker ended")
+                    .with_retry(hodei_worker_core::Retry::IfIdempotent)
+                    .with_source(error)
+            });
+        }
+        let mut changes = self.watch(&WorkerFilter::id(worker.id.clone()));
+        while let Some(change) = changes.next().await {
+            match change? {
+                WorkerObservation::Listed(status) | WorkerObservation::Applied(status)
+                    if status.worker == *worker =>
+                {
+                    let over = status.native_id != uid || ended_is_enough && status.phase == WorkerPhase::Exited;
+                    if over {
+                        return Ok(());
+                    }
+                }
+                WorkerObservation::Gone(gone) if gone.worker == *worker => return Ok(()),
+                // The picture is whole, and it is not in it.
+                WorkerObservation::Synced if self.hub.current(worker).is_none() => return Ok(()),
+                _ => {}
+            }
+        }
+        Err(Error::new(ErrorKind::Unavailable, "the watch ended while the worker did"))
+    }
+}

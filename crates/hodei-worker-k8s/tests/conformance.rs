@@ -1,0 +1,111 @@
+//! The behaviour suite against a real cluster: the one that `HODEI_TEST_KUBECONFIG` leads to.
+
+use std::{process::ExitCode, sync::Arc};
+
+use async_trait::async_trait;
+use hodei_worker_core::{
+    ConnectContext, Error, ErrorKind, ProviderSettings as _, Result, WorkerProvider, WorkerRef,
+    model::{InstallationId, WorkerConfigBuilder, labels},
+    testkit::{Planted, Subject, run},
+};
+use hodei_worker_k8s::{KubernetesOptions, KubernetesSettings};
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, ListParams, PostParams},
+};
+
+struct Cluster {
+    image: String,
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set; run this by `cargo xtask test --only kubernetes`"))
+}
+
+fn settings() -> KubernetesSettings {
+    KubernetesSettings::from_kubeconfig(variable("HODEI_TEST_KUBECONFIG")).in_namespace("default")
+}
+
+/// The cluster seen past the provider.
+async fn raw() -> Result<Client> {
+    let context = ConnectContext::new("raw".parse()?, "raw".parse()?);
+    Ok(settings().connect(context).await?.client())
+}
+
+fn unexpected(error: kube::Error) -> Error {
+    Error::new(ErrorKind::Unexpected, "the test cannot look past the provider").with_source(error)
+}
+
+#[async_trait]
+impl Subject for Cluster {
+    fn name(&self) -> String {
+        // The suite runs on several clusters, each a part of its own.
+        variable("HODEI_TEST_KUBERNETES_PART")
+    }
+
+    async fn connect(&self, context: ConnectContext) -> Result<Arc<dyn WorkerProvider>> {
+        Ok(Arc::new(settings().connect(context).await?))
+    }
+
+    fn prepare(&self, builder: WorkerConfigBuilder) -> WorkerConfigBuilder {
+        builder.image(self.image.as_str()).options(&KubernetesOptions::default().user(65_534))
+    }
+
+    async fn plant_unowned(
+        &self,
+        installation: &InstallationId,
+        worker: &WorkerRef,
+    ) -> Result<Option<Box<dyn Planted>>> {
+        let name = format!("hodei.{installation}.{}.{}", worker.id, worker.generation);
+        let pod = serde_json::json!({
+            "metadata": {"name": name},
+            "spec": {
+                "schedulingGates": [{"name": "hodei-worker/start"}],
+                "containers": [{"name": "worker", "image": self.image}],
+            },
+        });
+        let pod: Pod = serde_json::from_value(pod)
+            .map_err(|error| Error::new(ErrorKind::Unexpected, "no pod").with_source(error))?;
+        let pods: Api<Pod> = Api::namespaced(raw().await?, "default");
+        let made = pods.create(&PostParams::default(), &pod).await.map_err(unexpected)?;
+        let uid = made.metadata.uid;
+        Ok(Some(Box::new(Unowned { pods, name, uid })))
+    }
+
+    async fn leftovers(&self, installation: &InstallationId) -> Result<Vec<String>> {
+        let client = raw().await?;
+        let selected = ListParams::default().labels(&format!("{}={installation}", labels::INSTALLATION));
+        let pods: Api<Pod> = Api::namespaced(client.clone(), "default");
+        let pods = pods.list_metadata(&selected).await.map_err(unexpected)?;
+        let secrets: Api<Secret> = Api::namespaced(client, "default");
+        let secrets = secrets.list_metadata(&selected).await.map_err(unexpected)?;
+        let pods = pods.items.into_iter().filter_map(|one| one.metadata.name);
+        Ok(pods.chain(secrets.items.into_iter().filter_map(|one| one.metadata.name)).collect())
+    }
+}
+
+struct Unowned {
+    pods: Api<Pod>,
+    name: String,
+    uid: Option<String>,
+}
+
+#[async_trait]
+impl Planted for Unowned {
+    async fn is_untouched(&self) -> Result<bool> {
+        let seen = self.pods.get(&self.name).await.map_err(unexpected)?;
+        // The cluster's own controllers write its status.
+        let gated = seen.spec.is_some_and(|spec| spec.scheduling_gates.is_some_and(|gates| !gates.is_empty()));
+        Ok(gated && seen.metadata.uid == self.uid && seen.metadata.deletion_timestamp.is_none())
+    }
+    async fn remove(&self) -> Result<()> {
+        let now = DeleteParams::default().grace_period(0);
+        self.pods.delete(&self.name, &now).await.map(drop).map_err(unexpected)
+    }
+}
+
+fn main() -> ExitCode {
+    run([Cluster { image: variable("HODEI_TEST_KUBERNETES_IMAGE") }])
+}
