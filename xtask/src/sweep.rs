@@ -45,8 +45,8 @@ fn links_of(hash: &str) -> Vec<String> {
 
 /// Whether an interface is of some checkout's.
 fn is_ours(link: &str) -> bool {
-    let is_bridge = |start: &&str| link.strip_prefix(*start).is_some_and(is_hash);
-    clusters::is_link(link) || ["hodei-t", "hodei-u", "hodei-v"].iter().any(|start| is_bridge(&start))
+    let is_bridge = |start: &str| link.strip_prefix(start).is_some_and(is_hash);
+    clusters::is_link(link) || ["hodei-t", "hodei-u", "hodei-v"].iter().any(|start| is_bridge(start))
 }
 
 /// The cgroup that holds every container of a checkout's engine.

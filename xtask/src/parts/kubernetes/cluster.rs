@@ -24,19 +24,21 @@ pub(super) enum Program {
     Scheduler,
     Containerd,
     Registry,
+    LockedRegistry,
     Kubelet,
     Proxy,
     Metrics,
 }
 
 impl Program {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Etcd,
         Self::ApiServer,
         Self::ControllerManager,
         Self::Scheduler,
         Self::Containerd,
         Self::Registry,
+        Self::LockedRegistry,
         Self::Kubelet,
         Self::Proxy,
         Self::Metrics,
@@ -51,6 +53,7 @@ impl Program {
             Self::Scheduler => "scheduler",
             Self::Containerd => "containerd",
             Self::Registry => "registry",
+            Self::LockedRegistry => "registry-locked",
             Self::Kubelet => "kubelet",
             Self::Proxy => "kube-proxy",
             Self::Metrics => "metrics-server",
@@ -115,6 +118,11 @@ impl<'a> Cluster<'a> {
         format!("{}:5000", self.network.node())
     }
 
+    /// The same for one that lets only [`USER`](crate::tools::registry::USER) in.
+    pub(super) fn locked_registry(&self) -> String {
+        format!("{}:5001", self.network.node())
+    }
+
     /// The words that enter the host's namespaces.
     fn enter(&self, more: &[&str]) -> Result<Vec<String>> {
         let host = self
@@ -135,7 +143,8 @@ impl<'a> Cluster<'a> {
     pub(super) fn start(&self) -> Result<()> {
         control_plane::configure(self)?;
         node::configure(self)?;
-        for program in [Program::Etcd, Program::Containerd, Program::Registry, Program::ApiServer] {
+        let first = [Program::Etcd, Program::Containerd, Program::Registry, Program::LockedRegistry];
+        for program in first.into_iter().chain([Program::ApiServer]) {
             self.launch(program)?;
         }
         // The API server takes longest, and needs none of it.
@@ -188,7 +197,9 @@ impl<'a> Cluster<'a> {
             }
             Program::Scheduler => (ours("kube-scheduler")?, control_plane::scheduler(self)),
             Program::Containerd => (debian("containerd")?, node::containerd(self)),
-            Program::Registry => (debian("docker-registry")?, node::registry(self)),
+            Program::Registry | Program::LockedRegistry => {
+                (debian("docker-registry")?, node::registry(self, program.name()))
+            }
             Program::Kubelet => (ours("kubelet")?, node::kubelet(self)),
             Program::Proxy => (ours("kube-proxy")?, node::proxy(self)),
             Program::Metrics => {
@@ -207,7 +218,9 @@ impl<'a> Cluster<'a> {
             Program::ApiServer => format!("https://{node}:6443/readyz"),
             Program::ControllerManager => "https://127.0.0.1:10257/healthz".to_owned(),
             Program::Scheduler => "https://127.0.0.1:10259/healthz".to_owned(),
-            Program::Registry => format!("http://{}/v2/", self.registry()),
+            // What it answers to there, it answers to everybody.
+            Program::Registry => format!("http://{}/", self.registry()),
+            Program::LockedRegistry => format!("http://{}/", self.locked_registry()),
             Program::Kubelet => "http://127.0.0.1:10248/healthz".to_owned(),
             Program::Proxy => "http://127.0.0.1:10256/livez".to_owned(),
             Program::Metrics => format!("https://{node}:4443/livez"),
@@ -258,5 +271,41 @@ impl<'a> Cluster<'a> {
             record.identity.signal(Signal::KILL);
         }
         self.end(program, Duration::ZERO)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::{NEWEST, SETTLED};
+    use super::*;
+
+    #[test]
+    fn a_cluster_is_told_of_nothing_outside_of_its_folder() {
+        let site = Site::find().unwrap();
+        for part in [&SETTLED, &NEWEST] {
+            let cluster = Cluster::new(&site, part, Network::parse("3").unwrap());
+            let mut words = [control_plane::etcd(&cluster), control_plane::api_server(&cluster)].concat();
+            words.extend([control_plane::controller_manager(&cluster), metrics::server(&cluster)].concat());
+            words.extend(
+                [node::kubelet(&cluster), node::proxy(&cluster), node::containerd(&cluster)].concat(),
+            );
+            let values = words.iter().filter_map(|word| word.split_once('=')).map(|(_, value)| value);
+            let paths: Vec<_> = values.filter(|value| value.starts_with('/')).collect();
+            assert!(paths.len() > 20, "{paths:?}");
+            assert!(paths.iter().all(|path| Path::new(path).starts_with(&cluster.state)), "{paths:?}");
+        }
+    }
+
+    #[test]
+    fn what_two_programs_listen_on_is_not_the_same() {
+        let site = Site::find().unwrap();
+        let cluster = Cluster::new(&site, &SETTLED, Network::parse("3").unwrap());
+        let mut places: Vec<_> = Program::ALL.iter().filter_map(|program| cluster.health(*program)).collect();
+        let all = places.len();
+        places.sort();
+        places.dedup();
+        assert_eq!((all, places.len()), (Program::ALL.len() - 1, all));
     }
 }

@@ -100,6 +100,9 @@ pub(super) fn controller_manager(cluster: &Cluster<'_>) -> Vec<String> {
         ("horizontal-pod-autoscaler-sync-period", "2s".into()),
         ("node-monitor-period", "2s".into()),
         ("node-monitor-grace-period", "10s".into()),
+        // Thousands of pods come and go together.
+        ("kube-api-qps", "500".into()),
+        ("kube-api-burst", "1000".into()),
         // Binds claims to folders of the host.
         ("enable-hostpath-provisioner", "true".into()),
     ])
@@ -110,5 +113,7 @@ pub(super) fn scheduler(cluster: &Cluster<'_>) -> Vec<String> {
         ("kubeconfig", cluster.path("scheduler.kubeconfig")),
         ("bind-address", "127.0.0.1".into()),
         ("leader-elect", "false".into()),
+        ("kube-api-qps", "500".into()),
+        ("kube-api-burst", "1000".into()),
     ])
 }

@@ -167,3 +167,23 @@ pub(super) fn cut(cluster: &Cluster<'_>) -> Result<()> {
 pub(super) fn mend(cluster: &Cluster<'_>) -> Result<()> {
     cluster.inside("ip", &["link", "set", INSIDE, "up"]).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::SETTLED;
+    use super::*;
+
+    #[test]
+    fn what_a_host_mounts_lies_in_its_folder_and_what_a_kubelet_sets_stays_there() {
+        let site = Site::find().unwrap();
+        let cluster = Cluster::new(&site, &SETTLED, Network::parse("1").unwrap());
+        let text = setup(&cluster, Path::new("/x/pause"));
+        let state = cluster.state.display().to_string();
+        let mounts: Vec<_> =
+            text.lines().filter(|line| line.contains("--bind") || line.contains("overlay")).collect();
+        assert_eq!(mounts.len(), 2 + 1 + TUNABLES.len());
+        assert!(mounts.iter().all(|line| line.contains(&state)), "{text}");
+        assert!(TUNABLES.iter().all(|tunable| text.contains(&format!(" /proc/sys/{tunable};"))), "{text}");
+        assert!(text.ends_with(&format!("\nexec /x/pause {state}\n")), "{text}");
+    }
+}

@@ -11,11 +11,12 @@ use super::cluster::{Cluster, Program};
 use crate::failure::{Context, Failure, Result};
 use crate::run;
 use crate::tools::image;
+use crate::tools::registry::USER;
 
 /// The image of every pod's first container. No registry has it.
 pub(super) const PAUSE: &str = "docker.io/hodei-test/pause:1";
 
-/// Puts both into the node, and that of the tests into the registry too, as soon as they answer.
+/// Puts both into the node, and that of the tests into the registries too, as soon as they answer.
 pub(super) fn load(cluster: &Cluster<'_>) -> Result<()> {
     let busybox = image::archive(&cluster.state)?;
     // What a pod calls it by stands for this.
@@ -27,12 +28,20 @@ pub(super) fn load(cluster: &Cluster<'_>) -> Result<()> {
     for archive in [&of_pods, &of_tests] {
         ctr(cluster, &["images", "import", &archive.display().to_string()])?;
     }
-    cluster.await_answer(Program::Registry)?;
-    let remote = format!("{}/{}", cluster.registry(), image::NAME);
-    ctr(cluster, &["images", "tag", &name, &remote])?;
-    ctr(cluster, &["images", "push", "--plain-http", &remote])?;
-    // The node has to pull it by this name.
-    ctr(cluster, &["images", "remove", "--sync", &remote]).map(drop)
+    let (user, password) = USER;
+    let login = format!("--user={user}:{password}");
+    for (program, registry, options) in [
+        (Program::Registry, cluster.registry(), vec!["--plain-http"]),
+        (Program::LockedRegistry, cluster.locked_registry(), vec!["--plain-http", &login]),
+    ] {
+        cluster.await_answer(program)?;
+        let remote = format!("{registry}/{}", image::NAME);
+        ctr(cluster, &["images", "tag", &name, &remote])?;
+        ctr(cluster, &[&["images", "push"][..], &options, &[&remote]].concat())?;
+        // The node has to pull it by this name.
+        ctr(cluster, &["images", "remove", "--sync", &remote])?;
+    }
+    Ok(())
 }
 
 /// Asks containerd, in the namespace that the kubelet's containers are in.

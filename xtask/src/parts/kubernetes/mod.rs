@@ -1,5 +1,5 @@
 //! Two whole clusters of two versions of Kubernetes, on which pods really run: etcd, API server, controllers, scheduler,
-//! containerd, kubelet, kube-proxy, an image registry and metrics-server.
+//! containerd, kubelet, kube-proxy, metrics-server, an image registry and one that wants a log-in.
 //!
 //! Each is a host of its own: one process holds a network namespace, in which everything listens on the usual ports, and
 //! a mount namespace, in which `/var` and `/tmp` are its own and nothing that it sets or mounts is the machine's. With its
@@ -27,7 +27,7 @@ use crate::failure::{Failure, Result};
 use crate::parts::{Needs, Part};
 use crate::site::Site;
 use crate::tools::go::Module;
-use crate::tools::{apt, control, image};
+use crate::tools::{apt, control, image, registry};
 
 /// How tests get in, as an administrator. A cluster that the user has already is used in the place of ours.
 const CONFIG: &str = "HODEI_TEST_KUBECONFIG";
@@ -195,6 +195,10 @@ impl Part for Kubernetes {
             environment.push((CONFIG, self.kubeconfig(site)));
             environment.push(("HODEI_TEST_KUBERNETES_IMAGE", image::NAME.to_owned()));
             environment.push(("HODEI_TEST_KUBERNETES_REGISTRY", cluster.registry()));
+            let (user, password) = registry::USER;
+            environment.push(("HODEI_TEST_KUBERNETES_REGISTRY_LOCKED", cluster.locked_registry()));
+            environment.push(("HODEI_TEST_KUBERNETES_REGISTRY_USER", user.to_owned()));
+            environment.push(("HODEI_TEST_KUBERNETES_REGISTRY_PASSWORD", password.to_owned()));
             environment.push(("HODEI_TEST_KUBERNETES_AUDIT", cluster.path(control_plane::AUDIT)));
             environment.push(("HODEI_TEST_CLUSTER", script(self)));
             // Both come up together, for tests that have several.
@@ -215,7 +219,8 @@ impl Part for Kubernetes {
             Some(Verb::Cut) => host::cut(&cluster),
             Some(Verb::Mend) => host::mend(&cluster),
             Some(Verb::Start(program)) => cluster.bring(program),
-            Some(Verb::Stop(program)) => cluster.end(program, Duration::from_secs(30)),
+            // An API server waits a minute for those who watch.
+            Some(Verb::Stop(program)) => cluster.end(program, Duration::from_secs(5)),
             Some(Verb::Kill(program)) => cluster.kill(program),
             None => Err(Failure(format!("{}: `{verb}` is none of {}", self.name, verbs()))),
         }

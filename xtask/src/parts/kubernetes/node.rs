@@ -5,10 +5,11 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::api::has_condition;
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Program};
 use super::control_plane::options;
 use super::{images, network};
 use crate::failure::{Context, Result};
+use crate::tools::registry::HTPASSWD;
 
 /// The node's name.
 pub(super) const NAME: &str = "node1";
@@ -21,7 +22,12 @@ pub(super) fn configure(cluster: &Cluster<'_>) -> Result<()> {
     fs::create_dir_all(cluster.state.join("cni"))?;
     write("cni/10-hodei.conflist", pod_network(cluster).to_string())?;
     write("containerd.toml", containerd_config(cluster))?;
-    write("registry.json", registry_config(cluster).to_string())?;
+    write("registry.htpasswd", HTPASSWD.to_owned())?;
+    let (open, locked) = (Program::Registry.name(), Program::LockedRegistry.name());
+    write(&format!("{open}.json"), registry_config(cluster, open, &cluster.registry()).to_string())?;
+    let mut config = registry_config(cluster, locked, &cluster.locked_registry());
+    config["auth"] = json!({ "htpasswd": { "realm": "hodei", "path": cluster.path("registry.htpasswd") } });
+    write(&format!("{locked}.json"), config.to_string())?;
     write("kubelet.json", kubelet_config(cluster).to_string())?;
     write("kube-proxy.json", proxy_config(cluster).to_string())
 }
@@ -47,8 +53,15 @@ fn pod_network(cluster: &Cluster<'_>) -> Value {
 }
 
 fn containerd_config(cluster: &Cluster<'_>) -> String {
-    let (state, registry, pause) = (cluster.state.display(), cluster.registry(), images::PAUSE);
-    format!(
+    let (state, pause) = (cluster.state.display(), images::PAUSE);
+    // Neither has a certificate.
+    let plain = [cluster.registry(), cluster.locked_registry()].map(|registry| {
+        let plugin = "io.containerd.grpc.v1.cri";
+        format!(
+            "[plugins.\"{plugin}\".registry.mirrors.\"{registry}\"]\nendpoint = [\"http://{registry}\"]\n"
+        )
+    });
+    let config = format!(
         r#"version = 2
 root = "{state}/containerd/root"
 state = "{state}/containerd/state"
@@ -68,18 +81,17 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
       Root = "{state}/runc"
-  [plugins."io.containerd.grpc.v1.cri".registry.mirrors."{registry}"]
-    endpoint = ["http://{registry}"]
 "#
-    )
+    );
+    config + &plain.concat()
 }
 
-fn registry_config(cluster: &Cluster<'_>) -> Value {
+fn registry_config(cluster: &Cluster<'_>, name: &str, address: &str) -> Value {
     json!({
         "version": "0.1",
         "log": { "level": "warn" },
-        "storage": { "filesystem": { "rootdirectory": cluster.path("registry") }, "delete": { "enabled": true } },
-        "http": { "addr": cluster.registry() },
+        "storage": { "filesystem": { "rootdirectory": cluster.path(name) }, "delete": { "enabled": true } },
+        "http": { "addr": address },
     })
 }
 
@@ -109,7 +121,8 @@ fn kubelet_config(cluster: &Cluster<'_>) -> Value {
         // How full the machine's disk is, is not the cluster's matter.
         "evictionHard": { "memory.available": "100Mi" },
         "imageGCHighThresholdPercent": 100,
-        "localStorageCapacityIsolation": false,
+        // So often it looks at how much pods have written.
+        "volumeStatsAggPeriod": "5s",
         "podLogsDir": cluster.path("logs"),
         "volumePluginDir": cluster.path("volume-plugins"),
     })
@@ -135,8 +148,9 @@ pub(super) fn containerd(cluster: &Cluster<'_>) -> Vec<String> {
     options([("config", cluster.path("containerd.toml"))])
 }
 
-pub(super) fn registry(cluster: &Cluster<'_>) -> Vec<String> {
-    vec!["serve".to_owned(), cluster.path("registry.json")]
+/// The registry called `name`.
+pub(super) fn registry(cluster: &Cluster<'_>, name: &str) -> Vec<String> {
+    vec!["serve".to_owned(), cluster.path(&format!("{name}.json"))]
 }
 
 pub(super) fn kubelet(cluster: &Cluster<'_>) -> Vec<String> {

@@ -62,6 +62,11 @@ pub(super) fn one(site: &Site, part: &Kubernetes) -> Result<()> {
 fn end(state: &Path, part: &Kubernetes, hash: &str) {
     let (folder, id) = (state.join(part.name), part.id(hash));
     let group = format!("/{id}");
+    let roots = sweep::hierarchies();
+    let has_cgroups = || roots.iter().any(|root| root.join(&id).exists());
+    if !folder.exists() && !has_cgroups() {
+        return;
+    }
     let records: Vec<_> = Record::all(state).into_iter().filter(|record| part.owns(&record.name)).collect();
     sweep::kill_where(|process| {
         sweep::in_cgroup(process, &group)
@@ -71,7 +76,7 @@ fn end(state: &Path, part: &Kubernetes, hash: &str) {
     // The kernel takes its time with both.
     settled(|| {
         sweep::remove_cgroups(&group);
-        sweep::hierarchies().iter().all(|root| !root.join(&id).exists())
+        !has_cgroups()
     });
     settled(|| {
         let there = sweep::links().contains(&id);
