@@ -1,6 +1,8 @@
 //! The host that a cluster is: one process that holds its namespaces, the link to it, and its cgroups.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::PoisonError;
@@ -164,8 +166,21 @@ pub(super) fn cut(cluster: &Cluster<'_>) -> Result<()> {
     cluster.inside("ip", &["link", "set", INSIDE, "down"]).map(drop)
 }
 
+/// Calls from outside find it again.
 pub(super) fn mend(cluster: &Cluster<'_>) -> Result<()> {
-    cluster.inside("ip", &["link", "set", INSIDE, "up"]).map(drop)
+    cluster.inside("ip", &["link", "set", INSIDE, "up"])?;
+    // This machine remembers for a while that nobody was there.
+    let link = cluster.part.id(&cluster.site.hash);
+    run::output(Command::new("ip").args(["neighbour", "flush", "dev", &link]))?;
+    let place = SocketAddr::from((cluster.network.node(), 6443));
+    stop::wait_for("the way to the cluster", Duration::from_secs(20), || {
+        // A refusal comes from there, too.
+        let reached = match TcpStream::connect_timeout(&place, Duration::from_secs(1)) {
+            Err(error) => error.kind() == ErrorKind::ConnectionRefused,
+            Ok(_) => true,
+        };
+        Ok(reached.then_some(()))
+    })
 }
 
 #[cfg(test)]
