@@ -53,7 +53,9 @@ fn status(site: &Site) {
     for record in &alive {
         println!("# {} runs (pid {})", record.name, record.identity.pid);
     }
-    for (name, value) in parts::all().iter().filter_map(|part| part.environment(site).ok()).flatten() {
+    // Another version's variables are the same, and tell of the other place.
+    let first = parts::all().iter().filter(|part| part.stands_in_for().is_none());
+    for (name, value) in first.filter_map(|part| part.environment(site).ok()).flatten() {
         println!("export {name}={}", quote(&value));
     }
 }

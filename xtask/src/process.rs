@@ -95,6 +95,11 @@ impl Record {
         records
     }
 
+    /// Forgets it.
+    pub(crate) fn remove(&self, state: &Path) {
+        let _ = fs::remove_file(Self::path(state, &self.name));
+    }
+
     fn write(&self, state: &Path) -> Result<()> {
         let path = Self::path(state, &self.name);
         fs::create_dir_all(state.join("processes"))?;

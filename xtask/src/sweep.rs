@@ -10,6 +10,7 @@ use rustix::mount::UnmountFlags;
 use rustix::process::Signal;
 
 use crate::failure::{Context, Result};
+use crate::parts::kubernetes::sweep as clusters;
 use crate::process::{self, Process, Record};
 use crate::site::Site;
 use crate::tools::apt;
@@ -37,9 +38,15 @@ fn bridges(hash: &str) -> [String; 3] {
     [bridge(hash), bridge_of_newest(hash), bridge_of_remapped(hash)]
 }
 
-/// Whether an interface is a bridge of some checkout's.
-fn is_bridge(link: &str) -> bool {
-    ["hodei-t", "hodei-u", "hodei-v"].iter().any(|start| link.strip_prefix(start).is_some_and(is_hash))
+/// The interfaces of a checkout, but for those that its engines name by themselves.
+fn links_of(hash: &str) -> Vec<String> {
+    bridges(hash).into_iter().chain(clusters::links(hash)).collect()
+}
+
+/// Whether an interface is of some checkout's.
+fn is_ours(link: &str) -> bool {
+    let is_bridge = |start: &str| link.strip_prefix(start).is_some_and(is_hash);
+    clusters::is_link(link) || ["hodei-t", "hodei-u", "hodei-v"].iter().any(|start| is_bridge(start))
 }
 
 /// The cgroup that holds every container of a checkout's engine.
@@ -65,6 +72,7 @@ pub(crate) fn leftovers(site: &Site) -> Result<()> {
     apt::sweep();
     ours(site, "left by an earlier run")?;
     let mut known = HashSet::new();
+    let mut kept = Vec::new();
     for entry in fs::read_dir(&site.base).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if !is_hash(&name) || !entry.path().is_dir() {
@@ -73,7 +81,8 @@ pub(crate) fn leftovers(site: &Site) -> Result<()> {
         let records = Record::all(&entry.path());
         let alive = records.iter().filter(|record| record.identity.alive()).count();
         if judge(entry.path().join(KEPT).exists(), alive, records.len()) == Verdict::Leave {
-            known.extend(bridges(&name));
+            known.extend(links_of(&name));
+            kept.push(name);
             continue;
         }
         if !records.is_empty() {
@@ -81,16 +90,18 @@ pub(crate) fn leftovers(site: &Site) -> Result<()> {
         }
         folder(&entry.path(), &name)?;
     }
-    for link in links().iter().filter(|link| is_bridge(link)) {
+    for link in links().iter().filter(|link| is_ours(link)) {
         if !known.contains(link) {
             delete_link(link);
         }
     }
+    clusters::unknown(&kept);
     Ok(())
 }
 
 /// Ends and removes everything that belongs to one state folder.
 pub(crate) fn folder(state: &Path, hash: &str) -> Result<()> {
+    clusters::all(state, hash);
     let group = cgroup(hash);
     kill_where(|process| in_cgroup(process, &group));
     let records = Record::all(state);
@@ -145,7 +156,7 @@ fn marked(site: &Site, scratch: &[PathBuf], why: &str) -> usize {
 }
 
 /// Ends them, and looks again: what was forked meanwhile is one of them.
-fn kill_where(mut condition: impl FnMut(&Process) -> bool) {
+pub(crate) fn kill_where(mut condition: impl FnMut(&Process) -> bool) {
     let end = Instant::now() + Duration::from_secs(10);
     let mut empty = 0;
     // One look may pass by what is between two processes: started after the list was made, by one that has left since.
@@ -157,19 +168,35 @@ fn kill_where(mut condition: impl FnMut(&Process) -> bool) {
     }
 }
 
-fn in_cgroup(process: &Process, group: &str) -> bool {
+pub(crate) fn in_cgroup(process: &Process, group: &str) -> bool {
     process.cgroups.iter().any(|line| {
         let path = line.splitn(3, ':').nth(2).unwrap_or_default();
         path.strip_prefix(group).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     })
 }
 
-/// Engine, registry and database name our folder on their command line, as do the engine's containerd and shims. They are ours
-/// also where the run was cut off before it had written down their pids.
-fn is_part_of(process: &Process, state: &Path) -> bool {
-    (process.name.starts_with("containerd")
-        || ["runc", "dockerd", "docker-registry", "postgres"].contains(&process.name.as_str()))
-        && process.arguments.iter().any(|argument| Path::new(argument).starts_with(state))
+/// The programs that parts run. The kernel keeps 15 letters of a name.
+const PROGRAMS: [&str; 12] = [
+    "dockerd",
+    "docker-registry",
+    "etcd",
+    "kube-apiserver",
+    "kube-controller",
+    "kube-proxy",
+    "kube-scheduler",
+    "kubelet",
+    "metrics-server",
+    "pause",
+    "postgres",
+    "runc",
+];
+
+/// Engine, registry, database and the programs of a cluster name our folder on their command line, as do containerd and its
+/// shims. They are ours also where the run was cut off before it had written down their pids.
+pub(crate) fn is_part_of(process: &Process, state: &Path) -> bool {
+    let value = |argument: &str| PathBuf::from(argument.split_once('=').map_or(argument, |(_, value)| value));
+    (process.name.starts_with("containerd") || PROGRAMS.contains(&process.name.as_str()))
+        && process.arguments.iter().any(|argument| value(argument).starts_with(state))
 }
 
 /// A worker's supervisor keeps nothing of its host's environment, but names the folder of its installation.
@@ -178,14 +205,23 @@ fn supervises(process: &Process, folder: &Path) -> bool {
         && process.arguments.iter().any(|argument| Path::new(argument).starts_with(folder))
 }
 
-fn is_hash(name: &str) -> bool {
+pub(crate) fn is_hash(name: &str) -> bool {
     name.len() == 8 && name.bytes().all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase())
 }
 
-fn remove_cgroups(group: &str) {
-    let mut roots = vec![PathBuf::from("/sys/fs/cgroup")];
-    roots.extend(fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path()));
-    for root in roots {
+/// The roots of the cgroups: one for each controller, or one alone.
+pub(crate) fn hierarchies() -> Vec<PathBuf> {
+    let root = PathBuf::from("/sys/fs/cgroup");
+    let is_one = |folder: &PathBuf| folder.join("cgroup.procs").exists();
+    if is_one(&root) {
+        return vec![root];
+    }
+    let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(is_one).collect()
+}
+
+pub(crate) fn remove_cgroups(group: &str) {
+    for root in hierarchies() {
         remove_cgroup(&root.join(group.trim_start_matches('/')));
     }
 }
@@ -276,6 +312,10 @@ mod tests {
         assert!(is_part_of(&process("containerd-shim", &["-address", path], &[]), state));
         let root = ["/usr/sbin/dockerd", "--data-root", "/run/hodei-test/0a0b0c0d/data"];
         assert!(is_part_of(&process("dockerd", &root, &[]), state));
+        let etcd = ["etcd", "--data-dir=/run/hodei-test/0a0b0c0d/kubernetes/etcd"];
+        assert!(is_part_of(&process("etcd", &etcd, &[]), state));
+        assert!(is_part_of(&process("etcd", &etcd, &[]), &state.join("kubernetes")));
+        assert!(!is_part_of(&process("etcd", &etcd, &[]), &state.join("kubernetes-newest")));
         assert!(!is_part_of(&process("tail", &["-f", path], &[]), state));
         assert!(!is_part_of(&process("containerd", &["/run/hodei-test/0a0b0c0d9/x"], &[]), state));
     }

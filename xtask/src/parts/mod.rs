@@ -2,6 +2,7 @@
 
 mod compose;
 mod docker;
+pub(crate) mod kubernetes;
 mod postgres;
 mod uml;
 
@@ -61,7 +62,16 @@ pub(crate) trait Part: Sync {
 
 /// Every part there is.
 pub(crate) fn all() -> &'static [&'static dyn Part] {
-    &[&compose::Compose, &docker::DEBIAN, &docker::NEWEST, &docker::REMAPPING, &postgres::Postgres, &uml::Uml]
+    &[
+        &compose::Compose,
+        &docker::DEBIAN,
+        &docker::NEWEST,
+        &docker::REMAPPING,
+        &kubernetes::SETTLED,
+        &kubernetes::NEWEST,
+        &postgres::Postgres,
+        &uml::Uml,
+    ]
 }
 
 pub(crate) fn find(name: &str) -> Option<&'static dyn Part> {

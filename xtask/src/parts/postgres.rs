@@ -99,7 +99,7 @@ impl Part for Postgres {
         }
         fs::write(port_file(site), port::free()?.to_string())?;
         start_server(site)?;
-        control::write(site, SCRIPT, self.name())
+        control::write(site, SCRIPT, self.name(), control::VERBS)
     }
 
     fn ready(&self, site: &Site) -> Result<String> {

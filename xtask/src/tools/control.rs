@@ -6,16 +6,19 @@ use crate::failure::Result;
 use crate::site::Site;
 use crate::tools::script;
 
+/// What most parts can be told.
+pub(crate) const VERBS: &str = "start|stop|kill";
+
 /// Where the program called `name` stands.
 pub(crate) fn path(site: &Site, name: &str) -> PathBuf {
     site.bin().join(name)
 }
 
-/// Writes the program called `name`, whose one argument is a verb of the part `part`.
-pub(crate) fn write(site: &Site, name: &str, part: &str) -> Result<()> {
+/// Writes the program called `name`, whose one argument is a verb of the part `part`: one of `verbs`.
+pub(crate) fn write(site: &Site, name: &str, part: &str, verbs: &str) -> Result<()> {
     let program = site.copy_of_ourselves()?;
     let text = format!(
-        "#!/bin/sh\n# {name} start|stop|kill\nCARGO_MANIFEST_DIR='{}' exec '{}' part {part} \"$@\"\n",
+        "#!/bin/sh\n# {name} {verbs}\nCARGO_MANIFEST_DIR='{}' exec '{}' part {part} \"$@\"\n",
         site.root.join("xtask").display(),
         program.display()
     );

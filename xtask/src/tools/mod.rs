@@ -9,3 +9,4 @@ pub(crate) mod image;
 pub(crate) mod port;
 pub(crate) mod registry;
 pub(crate) mod script;
+pub(crate) mod subnet;

@@ -14,7 +14,7 @@ use crate::{run, stop};
 /// The user whom a locked registry knows, and the password.
 pub(crate) const USER: (&str, &str) = ("hodei", "planted-registry-hunter2");
 /// The same as the registry reads it, hashed by bcrypt, for which few machines have a program.
-const HTPASSWD: &str = "hodei:$2y$05$abcdefghijklmnopqrstuuLVI8yij77uEQzJ5Ukk0uvzzJnwfdrCW\n";
+pub(crate) const HTPASSWD: &str = "hodei:$2y$05$abcdefghijklmnopqrstuuLVI8yij77uEQzJ5Ukk0uvzzJnwfdrCW\n";
 
 /// Starts the registry called `name`, waits until it answers, and gives its `host:port`. A locked one lets only
 /// [`USER`] in.

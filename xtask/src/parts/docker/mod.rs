@@ -200,7 +200,7 @@ impl Part for Docker {
             fs::write(state.join("docker.arguments"), self.arguments(site)?.join("\n"))?;
             network::make_bridge(&self.bridge(site))?;
             self.start_engine(site)?;
-            control::write(site, self.script, self.name())?;
+            control::write(site, self.script, self.name(), control::VERBS)?;
         }
         if self.registry.is_empty() {
             return Ok(());

@@ -2,50 +2,32 @@
 
 use std::net::Ipv4Addr;
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use crate::failure::{Failure, Result};
+use crate::tools::subnet::{self, Subnet};
 use crate::{run, sweep};
-
-/// Engines come up in parallel, and each must see the network that another has taken.
-static ONE: Mutex<()> = Mutex::new(());
 
 /// A bridge with a network that nobody else uses here.
 pub(super) fn make_bridge(name: &str) -> Result<()> {
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _one = subnet::ONE.lock().unwrap_or_else(PoisonError::into_inner);
     if sweep::links().iter().any(|link| link == name) {
         return Ok(());
     }
-    let taken = run::output(Command::new("ip").args(["-4", "-o", "address", "show"]))?
-        + &run::output(Command::new("ip").args(["-4", "route", "show"]))?;
-    let gateway =
-        free_gateway(&taken).ok_or_else(|| Failure::new("no free network for the engine's bridge"))?;
+    let gateway = free_gateway(&subnet::taken()?)
+        .ok_or_else(|| Failure::new("no free network for the engine's bridge"))?;
     run::output(Command::new("ip").args(["link", "add", name, "type", "bridge"]))?;
     run::output(Command::new("ip").args(["address", "add", &format!("{gateway}/24"), "dev", name]))?;
     run::output(Command::new("ip").args(["link", "set", name, "up"])).map(drop)
 }
 
 /// The first address of a network of 256 that overlaps with none in `taken`.
-fn free_gateway(taken: &str) -> Option<Ipv4Addr> {
-    let taken: Vec<_> = taken.split_whitespace().filter_map(parse_network).collect();
+fn free_gateway(taken: &[Subnet]) -> Option<Ipv4Addr> {
     // A cloud's default network may be all of the first.
     let bases = [[172, 31], [10, 231]].into_iter();
     let mut gateways =
         bases.flat_map(|[one, two]| (200..=250).map(move |third| Ipv4Addr::new(one, two, third, 1)));
-    gateways.find(|gateway| {
-        let overlaps = |(address, width): &(Ipv4Addr, u32)| {
-            let mask = u32::MAX << (32 - (*width).min(24));
-            address.to_bits() & mask == gateway.to_bits() & mask
-        };
-        !taken.iter().any(overlaps)
-    })
-}
-
-/// An address, or one with the width of its network; the way to everywhere is no network.
-fn parse_network(word: &str) -> Option<(Ipv4Addr, u32)> {
-    let (address, width) = word.split_once('/').unwrap_or((word, "32"));
-    let width = width.parse().ok().filter(|width| (1..=32).contains(width))?;
-    Some((address.parse().ok()?, width))
+    gateways.find(|gateway| !taken.iter().any(|other| subnet::overlaps(&(*gateway, 24), other)))
 }
 
 #[cfg(test)]
@@ -54,12 +36,12 @@ mod tests {
 
     #[test]
     fn the_bridge_gets_a_network_that_no_address_and_no_route_has() {
-        let free = |taken| free_gateway(taken).unwrap().to_string();
+        let free = |taken| free_gateway(&subnet::parse(taken)).unwrap().to_string();
         assert_eq!(free("default via 10.0.0.1 dev eth0"), "172.31.200.1");
         assert_eq!(free("inet 172.31.200.1/24\n172.31.201.0/24 dev x"), "172.31.202.1");
         assert_eq!(free("172.31.0.0/20 dev eth0"), "172.31.200.1");
         assert_eq!(free("172.31.0.0/16 dev eth0"), "10.231.200.1");
         assert_eq!(free("172.16.0.0/12 via 10.0.0.1"), "10.231.200.1");
-        assert_eq!(free_gateway("172.16.0.0/12\n10.0.0.0/8"), None);
+        assert_eq!(free_gateway(&subnet::parse("172.16.0.0/12\n10.0.0.0/8")), None);
     }
 }
