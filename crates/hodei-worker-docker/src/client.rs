@@ -290,10 +290,15 @@ impl Engine {
         self.in_time(async { whole(sent.await?).await.map(drop) }).await
     }
 
+    /// The agreed version.
+    pub(crate) fn version(&self) -> (usize, usize) {
+        let version = self.docker().client_version();
+        (version.major_version, version.minor_version)
+    }
+
     /// Whether the agreed version is at least this one.
     pub(crate) fn speaks(&self, major: usize, minor: usize) -> bool {
-        let version = self.docker().client_version();
-        (version.major_version, version.minor_version) >= (major, minor)
+        self.version() >= (major, minor)
     }
 
     /// The time that the engine has for an answer.

@@ -33,6 +33,7 @@
 //!   loopback, there are none, since whoever sits on the way could read them.
 //! - Networks and volumes that a configuration names are made if they do not exist, carry our labels then, and go with the
 //!   last worker that uses them. Those that exist are used as they are, and left alone.
+//! - An option that the engine is too old for is refused by name, since it would be ignored without a word.
 //! - Without a [`SecurityPolicy`] a container is what the engine makes of it. [`SecurityPolicy::restricted`] is one line
 //!   away: no root, no capabilities, no new rights, a root file system for reading only, nothing of the machine
 //!   or the engine's own options. Users are named by numbers then.

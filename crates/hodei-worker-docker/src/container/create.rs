@@ -15,6 +15,7 @@ use tokio::sync::OwnedRwLockReadGuard;
 use super::{
     Found, check,
     spec::{self, Parts},
+    versions,
 };
 use crate::{
     DockerOptions, PullPolicy,
@@ -78,6 +79,7 @@ impl Shared {
             // Before anything is fetched.
             policy.apply(config, &mut typed.clone(), "")?;
         }
+        versions::check(&typed, &self.engine)?;
         let mut ownership = Ownership::new(self.installation().clone(), worker.clone());
         ownership.intent.clone_from(&options.intent);
         ownership.fingerprint = Some(config.fingerprint());

@@ -80,7 +80,7 @@ pub struct DockerOptions {
     /// How the engine runs its health check.
     #[serde(skip_serializing_if = "is_default")]
     pub health: HealthOptions,
-    /// Annotations for the runtime (Docker 24).
+    /// Annotations for the runtime. Needs Docker 24.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// What it may do.

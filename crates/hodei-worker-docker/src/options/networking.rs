@@ -42,7 +42,7 @@ pub struct NetworkingOptions {
     /// Further lines of `/etc/hosts`, `name:address` each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extra_hosts: Vec<String>,
-    /// The address of its interface.
+    /// The address of its interface in its first network. Needs Docker 25.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac_address: Option<String>,
     /// How networks are made that do not exist yet, by name. Default: a bridge.
