@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 use super::create::CreationPlan;
 use crate::{
     DockerOptions, PullPolicy,
-    error::status,
     helper::{Entry, Filling},
+    image::Wanted,
     provider::Shared,
 };
 
@@ -41,19 +41,23 @@ impl Shared {
         if !user_matters && !helped && !typed.storage.name_image_volumes && !self.scans.wanted() {
             return Ok(None);
         }
-        let seen = match self.inspect_image(image).await? {
+        let wanted = Wanted { image, platform: typed.platform.as_deref() };
+        let seen = match self.inspect_image(wanted).await? {
             Some(seen) => seen,
-            None if typed.pull == PullPolicy::Never => return Err(super::create::image_missing(image)),
+            None if typed.pull == PullPolicy::Never => return Err(super::create::image_missing(wanted)),
             None => {
-                let turn = self.pull_turn(image, options).await?;
-                if !turn.waited() || self.inspect_image(image).await?.is_none() {
-                    let done = self.pull(image, options).await;
+                let turn = self.pull_turn(wanted, options).await?;
+                if !turn.waited() || self.inspect_image(wanted).await?.is_none() {
+                    let done = self.pull(wanted, options).await;
                     turn.done(&done);
                     done?;
                 }
-                self.inspect_image(image).await?.ok_or_else(|| {
-                    Error::new(ErrorKind::Conflict, "the image was removed while a worker was made of it")
-                        .with_context("image", image)
+                self.inspect_image(wanted).await?.ok_or_else(|| match wanted.platform {
+                    Some(platform) => wanted.not_for(platform, "what was fetched is for another one"),
+                    None => {
+                        Error::new(ErrorKind::Conflict, "the image was removed while a worker was made of it")
+                            .with_context("image", image)
+                    }
                 })?
             }
         };
@@ -86,14 +90,6 @@ impl Shared {
             format!("hodei-image.{}.{}.{digest}", self.installation(), config.worker_id)
         };
         all.into_iter().map(|target| (name(&target), target)).collect()
-    }
-
-    async fn inspect_image(&self, image: &ContainerImage) -> Result<Option<ImageInspect>> {
-        match self.engine.get::<ImageInspect>(&format!("/images/{image}/json"), "").await {
-            Ok(seen) => Ok(Some(seen)),
-            Err(error) if status(&error) == Some(404) => Ok(None),
-            Err(error) => Err(self.engine.error(error)),
-        }
     }
 
     /// Sees to it that volumes exist which must, and that those of ours belong to whom they should.
