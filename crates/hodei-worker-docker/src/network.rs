@@ -1,5 +1,7 @@
 //! Networks: those that are ours go with the last worker that is on them, others' never.
 
+mod defined;
+
 use std::net::IpAddr;
 
 use bollard::models::{Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, NetworkInspect};
@@ -17,6 +19,8 @@ use crate::{
     names,
     provider::Shared,
 };
+
+pub(crate) use defined::is_same_driver;
 
 /// Networks that the engine has by itself.
 const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
@@ -125,7 +129,7 @@ impl Shared {
         Ok(same.pop())
     }
 
-    /// One that differs in what isolates it is not what was asked for. Another's is taken as it is where nothing was said
+    /// One that differs from its definition is not what was asked for. Another's is taken as it is where nothing was said
     /// of how it should be, or that it exists.
     fn as_defined(
         &self,
@@ -135,18 +139,21 @@ impl Shared {
         explicit: bool,
     ) -> Result<()> {
         let ours = names::ownership(self.installation(), found.labels.as_ref()).is_some();
-        let differs = !definition.external
-            && (ours || explicit)
-            && (found.internal.unwrap_or_default() != definition.internal
-                || found.enable_ipv6.unwrap_or_default() != definition.ipv6
-                || definition.driver.as_ref().is_some_and(|driver| found.driver.as_ref() != Some(driver)));
-        if !differs {
+        if definition.external || !(ours || explicit) {
+            return Ok(());
+        }
+        let differences = defined::differences(found, definition);
+        if differences.is_empty() {
             return Ok(());
         }
         let name = found.name.as_deref().unwrap_or_default();
-        Err(Error::new(ErrorKind::Conflict, format!("the network `{name}` exists and is made otherwise"))
-            .with_context("field", format!("networks[{n}]"))
-            .with_help("remove the workers that are on it, or give it another name"))
+        let message =
+            format!("the network `{name}` exists and is made otherwise: {}", differences.join(", "));
+        let error = Error::new(ErrorKind::Conflict, message).with_context("field", format!("networks[{n}]"));
+        Err(error.with_help(match ours {
+            true => "remove the workers that are on it, or give it another name",
+            false => "it is somebody else's: say that it is `external`, or give it another name",
+        }))
     }
 
     /// Joins the networks that the engine did not take at the creation.

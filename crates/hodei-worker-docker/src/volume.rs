@@ -1,7 +1,7 @@
 //! Named volumes: those that are ours go with the last worker that uses them, others' never.
 
 use bollard::models::{Volume, VolumeCreateRequest, VolumeListResponse};
-use hodei_worker_core::{Result, model::Ownership};
+use hodei_worker_core::{Error, ErrorKind, Result, model::Ownership};
 use http::Method;
 
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
     client::{self, Answer, query},
     error::{EngineResult, status},
     names,
+    network::is_same_driver,
     provider::Shared,
 };
 
@@ -25,13 +26,30 @@ impl Shared {
         Ok(volumes.into_iter().map(|volume| volume.name).collect())
     }
 
-    /// Whether the engine has a volume of that name, whosever it is.
-    pub(crate) async fn has_volume(&self, name: &str) -> Result<bool> {
+    /// A volume by its name, whosever it is.
+    pub(crate) async fn volume(&self, name: &str) -> Result<Option<Volume>> {
         match self.engine.get::<Volume>(&format!("/volumes/{}", client::segment(name)), "").await {
-            Ok(_) => Ok(true),
-            Err(error) if status(&error) == Some(404) => Ok(false),
+            Ok(found) => Ok(Some(found)),
+            Err(error) if status(&error) == Some(404) => Ok(None),
             Err(error) => Err(self.engine.error(error)),
         }
+    }
+
+    /// Refuses a volume that exists and is not what its definition says: an engine would take it without a word.
+    pub(crate) async fn check_volume(&self, n: usize, name: &str, definition: &VolumeOptions) -> Result<()> {
+        if definition.driver.is_none() && definition.driver_options.is_empty() {
+            return Ok(());
+        }
+        let Some(found) = self.volume(name).await? else { return Ok(()) };
+        let differences = differences(&found, definition);
+        if differences.is_empty() {
+            return Ok(());
+        }
+        let message = format!("the volume `{name}` exists and is made otherwise: {}", differences.join(", "));
+        Err(Error::new(ErrorKind::Conflict, message).with_context("field", format!("mounts[{n}]")).with_help(
+            "give it another name, or remove it if nobody needs what is in it; to use it as it is, say nothing of its \
+             driver",
+        ))
     }
 
     /// Makes a volume that does not exist yet, and says whether it did not: then its owner is set.
@@ -89,5 +107,63 @@ impl Shared {
             Err(error) if !matches!(status(&error), Some(404 | 409)) => Err(self.engine.error(error)),
             _ => Ok(()),
         }
+    }
+}
+
+/// How a volume differs from its definition, in words for a person. Of a volume an engine adds no options by itself, so
+/// that all count where any are named.
+fn differences(found: &Volume, definition: &VolumeOptions) -> Vec<String> {
+    let mut all = Vec::new();
+    if let Some(wanted) = &definition.driver
+        && !is_same_driver(&found.driver, wanted)
+    {
+        all.push(format!("its driver is `{}`, not `{wanted}`", found.driver));
+    }
+    if definition.driver_options.is_empty() {
+        return all;
+    }
+    for (name, wanted) in &definition.driver_options {
+        match found.options.get(name) {
+            Some(there) if there == wanted => {}
+            // Some hold passwords.
+            Some(_) => all.push(format!("its driver option `{name}` has another value")),
+            None => all.push(format!("it does not have the driver option `{name}`")),
+        }
+    }
+    let mut more: Vec<_> =
+        found.options.keys().filter(|name| !definition.driver_options.contains_key(*name)).collect();
+    more.sort();
+    all.extend(more.into_iter().map(|name| format!("it has the driver option `{name}`")));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d3_a_volume_is_compared_in_what_its_definition_names() {
+        let value = serde_json::json!({
+            "Name": "data", "Driver": "local", "Mountpoint": "/x", "Scope": "local", "Labels": null,
+            "Options": {"type": "tmpfs", "o": "size=1m"},
+        });
+        let found: Volume = serde_json::from_value(value).unwrap();
+        let told = |driver: Option<&str>, options: &[(&str, &str)]| {
+            let driver_options =
+                options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let driver = driver.map(str::to_owned);
+            differences(&found, &VolumeOptions { driver, driver_options, ..VolumeOptions::default() })
+        };
+        assert_eq!(told(None, &[]), [""; 0]);
+        assert_eq!(told(Some("local"), &[("o", "size=1m"), ("type", "tmpfs")]), [""; 0]);
+        assert_eq!(told(Some("nfs"), &[]), ["its driver is `local`, not `nfs`"]);
+        assert_eq!(
+            told(None, &[("o", "size=2m"), ("device", "tmpfs")]),
+            [
+                "it does not have the driver option `device`",
+                "its driver option `o` has another value",
+                "it has the driver option `type`",
+            ]
+        );
     }
 }

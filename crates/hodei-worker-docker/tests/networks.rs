@@ -9,7 +9,7 @@ use hodei_worker_core::{
     model::{NetworkAttachment, WorkerConfigBuilder},
     provider::{CreateOptions, DeleteOptions, LogOptions, StartOptions, WorkerFilter},
 };
-use hodei_worker_docker::{DockerOptions, NetworkOptions};
+use hodei_worker_docker::{DockerOptions, NetworkOptions, SubnetOptions};
 
 /// A name that no other test has.
 fn unique(name: &str) -> String {
@@ -151,6 +151,43 @@ async fn d4_what_a_container_is_told_of_names_is_in_it() {
         bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
         bench.ended(&worker).await;
         assert_eq!(bench.text(&worker, &LogOptions::all()).await, "box\n1\n1\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d4_a_network_of_other_addresses_or_options_is_not_what_was_asked_for() {
+    on_engine("netdef", |bench| async move {
+        let name = unique("ranges");
+        let base = format!("10.{}.{}", fastrand::u8(64..), fastrand::u8(..));
+        let defined = |subnet: &str, gateway: u8, mtu: &str| {
+            let mut range = SubnetOptions::default();
+            range.subnet = Some(format!("{base}.{subnet}"));
+            range.gateway = Some(format!("{base}.{gateway}").parse().unwrap());
+            let mut network = NetworkOptions::default();
+            network.subnets = vec![range];
+            network.driver_options.insert("com.docker.network.driver.mtu".to_owned(), mtu.to_owned());
+            DockerOptions::default().define_network(&name, network)
+        };
+        let config = |id: &str, options: &DockerOptions| {
+            on(bench.script(id, "true"), &name, id).options(options).build().unwrap()
+        };
+        let first = defined("0/24", 5, "1400");
+        bench.create(&config("a", &first)).await;
+        // The same again, and one that leaves all to others: what the engine has added is no difference.
+        bench.create(&config("b", &first)).await;
+        bench.create(&config("c", &DockerOptions::default())).await;
+        for (other, words) in [
+            (defined("0/25", 5, "1400"), "do not hold `subnets[0]`"),
+            (defined("0/24", 6, "1400"), "do not hold `subnets[0]`"),
+            (defined("0/24", 5, "1300"), "com.docker.network.driver.mtu"),
+        ] {
+            let created = bench.provider.create_worker(&config("d", &other), &CreateOptions::default()).await;
+            let error = created.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+            assert!(error.to_string().contains(words), "`{words}` is missing in {error}");
+        }
+        assert_eq!(bench.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers.len(), 3);
     })
     .await;
 }

@@ -135,3 +135,39 @@ async fn d7_pass_through_and_an_update_by_replacement() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn d3_a_volume_that_is_made_otherwise_is_not_what_was_asked_for() {
+    on_engine("otherwise", |bench| async move {
+        let (name, theirs) = (unique("sized"), unique("theirs"));
+        let defined = |name: &str, size: &str| {
+            let mut volume = VolumeOptions::default();
+            volume.driver = Some("local".to_owned());
+            volume.driver_options = [("type", "tmpfs"), ("device", "tmpfs"), ("o", size)]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into();
+            DockerOptions::default().define_volume(name, volume)
+        };
+        let config = |id: &str, name: &str, options: &DockerOptions| {
+            bench.script(id, "true").mount(Mount::volume(name, "/data")).options(options).build().unwrap()
+        };
+        bench.raw().create_volume(&theirs).await;
+        for (id, options) in [("a", defined(&name, "size=1m")), ("b", defined(&name, "size=1m"))] {
+            bench.create(&config(id, &name, &options)).await;
+        }
+        bench.create(&config("c", &name, &DockerOptions::default())).await;
+        bench.create(&config("d", &theirs, &DockerOptions::default())).await;
+        for (name, words) in [(&name, "`o` has another value"), (&theirs, "does not have the driver option")]
+        {
+            let other = config("e", name, &defined(name, "size=2m"));
+            let error = bench.provider.create_worker(&other, &CreateOptions::default()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+            assert!(error.to_string().contains(words), "`{words}` is missing in {error}");
+            assert!(error.to_string().contains("another name"), "no help in {error}");
+        }
+        let d = hodei_worker_core::WorkerRef::first("d".parse().unwrap());
+        bench.provider.delete_worker(&d, &DeleteOptions::default()).await.unwrap();
+        bench.raw().remove_volume(&theirs).await;
+    })
+    .await;
+}

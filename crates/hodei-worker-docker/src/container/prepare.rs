@@ -103,12 +103,15 @@ impl Shared {
             let MountSource::Volume { name } = &mount.source else { continue };
             let Some(definition) = plan.typed.storage.volumes.get(name) else { continue };
             if definition.external {
-                if !self.has_volume(name).await? {
+                if self.volume(name).await?.is_none() {
                     let field = format!("mounts[{n}].source.volume.name");
                     return Err(Error::config(field, format!("there is no volume `{name}`"))
                         .with_help("it is said to exist: make it, or leave out `external`"));
                 }
-            } else if let Some(owner) = definition.owner
+                continue;
+            }
+            self.check_volume(n, name, definition).await?;
+            if let Some(owner) = definition.owner
                 && self.is_to_be_given(name, definition, plan.ownership, plan.attempt).await?
             {
                 let entries = vec![Entry::top(owner.user, owner.group, owner.mode)];

@@ -50,7 +50,8 @@ pub struct NetworkingOptions {
     pub networks: BTreeMap<String, NetworkOptions>,
 }
 
-/// How a network is made, where it does not exist.
+/// How a network is made, where it does not exist. One that exists and differs is a conflict; what is left out may be as it
+/// likes, save `internal` and `ipv6`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]

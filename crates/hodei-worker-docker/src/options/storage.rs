@@ -44,7 +44,8 @@ pub struct StorageOptions {
     pub device_rules: Vec<String>,
 }
 
-/// How a volume is made, where it does not exist.
+/// How a volume is made, where it does not exist. One that exists with another driver or other options of it is a conflict,
+/// where any are named.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
