@@ -11,7 +11,8 @@
 //! TCP a look whether somebody else has asked the worker to stop; on a Unix socket one stream per provider tells this. A
 //! missing image's pull costs five more: the second attempt to create, and three that tell whether the image is ours. A
 //! worker that this instance did not create costs one to find it. A volume that the options define costs one look if they
-//! name its driver or that driver's options. Each network of a worker costs a look before its
+//! name its driver or that driver's options, and four requests when it is given to its owner; one that another host has
+//! made is looked at once for that, by four. Each network of a worker costs a look before its
 //! creation and three at its end; old engines (before Docker 25) cost one more for each network after the first. A list is one request and one for each worker in it,
 //! since the engine's list holds neither exit codes nor the times of runs. A watch is one connection for all watchers, a
 //! list when it begins and after each gap, and one request for each change; while nothing changes it costs nothing on a

@@ -1,17 +1,56 @@
 //! Named volumes: those that are ours go with the last worker that uses them, others' never.
 
+use std::{
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+};
+
 use bollard::models::{Volume, VolumeCreateRequest, VolumeListResponse};
 use hodei_worker_core::{Error, ErrorKind, Result, model::Ownership};
 use http::Method;
 
 use crate::{
-    VolumeOptions,
+    Owner, VolumeOptions,
     client::{self, Answer, query},
     error::{EngineResult, status},
     names,
     network::is_same_driver,
     provider::Shared,
 };
+
+/// How a volume is made that is to be somebody's.
+pub(crate) struct Making<'a> {
+    pub(crate) definition: &'a VolumeOptions,
+    pub(crate) owner: Owner,
+    pub(crate) ownership: &'a Ownership,
+    pub(crate) attempt: &'a str,
+}
+
+/// To whom a volume is to be given, and the attempt that made it.
+pub(crate) struct Given {
+    pub(crate) owner: Owner,
+    pub(crate) making: String,
+}
+
+/// The volumes of which it is known that they were given, by the attempts that made them.
+#[derive(Debug, Default)]
+pub(crate) struct GivenVolumes(Mutex<HashSet<String>>);
+
+impl GivenVolumes {
+    /// So many are remembered. Of any other one it is found out again.
+    const REMEMBERED: usize = 4096;
+
+    fn knows(&self, making: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(making)
+    }
+    pub(crate) fn note(&self, making: String) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= Self::REMEMBERED {
+            all.clear();
+        }
+        all.insert(making);
+    }
+}
 
 impl Shared {
     /// The names of this installation's volumes with these labels.
@@ -52,17 +91,21 @@ impl Shared {
         ))
     }
 
-    /// Makes a volume that does not exist yet, and says whether it did not: then its owner is set.
-    pub(crate) async fn is_to_be_given(
+    /// Makes a volume that does not exist yet, and says to whom it is to be given, if to anybody.
+    ///
+    /// One that exists is given if it was made for that and never was, since its maker died in between: then it is as
+    /// the engine makes volumes, root's and empty. Whose any other one is, others have decided.
+    pub(crate) async fn to_be_given(
         &self,
         name: &str,
-        definition: &VolumeOptions,
-        ownership: &Ownership,
-        attempt: &str,
-    ) -> Result<bool> {
+        wanted: Making<'_>,
+        image: &str,
+    ) -> Result<Option<Given>> {
+        let Making { definition, owner, ownership, attempt } = wanted;
         let mut labels = definition.labels.clone();
         labels.extend(ownership.to_labels());
         labels.insert(names::ATTEMPT.to_owned(), attempt.to_owned());
+        labels.insert(names::OWNER.to_owned(), owner.to_label());
         let request = VolumeCreateRequest {
             name: Some(name.to_owned()),
             driver: definition.driver.clone(),
@@ -74,8 +117,18 @@ impl Shared {
         let made: EngineResult<Answer<Volume>> =
             self.engine.call(Method::POST, "/volumes/create", "", Some(body)).await;
         let made = made.map_err(|error| self.engine.error(error))?.value;
-        // Only the one that was made just now: whose another is, others have decided.
-        Ok(made.labels.get(names::ATTEMPT).is_some_and(|made| made == attempt))
+        let Some(making) = made.labels.get(names::ATTEMPT) else { return Ok(None) };
+        if making == attempt {
+            return Ok(Some(Given { owner, making: making.clone() }));
+        }
+        let ours = names::ownership(self.installation(), Some(&made.labels)).is_some();
+        let intended = made.labels.get(names::OWNER).and_then(|text| Owner::from_label(text));
+        let Some(owner) = intended.filter(|_| ours && !self.given.knows(making)) else { return Ok(None) };
+        if self.is_untouched(&ownership.worker, image, name).await? {
+            return Ok(Some(Given { owner, making: making.clone() }));
+        }
+        self.given.note(making.clone());
+        Ok(None)
     }
 
     /// Removes a volume if it is ours and nobody uses it.

@@ -3,14 +3,22 @@
 
 mod common;
 
-use common::{Bench, on_engine};
+use std::sync::Arc;
+
+use common::{
+    Bench, on_engine, on_engine_with,
+    proxy::{Mode, Proxy},
+    socket,
+};
 use hodei_worker_core::{
     ErrorKind, WorkerConfig, WorkerProvider as _,
     model::Mount,
     provider::{CreateOptions, DeleteOptions, LogOptions, StartOptions},
     quantity::ByteSize,
 };
-use hodei_worker_docker::{DeviceOptions, DockerOptions, MountOptions, Ulimit, VolumeOptions};
+use hodei_worker_docker::{
+    DeviceOptions, DockerOptions, DockerSettings, MountOptions, Ulimit, VolumeOptions,
+};
 
 fn unique(name: &str) -> String {
     format!("{name}-{:08x}", fastrand::u32(..))
@@ -168,6 +176,57 @@ async fn d3_a_volume_that_is_made_otherwise_is_not_what_was_asked_for() {
         let d = hodei_worker_core::WorkerRef::first("d".parse().unwrap());
         bench.provider.delete_worker(&d, &DeleteOptions::default()).await.unwrap();
         bench.raw().remove_volume(&theirs).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d3_a_volume_whose_maker_died_before_it_was_given_gets_its_owner_from_the_next() {
+    let proxy = Arc::new(Proxy::unix(socket()));
+    let through = Arc::clone(&proxy);
+    on_engine_with("notgiven", DockerSettings::at(&proxy.endpoint), |bench| async move {
+        let names = ["new", "used", "chowned"].map(unique);
+        let owned = |name: &str| {
+            DockerOptions::default().define_volume(name, VolumeOptions::default().owned_by(1000, 1000))
+        };
+        let config = |id: &str, name: &str, script: &str, options: &DockerOptions| {
+            bench.script(id, script).mount(Mount::volume(name, "/data")).options(options).build().unwrap()
+        };
+        for (n, name) in names.iter().enumerate() {
+            through.set(Mode::Lose("/archive"));
+            through.take();
+            let creating = tokio::spawn({
+                let config = config(&format!("dies-{n}"), name, "true", &owned(name));
+                let provider = bench.provider.clone();
+                async move { provider.create_worker(&config, &CreateOptions::default()).await }
+            });
+            through.asked("/archive").await;
+            through.set(Mode::Pass);
+            let error = creating.await.unwrap().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            assert!(bench.raw().has_volume(name).await, "the test needs what is left");
+        }
+        let [new, used, chowned] = &names;
+        let plain = DockerOptions::default();
+        said(&bench, &config("user", used, "touch /data/mine", &plain)).await;
+        said(&bench, &config("chown", chowned, "chown 5:6 /data", &plain)).await;
+        let look = "stat -c '%u:%g %a' /data";
+        for (id, name, seen) in
+            [("a", new, "1000:1000 755\n"), ("b", used, "0:0 755\n"), ("c", chowned, "5:6 755\n")]
+        {
+            // What another says of new ones is not about it.
+            let options =
+                DockerOptions::default().define_volume(name, VolumeOptions::default().owned_by(7, 7));
+            let stranger = bench.stranger().await;
+            assert_eq!(said(&stranger, &config(id, name, look, &options)).await, seen, "{id}");
+        }
+        // What is known is not looked at again.
+        said(&bench, &config("known-1", new, look, &owned(new))).await;
+        through.take();
+        assert_eq!(said(&bench, &config("known-2", new, look, &owned(new))).await, "1000:1000 755\n");
+        let asked = through.take();
+        assert!(!asked.iter().any(|line| line.contains("/archive")), "{asked:#?}");
+        assert!(bench.raw().helpers(&bench.installation).await.is_empty(), "a helper is left");
     })
     .await;
 }

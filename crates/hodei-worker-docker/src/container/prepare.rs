@@ -14,6 +14,7 @@ use crate::{
     helper::{Entry, Filling},
     image::Wanted,
     provider::Shared,
+    volume::Making,
 };
 
 impl Shared {
@@ -98,7 +99,8 @@ impl Shared {
         plan: &CreationPlan<'_>,
         image: Option<&ImageInspect>,
     ) -> Result<()> {
-        let mut owned = Vec::new();
+        let image = image.and_then(|image| image.id.as_deref());
+        let (mut owned, mut makings) = (Vec::new(), Vec::new());
         for (n, mount) in plan.config.mounts.iter().enumerate() {
             let MountSource::Volume { name } = &mount.source else { continue };
             let Some(definition) = plan.typed.storage.volumes.get(name) else { continue };
@@ -111,16 +113,18 @@ impl Shared {
                 continue;
             }
             self.check_volume(n, name, definition).await?;
-            if let Some(owner) = definition.owner
-                && self.is_to_be_given(name, definition, plan.ownership, plan.attempt).await?
-            {
+            let (Some(owner), Some(image)) = (definition.owner, image) else { continue };
+            let making = Making { definition, owner, ownership: plan.ownership, attempt: plan.attempt };
+            if let Some(given) = self.to_be_given(name, making, image).await? {
+                let owner = given.owner;
                 let entries = vec![Entry::top(owner.user, owner.group, owner.mode)];
                 owned.push(Filling { volume: name.clone(), entries });
+                makings.push(given.making);
             }
         }
-        match image.and_then(|image| image.id.as_deref()) {
-            Some(image) if !owned.is_empty() => self.fill(plan.worker, image, &owned).await,
-            _ => Ok(()),
-        }
+        let Some(image) = image.filter(|_| !owned.is_empty()) else { return Ok(()) };
+        self.fill(plan.worker, image, &owned).await?;
+        makings.into_iter().for_each(|making| self.given.note(making));
+        Ok(())
     }
 }

@@ -86,6 +86,17 @@ impl Owner {
     const fn default_mode() -> u32 {
         0o755
     }
+    /// As a label has it.
+    pub(crate) fn to_label(self) -> String {
+        format!("{}:{}:{:o}", self.user, self.group, self.mode)
+    }
+    /// What [`Self::to_label`] has written.
+    pub(crate) fn from_label(text: &str) -> Option<Self> {
+        let mut parts = text.split(':');
+        let (user, group) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let mode = u32::from_str_radix(parts.next()?, 8).ok()?;
+        parts.next().is_none().then_some(Self { user, group, mode })
+    }
 }
 
 impl VolumeOptions {
