@@ -35,7 +35,8 @@
 //!   loopback, there are none, since whoever sits on the way could read them.
 //! - Networks and volumes that a configuration names are made if they do not exist, carry our labels then, and go with the
 //!   last worker that uses them. Those that exist are used as they are, and left alone; one that differs from what the
-//!   options define is a conflict.
+//!   options define is a conflict. A network that a deletion left which was cut off goes when the next host connects, ten
+//!   minutes after it was made at the earliest; a volume stays, since it may have been meant to.
 //! - An option that the engine is too old for is refused by name, since it would be ignored without a word.
 //! - Without a [`SecurityPolicy`] a container is what the engine makes of it. [`SecurityPolicy::restricted`] is one line
 //!   away: no root, no capabilities, no new rights, a root file system for reading only, nothing of the machine

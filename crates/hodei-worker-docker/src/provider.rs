@@ -129,6 +129,9 @@ impl DockerProvider {
             capabilities: RwLock::new(Arc::new(capabilities)),
         });
         shared.sweep_secrets().await;
+        if let Err(error) = shared.sweep_networks().await {
+            tracing::warn!(%error, "networks may be left that no worker is on");
+        }
         Ok(Self(shared))
     }
 
