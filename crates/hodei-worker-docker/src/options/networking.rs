@@ -42,7 +42,7 @@ pub struct NetworkingOptions {
     /// Further lines of `/etc/hosts`, `name:address` each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extra_hosts: Vec<String>,
-    /// The address of its interface.
+    /// The address of its interface in its first network. Needs Docker 25.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac_address: Option<String>,
     /// How networks are made that do not exist yet, by name. Default: a bridge.
@@ -50,7 +50,8 @@ pub struct NetworkingOptions {
     pub networks: BTreeMap<String, NetworkOptions>,
 }
 
-/// How a network is made, where it does not exist.
+/// How a network is made, where it does not exist. One that exists and differs is a conflict; what is left out may be as it
+/// likes, save `internal` and `ipv6`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]

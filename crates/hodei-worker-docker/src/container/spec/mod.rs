@@ -82,7 +82,8 @@ pub(super) fn body(config: &WorkerConfig, parts: Parts<'_>) -> Result<ContainerC
         healthcheck: healthcheck(config, &parts),
         exposed_ports: Some(exposed_ports),
         networking_config: (parts.networks > 0)
-            .then(|| NetworkingConfig { endpoints_config: Some(joined.collect()) }),
+            .then(|| NetworkingConfig { endpoints_config: Some(joined.collect()) })
+            .or_else(|| networking::without_networks(config, options)),
         host_config: Some(HostConfig {
             port_bindings: Some(port_bindings),
             mounts: Some(mounts::all(&config.mounts, &parts)),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use bollard::models::{EndpointIpamConfig, EndpointSettings, PortBinding, PortMap};
+use bollard::models::{EndpointIpamConfig, EndpointSettings, NetworkingConfig, PortBinding, PortMap};
 use hodei_worker_core::{WorkerConfig, model::NetworkAttachment};
 
 use crate::{DockerOptions, DockerSettings};
@@ -28,6 +28,14 @@ pub(crate) fn endpoint(
         }),
         ..EndpointSettings::default()
     }
+}
+
+/// How a container stands in the one network that it has without those of its configuration, if there is something to say.
+pub(super) fn without_networks(config: &WorkerConfig, options: &DockerOptions) -> Option<NetworkingConfig> {
+    let mac_address = options.networking.mac_address.clone().filter(|_| config.networks.is_empty())?;
+    let endpoint = EndpointSettings { mac_address: Some(mac_address), ..EndpointSettings::default() };
+    let network = options.network.clone().unwrap_or_else(|| "default".to_owned());
+    Some(NetworkingConfig { endpoints_config: Some(HashMap::from([(network, endpoint)])) })
 }
 
 pub(super) fn ports(config: &WorkerConfig, settings: &DockerSettings) -> (Vec<String>, PortMap) {
