@@ -11,7 +11,10 @@
 //! - `container_name` is another name on the service's networks; the engine's own name of a container is the worker's.
 //! - Secrets and configs are files of the container's user in memory, from [`ProjectCredentials`]; a changed file is read at
 //!   the next start.
-//! - An image that was built anew under the same name is not noticed: [`UpOptions::force_recreate`] makes workers anew.
+//! - A worker is replaced when its image's name means another one on the engine by now, and with `pull_policy: always` in
+//!   the registry too. One that was removed from the engine meanwhile is not fetched to be compared.
+//! - A [manager](Project::worker_configs) can have the workers instead of the engine.
+//! - `restart: always` is the engine's `unless-stopped`: what somebody stopped stays so when the engine begins anew.
 //! - `expose` opens nothing, as workers of one network reach each other's ports anyway.
 //!
 //! # What is read

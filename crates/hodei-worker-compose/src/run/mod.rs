@@ -3,6 +3,7 @@
 mod composition;
 mod credentials;
 mod down;
+mod images;
 mod instance;
 mod names;
 mod options;

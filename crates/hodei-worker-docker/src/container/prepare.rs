@@ -88,7 +88,7 @@ impl Shared {
         all.into_iter().map(|target| (name(&target), target)).collect()
     }
 
-    async fn inspect_image(&self, image: &ContainerImage) -> Result<Option<ImageInspect>> {
+    pub(crate) async fn inspect_image(&self, image: &ContainerImage) -> Result<Option<ImageInspect>> {
         match self.engine.get::<ImageInspect>(&format!("/images/{image}/json"), "").await {
             Ok(seen) => Ok(Some(seen)),
             Err(error) if status(&error) == Some(404) => Ok(None),

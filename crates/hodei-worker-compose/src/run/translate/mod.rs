@@ -82,6 +82,14 @@ impl Blueprint {
         WorkerConfig::with_rules(spec, &least_rules())
     }
 
+    /// What decides which image its workers are made of; `None` where that is always the same.
+    pub(super) fn image(&self) -> Option<String> {
+        let image = self.spec.image.as_ref().filter(|image| image.digest().is_none())?;
+        let options = self.spec.options.get(DOCKER);
+        let option = |name: &str| options.and_then(|options| options.get(name)).map(Json::to_string);
+        Some(format!("{image} {:?} {:?}", option("pull"), option("platform")))
+    }
+
     /// The containers whose namespaces are shared, as a label has them.
     pub(super) fn shares_text(shared: &BTreeMap<String, String>) -> String {
         shared.iter().map(|(service, id)| format!("{service}={id}")).collect::<Vec<_>>().join(",")
