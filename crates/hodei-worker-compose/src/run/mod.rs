@@ -5,6 +5,7 @@ mod credentials;
 mod down;
 mod images;
 mod instance;
+mod managed;
 mod names;
 mod options;
 mod refuse;

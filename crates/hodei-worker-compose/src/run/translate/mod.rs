@@ -12,7 +12,7 @@ mod unsupported;
 use std::collections::BTreeMap;
 
 use hodei_worker_core::{
-    Capability, ProviderCapabilities, Result, WorkerConfig,
+    Capability, ProviderCapabilities, Result, WorkerConfig, WorkerProvider,
     model::{ContainerImage, Labels, Mount, MountSource, RestartPolicy, ValidationRules, WorkerSpec},
     quantity::{Cpu, HumanDuration},
 };
@@ -124,8 +124,19 @@ fn tagged(text: &str) -> String {
     if named { text.to_owned() } else { format!("{text}:latest") }
 }
 
-/// Makes blueprints of all services, or refuses what cannot be run.
-pub(super) fn all(project: &Project, target: &Target<'_>) -> Result<BTreeMap<String, Blueprint>> {
+/// Makes blueprints of all services for this provider, or refuses what cannot be run there.
+pub(super) async fn all_for(
+    project: &Project,
+    provider: &dyn WorkerProvider,
+    rules: &ValidationRules,
+    managed: bool,
+) -> Result<BTreeMap<String, Blueprint>> {
+    let capabilities = provider.get_capabilities().await?;
+    let docker = provider.info().provider_type.as_str() == DOCKER;
+    all(project, &Target { docker, capabilities: &capabilities, rules, managed })
+}
+
+fn all(project: &Project, target: &Target<'_>) -> Result<BTreeMap<String, Blueprint>> {
     let mut refusals = Refusals::new(project);
     let mut blueprints = BTreeMap::new();
     for (name, service) in &project.services {
@@ -200,6 +211,14 @@ fn one(
         Ok(config) => config,
         Err(error) => {
             refusals.take(&service.name, &error);
+    if target.managed {
+        for (other, path) in &shares {
+            let field = path.last().copied().filter(|name| *name != "network").unwrap_or("network_mode");
+            let why =
+                format!("the container of `{other}` is not known before it is made: bring the project up");
+            refusals.add(at(field), why);
+        }
+    }
             return None;
         }
     };
