@@ -180,7 +180,7 @@ fn one(
     let set = |(name, value): (&String, &Option<String>)| Some((name.clone(), value.clone()?));
     spec.environment = service.environment.iter().filter_map(set).collect();
     spec.resources = resources::translate(service, refusals);
-    spec.ports = network::ports(service, refusals);
+    spec.ports = network::ports(service, &mut spec, refusals);
     spec.networks = network::attachments(project, service, target, &mut spec, refusals);
     spec.stop_grace =
         Some(HumanDuration::from(service.stop_grace_period.unwrap_or(std::time::Duration::from_secs(10))));
