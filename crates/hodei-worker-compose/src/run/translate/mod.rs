@@ -67,7 +67,7 @@ impl Blueprint {
         let own = [(names::NUMBER, number.to_string()), (names::HASH, self.hash.clone())];
         spec.metadata.labels.extend(own.map(|(name, value)| (name.to_owned(), value)));
         for (mount, target) in &self.anonymous {
-            let name = format!("{project}_{service}-{number}_{}", names::digest(target, 6));
+            let name = own_volume(project, service, number, target);
             spec.mounts[*mount].source = MountSource::Volume { name };
         }
         let shares = Self::shares_text(shared);
@@ -101,9 +101,26 @@ fn least_rules() -> ValidationRules {
     ValidationRules::default().with_min_cpu(Cpu::from_millis(10))
 }
 
-/// A worker that mounts all volumes that are the project's own; `None` where there are none.
-pub(super) fn volumes_alone(project: &Project) -> Result<Option<WorkerConfig>> {
-    let own: Vec<_> = project.volumes.values().filter(|volume| !volume.external).collect();
+/// The name of a volume that is one worker's alone.
+fn own_volume(project: &str, service: &str, number: usize, target: &str) -> String {
+    format!("{project}_{service}-{number}_{}", names::digest(target, 6))
+}
+
+/// A worker that mounts all volumes that are the project's own, and those of its workers alone, as many as the file has
+/// of these; `None` where there are none.
+pub(super) fn volumes_alone(
+    project: &Project,
+    blueprints: &BTreeMap<String, Blueprint>,
+) -> Result<Option<WorkerConfig>> {
+    let own = project.volumes.values().filter(|volume| !volume.external).map(|volume| volume.name.clone());
+    let mut own: Vec<String> = own.collect();
+    for (service, blueprint) in blueprints {
+        let numbers = 1..=blueprint.replicas;
+        own.extend(numbers.flat_map(|number| {
+            let names = blueprint.anonymous.iter();
+            names.map(move |(_, target)| own_volume(&project.name, service, number, target))
+        }));
+    }
     let image = project.services.values().find(|service| !service.volumes.is_empty());
     let Some(image) = image.and_then(|service| service.image.as_deref()).filter(|_| !own.is_empty()) else {
         return Ok(None);
@@ -112,7 +129,7 @@ pub(super) fn volumes_alone(project: &Project) -> Result<Option<WorkerConfig>> {
     spec.image = tagged(image).parse().ok();
     spec.command = vec!["true".to_owned()];
     for (n, volume) in own.iter().enumerate() {
-        spec.mounts.push(Mount::volume(&volume.name, format!("/volumes/{n}")));
+        spec.mounts.push(Mount::volume(volume, format!("/volumes/{n}")));
     }
     docker::set(&mut spec, &["pull"], Json::from("never"));
     WorkerConfig::with_rules(spec, &least_rules()).map(Some)
@@ -194,6 +211,14 @@ fn one(
     files::translate(project, service, &mut spec, refusals);
     let anonymous = storage::translate(project, service, &mut spec, refusals);
     let shares = docker::translate(project, service, target, &mut spec, refusals);
+    if target.managed {
+        for (other, path) in &shares {
+            let field = path.last().copied().filter(|name| *name != "network").unwrap_or("network_mode");
+            let why =
+                format!("the container of `{other}` is not known before it is made: bring the project up");
+            refusals.add(at(field), why);
+        }
+    }
     if !target.docker && spec.options.contains_key(DOCKER) {
         docker::refuse(service, &spec, refusals);
     }
@@ -211,14 +236,6 @@ fn one(
         Ok(config) => config,
         Err(error) => {
             refusals.take(&service.name, &error);
-    if target.managed {
-        for (other, path) in &shares {
-            let field = path.last().copied().filter(|name| *name != "network").unwrap_or("network_mode");
-            let why =
-                format!("the container of `{other}` is not known before it is made: bring the project up");
-            refusals.add(at(field), why);
-        }
-    }
             return None;
         }
     };
