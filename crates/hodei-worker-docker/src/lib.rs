@@ -102,7 +102,7 @@ mod volume;
 pub use image::{ImageUpdate, PruneOptions, PrunedImage};
 pub use options::{
     DeviceOptions, DockerOptions, HealthOptions, LimitOptions, MountOptions, NativeRestart, NetworkOptions,
-    NetworkingOptions, Owner, PullPolicy, SecurityOptions, StorageOptions, SubnetOptions, Ulimit,
+    NetworkingOptions, Owner, PortRange, PullPolicy, SecurityOptions, StorageOptions, SubnetOptions, Ulimit,
     VolumeOptions,
 };
 pub use provider::DockerProvider;

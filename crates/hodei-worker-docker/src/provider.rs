@@ -285,6 +285,11 @@ impl WorkerProvider for DockerProvider {
         listed.map_err(|error| self.0.about(Operation::List, None, error))
     }
 
+    async fn get_image_id(&self, config: &WorkerConfig) -> Result<Option<String>> {
+        let found = Box::pin(self.0.image_id(config)).await;
+        found.map_err(|error| self.0.about(Operation::Image, None, error))
+    }
+
     async fn watch_workers(
         &self,
         options: &WatchOptions,

@@ -43,14 +43,18 @@ impl Wanted<'_> {
 impl Shared {
     /// The image, if the engine has it for that platform, as it was within the last second.
     pub(crate) async fn inspect_image(&self, wanted: Wanted<'_>) -> Result<Option<Arc<ImageInspect>>> {
-        let key = wanted.key();
-        if let Some(seen) = self.images_seen.seen(&key) {
-            return Ok(Some(seen));
+        match self.images_seen.seen(&wanted.key()) {
+            Some(seen) => Ok(Some(seen)),
+            None => self.look_anew(wanted).await,
         }
+    }
+
+    /// The image, if the engine has it for that platform, as it is now.
+    pub(super) async fn look_anew(&self, wanted: Wanted<'_>) -> Result<Option<Arc<ImageInspect>>> {
         let begun = Instant::now();
         let seen = self.look_for_image(wanted).await?.map(Arc::new);
         if let Some(seen) = &seen {
-            self.images_seen.note(key, begun, Arc::clone(seen));
+            self.images_seen.note(wanted.key(), begun, Arc::clone(seen));
         }
         Ok(seen)
     }

@@ -1,6 +1,7 @@
 //! Images: pulled when they are missing, pinned, compared with their registry, and removed when nobody needs them.
 
 mod ask;
+mod identity;
 mod look;
 mod mark;
 mod platform;

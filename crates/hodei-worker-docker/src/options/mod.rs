@@ -15,7 +15,7 @@ pub(crate) use security::capability;
 pub use {
     health::HealthOptions,
     limits::{LimitOptions, Ulimit},
-    networking::{NetworkOptions, NetworkingOptions, SubnetOptions},
+    networking::{NetworkOptions, NetworkingOptions, PortRange, SubnetOptions},
     security::SecurityOptions,
     storage::{DeviceOptions, MountOptions, Owner, StorageOptions, VolumeOptions},
 };
