@@ -11,8 +11,30 @@
 //! - `container_name` is another name on the service's networks; the engine's own name of a container is the worker's.
 //! - Secrets and configs are files of the container's user in memory, from [`ProjectCredentials`]; a changed file is read at
 //!   the next start.
-//! - An image that was built anew under the same name is not noticed: [`UpOptions::force_recreate`] makes workers anew.
+//! - A worker is replaced when its image's name means another one on the engine by now, and with `pull_policy: always` in
+//!   the registry too. One that was removed from the engine meanwhile is not fetched to be compared.
+//! - A [manager](Project::worker_configs) can have the workers instead of the engine.
+//! - `restart: always` is the engine's `unless-stopped`: what somebody stopped stays so when the engine begins anew.
 //! - `expose` opens nothing, as workers of one network reach each other's ports anyway.
+//!
+//! # What is not run
+//! Read, and refused by [`Composition::new`] with field, file and line, so that nothing runs without what it was meant to
+//! have:
+//!
+//! | field | what to do |
+//! |---|---|
+//! | `build` | build the image, and name it by `image` |
+//! | `gpus`, and `devices` of `deploy.resources` | name the device's files by `devices` |
+//! | `deploy.resources.reservations.cpus` | `cpu_shares` gives weight; an engine sets no processors aside |
+//! | `deploy` with `mode: global`, `placement`, `endpoint_mode`, `labels`, `generic_resources` | needs a swarm |
+//! | `deploy.update_config`, `rollback_config` | as many workers are replaced at once as [`UpOptions::parallelism`] says, each made before the old one goes |
+//! | `deploy.restart_policy` with `delay` or `window` | times between restarts are a manager's settings |
+//! | `volumes_from`, `external_links`, `links` with another name | name volumes, networks and aliases |
+//! | `provider`, `models`, `use_api_socket`, `pre_start`, `post_start`, `pre_stop` | nothing here does that |
+//! | `cpu_period`, `cpu_quota` | say `cpus` |
+//! | `cpu_rt_period`, `cpu_rt_runtime`, `blkio_config` by device, `isolation`, `credential_spec`, `cpu_count`, `cpu_percent` | nothing here does that |
+//! | `uid`, `gid` and `mode` of secrets and configs | the file is its container's user's, for reading |
+//! | one port published from two ranges, or from one with fewer ports than workers | name a range that is wide enough |
 //!
 //! # What is read
 //! - **Files**: one or several laid over each other, with the tags `!reset` and `!override`; `include`, `extends`;

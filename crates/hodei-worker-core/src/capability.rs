@@ -67,6 +67,8 @@ capabilities! {
     Pause = "pause",
     /// Workers run from container images.
     Images = "images",
+    /// The image that a worker was made of is told by its identity, and so is what a name means now.
+    ImageIds = "image_ids",
     /// Creation and start are two steps. Without it, `create_worker` begins the first run.
     DeferredStart = "deferred_start",
     /// A worker that has ended stays, with its exit and its logs, until it is deleted. Without it, one may be absent at

@@ -206,6 +206,9 @@ impl WorkerProvider for Flawed {
         }
         Ok(session)
     }
+    async fn get_image_id(&self, config: &WorkerConfig) -> Result<Option<String>> {
+        self.inner.get_image_id(config).await
+    }
     async fn worker_stats(&self, worker: &WorkerRef, options: &StatsOptions) -> Result<WorkerStats> {
         self.inner.worker_stats(worker, options).await
     }

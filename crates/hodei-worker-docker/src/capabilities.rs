@@ -111,6 +111,7 @@ fn describe(
         .with(Capability::Exec)
         .without(Capability::Pause, "the port has no call for it yet")
         .with(Capability::Images)
+        .with(Capability::ImageIds)
         .with(Capability::DeferredStart)
         .with(Capability::KeepsStopped)
         .with(Capability::RestartInPlace)

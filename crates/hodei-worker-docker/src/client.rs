@@ -290,10 +290,31 @@ impl Engine {
         self.in_time(async { whole(sent.await?).await.map(drop) }).await
     }
 
+    /// The agreed version.
+    pub(crate) fn version(&self) -> (usize, usize) {
+        let version = self.docker().client_version();
+        (version.major_version, version.minor_version)
+    }
+
+    /// The beginning of an answer that may be long. What comes after it is not fetched.
+    pub(crate) async fn beginning(&self, path: &str, query: &str, length: usize) -> EngineResult<Vec<u8>> {
+        self.in_time(async {
+            let mut body = self.request(Method::GET, path, query, None).await?.into_body();
+            let mut begin = Vec::new();
+            while begin.len() < length
+                && let Some(frame) = body.frame().await
+            {
+                begin.extend(frame?.data_ref().into_iter().flatten());
+            }
+            begin.truncate(length);
+            Ok(begin)
+        })
+        .await
+    }
+
     /// Whether the agreed version is at least this one.
     pub(crate) fn speaks(&self, major: usize, minor: usize) -> bool {
-        let version = self.docker().client_version();
-        (version.major_version, version.minor_version) >= (major, minor)
+        self.version() >= (major, minor)
     }
 
     /// The time that the engine has for an answer.

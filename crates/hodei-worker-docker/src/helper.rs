@@ -30,6 +30,9 @@ use crate::{
 /// Where the volumes are mounted in it.
 const PLACE: &str = "/hodei-worker";
 
+/// So much of an archive shows whether a volume is empty.
+const BEGINNING: usize = 16 << 10;
+
 /// What goes into one volume.
 #[derive(Debug)]
 pub(crate) struct Filling {
@@ -57,7 +60,7 @@ impl Entry {
     }
 }
 
-/// A filling that is under way. It goes on when its caller is dropped, so that no helper stays behind.
+/// What a helper is made for. It goes on when its caller is dropped, so that no helper stays behind.
 struct Work {
     engine: SharedEngine,
     installation: InstallationId,
@@ -66,7 +69,6 @@ struct Work {
     /// The volumes that must be the worker's own.
     secrets: Vec<String>,
     helper: Bytes,
-    archive: Bytes,
 }
 
 impl Shared {
@@ -78,34 +80,52 @@ impl Shared {
     /// # Cancel safety
     /// It is done even if the call is dropped.
     pub(crate) async fn fill(&self, worker: &WorkerRef, image: &str, all: &[Filling]) -> Result<()> {
+        let archive = archive(all).map_err(|error| {
+            Error::new(ErrorKind::Unexpected, "the archive for the volumes cannot be made").with_source(error)
+        })?;
+        let volumes: Vec<&str> = all.iter().map(|filling| filling.volume.as_str()).collect();
+        let work = self.helping(worker, image, &volumes).await?;
+        let filling = Arc::clone(&self.filling).read_owned().await;
+        answered(tokio::spawn(async move {
+            let _filling = filling;
+            work.fill(archive).await
+        }))
+        .await
+    }
+
+    /// Whether a volume is as the engine makes it: root's, and empty. `image` is any that it has.
+    ///
+    /// # Cancel safety
+    /// Nothing stays behind even if the call is dropped.
+    pub(crate) async fn is_untouched(&self, worker: &WorkerRef, image: &str, volume: &str) -> Result<bool> {
+        let work = self.helping(worker, image, &[volume]).await?;
+        let filling = Arc::clone(&self.filling).read_owned().await;
+        let begin = answered(tokio::spawn(async move {
+            let _filling = filling;
+            work.look().await
+        }));
+        Ok(shows_untouched(&begin.await?))
+    }
+
+    async fn helping(&self, worker: &WorkerRef, image: &str, volumes: &[&str]) -> Result<Work> {
         if !self.helpers_swept.swap(true, Ordering::Relaxed)
             && let Err(error) = self.sweep_helpers().await
         {
             tracing::warn!(%error, "containers may be left that never run");
         }
-        let archive = archive(all).map_err(|error| {
-            Error::new(ErrorKind::Unexpected, "the archive for the volumes cannot be made").with_source(error)
-        })?;
         let attempt = format!("{:016x}", fastrand::u64(..));
-        let helper = client::body(&helper(self.installation(), worker, image, all, &attempt))
+        let helper = client::body(&helper(self.installation(), worker, image, volumes, &attempt))
             .map_err(|error| self.engine.error(error.into()))?;
         let reserved = names::secret_volumes(self.installation(), worker);
-        let secrets = all.iter().map(|filling| &filling.volume).filter(|name| name.starts_with(&reserved));
-        let work = Work {
+        let secrets = volumes.iter().filter(|name| name.starts_with(&reserved));
+        Ok(Work {
             engine: Arc::clone(&self.engine),
             installation: self.installation().clone(),
             worker: worker.clone(),
             attempt,
-            secrets: secrets.cloned().collect(),
+            secrets: secrets.map(|name| (*name).to_owned()).collect(),
             helper,
-            archive,
-        };
-        let filling = Arc::clone(&self.filling).read_owned().await;
-        answered(tokio::spawn(async move {
-            let _filling = filling;
-            work.run().await
-        }))
-        .await
+        })
     }
 
     /// Removes a worker's helpers, so that they hold no volume of its secrets. `volumes` are the worker's; where none is
@@ -160,20 +180,37 @@ impl Shared {
 }
 
 impl Work {
-    async fn run(self) -> Result<()> {
+    async fn fill(self, archive: Bytes) -> Result<()> {
         for volume in &self.secrets {
             self.claim(volume).await?;
         }
         let engine = &self.engine;
-        let name = format!("{}.helper.{}", names::container(&self.installation, &self.worker), self.attempt);
-        let named = query(&[("name", &name)]);
-        let created = engine.call(Method::POST, "/containers/create", &named, Some(self.helper)).await;
-        let created: ContainerCreateResponse = created.map_err(|error| engine.error(error))?.value;
-        let path = format!("/containers/{}/archive", created.id);
-        let written = engine.put(&path, &query(&[("path", PLACE)]), self.archive).await;
-        let removed = remove(engine, &created.id).await;
+        let id = self.make().await?;
+        let path = format!("/containers/{id}/archive");
+        let written = engine.put(&path, &query(&[("path", PLACE)]), archive).await;
+        let removed = remove(engine, &id).await;
         written.map_err(|error| engine.error(error))?;
         removed
+    }
+
+    /// The beginning of an archive of the volumes and the folder that they are in.
+    async fn look(self) -> Result<Vec<u8>> {
+        let engine = &self.engine;
+        let id = self.make().await?;
+        let path = format!("/containers/{id}/archive");
+        let begin = engine.beginning(&path, &query(&[("path", PLACE)]), BEGINNING).await;
+        let removed = remove(engine, &id).await;
+        let begin = begin.map_err(|error| engine.error(error))?;
+        removed.map(|()| begin)
+    }
+
+    async fn make(&self) -> Result<String> {
+        let name = format!("{}.helper.{}", names::container(&self.installation, &self.worker), self.attempt);
+        let named = query(&[("name", &name)]);
+        let body = Some(self.helper.clone());
+        let created = self.engine.call(Method::POST, "/containers/create", &named, body).await;
+        let created: ContainerCreateResponse = created.map_err(|error| self.engine.error(error))?.value;
+        Ok(created.id)
     }
 
     /// Makes a volume for secrets where it is not there, and refuses one that somebody else has put there to read them.
@@ -213,12 +250,12 @@ fn helper(
     installation: &InstallationId,
     worker: &WorkerRef,
     image: &str,
-    all: &[Filling],
+    volumes: &[&str],
     attempt: &str,
 ) -> ContainerCreateBody {
-    let mounts = all.iter().enumerate().map(|(n, filling)| Mount {
+    let mounts = volumes.iter().enumerate().map(|(n, volume)| Mount {
         typ: Some(MountType::VOLUME),
-        source: Some(filling.volume.clone()),
+        source: Some((*volume).to_owned()),
         target: Some(format!("{PLACE}/{n}")),
         volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
         ..Mount::default()
@@ -243,6 +280,28 @@ async fn remove(engine: &Engine, id: &str) -> Result<()> {
         Err(error) if status(&error) != Some(404) => Err(engine.error(error)),
         _ => Ok(()),
     }
+}
+
+/// Whether an archive shows one volume that nobody has used: it is whose the folder is that the engine has made for it
+/// beside the volume, has the mode that engines give, and is empty.
+fn shows_untouched(begin: &[u8]) -> bool {
+    const MADE: u32 = 0o755;
+    // One that breaks off shows less than there is.
+    if !begin.ends_with(&[0; 1024]) {
+        return false;
+    }
+    let mut archive = tar::Archive::new(begin);
+    let Ok(entries) = archive.entries() else { return false };
+    let mut headers = Vec::new();
+    for entry in entries.take(3) {
+        let Ok(entry) = entry else { return false };
+        let header = entry.header();
+        let (Ok(user), Ok(group), Ok(mode)) = (header.uid(), header.gid(), header.mode()) else {
+            return false;
+        };
+        headers.push((user, group, mode & 0o7777));
+    }
+    matches!(headers[..], [(user, group, _), volume] if volume == (user, group, MADE))
 }
 
 /// A tar archive, which is overwritten when nobody needs it any more.
@@ -299,5 +358,30 @@ mod tests {
             .map(|entry| (entry.path().unwrap().display().to_string(), entry.header().mode().unwrap()))
             .collect();
         assert_eq!(names, [(format!("0/{long}"), 0o400), ("0/".to_owned(), 0o500)]);
+    }
+
+    #[test]
+    fn d3_only_a_volume_as_the_engine_makes_it_is_untouched() {
+        let shown = |folders: &[(&str, u64, u32)]| {
+            let mut archive = tar::Builder::new(Vec::new());
+            for (path, user, mode) in folders {
+                let mut header = tar::Header::new_gnu();
+                header.set_entry_type(tar::EntryType::Directory);
+                header.set_size(0);
+                header.set_uid(*user);
+                header.set_gid(0);
+                header.set_mode(*mode);
+                archive.append_data(&mut header, path, io::empty()).unwrap();
+            }
+            shows_untouched(&archive.into_inner().unwrap())
+        };
+        let top = ("v/", 0, 0o755);
+        assert!(shown(&[top, ("v/0/", 0, 0o755)]));
+        assert!(shown(&[("v/", 100_000, 0o755), ("v/0/", 100_000, 0o755)]), "root of a remapped engine");
+        assert!(!shown(&[top, ("v/0/", 5, 0o755)]), "somebody's");
+        assert!(!shown(&[top, ("v/0/", 0, 0o700)]), "of another mode");
+        assert!(!shown(&[top, ("v/0/", 0, 0o755), ("v/0/a/", 0, 0o755)]), "not empty");
+        assert!(!shown(&[top]));
+        assert!(!shows_untouched(b"no archive") && !shows_untouched(&[0; 2048]));
     }
 }

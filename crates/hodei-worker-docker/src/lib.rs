@@ -10,7 +10,9 @@
 //! TCP). A grace that is no number of whole seconds and was not enough costs a sixth, as does over
 //! TCP a look whether somebody else has asked the worker to stop; on a Unix socket one stream per provider tells this. A
 //! missing image's pull costs five more: the second attempt to create, and three that tell whether the image is ours. A
-//! worker that this instance did not create costs one to find it. Each network of a worker costs a look before its
+//! worker that this instance did not create costs one to find it. A volume that the options define costs one look if they
+//! name its driver or that driver's options, and four requests when it is given to its owner; one that another host has
+//! made is looked at once for that, by four. Each network of a worker costs a look before its
 //! creation and three at its end; old engines (before Docker 25) cost one more for each network after the first. A list is one request and one for each worker in it,
 //! since the engine's list holds neither exit codes nor the times of runs. A watch is one connection for all watchers, a
 //! list when it begins and after each gap, and one request for each change; while nothing changes it costs nothing on a
@@ -32,7 +34,10 @@
 //!   engine's disk, and gone with the worker. The capability says so. Over TCP without TLS, save on this machine's own
 //!   loopback, there are none, since whoever sits on the way could read them.
 //! - Networks and volumes that a configuration names are made if they do not exist, carry our labels then, and go with the
-//!   last worker that uses them. Those that exist are used as they are, and left alone.
+//!   last worker that uses them. Those that exist are used as they are, and left alone; one that differs from what the
+//!   options define is a conflict. A network that a deletion left which was cut off goes when the next host connects, ten
+//!   minutes after it was made at the earliest; a volume stays, since it may have been meant to.
+//! - An option that the engine is too old for is refused by name, since it would be ignored without a word.
 //! - Without a [`SecurityPolicy`] a container is what the engine makes of it. [`SecurityPolicy::restricted`] is one line
 //!   away: no root, no capabilities, no new rights, a root file system for reading only, nothing of the machine
 //!   or the engine's own options. Users are named by numbers then.
@@ -97,7 +102,7 @@ mod volume;
 pub use image::{ImageUpdate, PruneOptions, PrunedImage};
 pub use options::{
     DeviceOptions, DockerOptions, HealthOptions, LimitOptions, MountOptions, NativeRestart, NetworkOptions,
-    NetworkingOptions, Owner, PullPolicy, SecurityOptions, StorageOptions, SubnetOptions, Ulimit,
+    NetworkingOptions, Owner, PortRange, PullPolicy, SecurityOptions, StorageOptions, SubnetOptions, Ulimit,
     VolumeOptions,
 };
 pub use provider::DockerProvider;

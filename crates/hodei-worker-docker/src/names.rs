@@ -21,6 +21,8 @@ pub(crate) const NETWORKS: &str = "hodei-worker/networks";
 pub(crate) const HELPER: &str = "hodei-worker/helper";
 /// Label of a volume, a network or a helper: the attempt that made it, by a number that no other attempt has.
 pub(crate) const ATTEMPT: &str = "hodei-worker/attempt";
+/// Label of a volume that is made to be given to somebody: to whom, `user:group:mode`.
+pub(crate) const OWNER: &str = "hodei-worker/owner";
 /// Label of a volume that holds secrets: the worker's alone.
 pub(crate) const SECRET_VOLUME: &str = "hodei-worker/secret-volume";
 /// Label: which of the labels are the user's, as a list of their names. An engine shows those of the image among them.

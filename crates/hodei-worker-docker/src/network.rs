@@ -1,13 +1,18 @@
 //! Networks: those that are ours go with the last worker that is on them, others' never.
 
-use std::net::IpAddr;
+mod defined;
 
-use bollard::models::{Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, NetworkInspect};
+use std::{collections::HashSet, net::IpAddr};
+
+use bollard::models::{
+    ContainerSummary, Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, NetworkInspect,
+};
 use hodei_worker_core::{
-    Error, ErrorKind, Result, WorkerConfig,
+    Error, ErrorKind, Result, Timestamp, WorkerConfig,
     model::{NetworkAttachment, Ownership},
 };
 use http::Method;
+use jiff::SignedDuration;
 use tokio::time::Instant;
 
 use crate::{
@@ -19,8 +24,14 @@ use crate::{
     provider::Shared,
 };
 
+pub(crate) use defined::is_same_driver;
+
 /// Networks that the engine has by itself.
 const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
+
+/// A network without a container for that long was left by a deletion that was cut off. A creation needs some seconds
+/// from its networks to its container.
+const CUT_OFF: SignedDuration = SignedDuration::from_mins(10);
 
 impl Shared {
     /// Sees to it that the worker's networks exist.
@@ -132,7 +143,7 @@ impl Shared {
         Ok(same.pop())
     }
 
-    /// One that differs in what isolates it is not what was asked for. Another's is taken as it is where nothing was said
+    /// One that differs from its definition is not what was asked for. Another's is taken as it is where nothing was said
     /// of how it should be, or that it exists.
     fn as_defined(
         &self,
@@ -142,18 +153,21 @@ impl Shared {
         explicit: bool,
     ) -> Result<()> {
         let ours = names::ownership(self.installation(), found.labels.as_ref()).is_some();
-        let differs = !definition.external
-            && (ours || explicit)
-            && (found.internal.unwrap_or_default() != definition.internal
-                || found.enable_ipv6.unwrap_or_default() != definition.ipv6
-                || definition.driver.as_ref().is_some_and(|driver| found.driver.as_ref() != Some(driver)));
-        if !differs {
+        if definition.external || !(ours || explicit) {
+            return Ok(());
+        }
+        let differences = defined::differences(found, definition);
+        if differences.is_empty() {
             return Ok(());
         }
         let name = found.name.as_deref().unwrap_or_default();
-        Err(Error::new(ErrorKind::Conflict, format!("the network `{name}` exists and is made otherwise"))
-            .with_context("field", format!("networks[{n}]"))
-            .with_help("remove the workers that are on it, or give it another name"))
+        let message =
+            format!("the network `{name}` exists and is made otherwise: {}", differences.join(", "));
+        let error = Error::new(ErrorKind::Conflict, message).with_context("field", format!("networks[{n}]"));
+        Err(error.with_help(match ours {
+            true => "remove the workers that are on it, or give it another name",
+            false => "it is somebody else's: say that it is `external`, or give it another name",
+        }))
     }
 
     /// Joins the networks that the engine did not take at the creation.
@@ -201,10 +215,33 @@ impl Shared {
 
     /// Removes a network that this attempt has made.
     pub(crate) async fn remove_new_network(&self, name: &str, attempt: &str) -> Result<()> {
-        self.remove_network_if(name, |made| made == Some(attempt)).await
+        let made =
+            |found: &NetworkInspect| found.labels.as_ref().and_then(|all| all.get(names::ATTEMPT).cloned());
+        self.remove_network_if(name, |found| made(found).as_deref() == Some(attempt)).await
     }
 
-    async fn remove_network_if(&self, name: &str, is_it: impl FnOnce(Option<&str>) -> bool) -> Result<()> {
+    /// Removes those of ours that no container of ours names: a deletion that was cut off has left them. Young ones are
+    /// let be, since a creation may be about to make their first user.
+    pub(crate) async fn sweep_networks(&self) -> Result<()> {
+        let now = self.context.clock.now();
+        let left = |network: &NetworkInspect| is_older(network, CUT_OFF, now);
+        // Before the containers: what is made meanwhile is not looked at.
+        let networks = self.list_own_networks([]).await?;
+        let mut names: Vec<String> =
+            networks.into_iter().filter(left).filter_map(|network| network.name).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let named: HashSet<String> =
+            self.list_containers([]).await?.iter().flat_map(networks_named_by).collect();
+        names.retain(|name| !named.contains(name));
+        for name in names {
+            self.remove_network_if(&name, left).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove_network_if(&self, name: &str, is_it: impl FnOnce(&NetworkInspect) -> bool) -> Result<()> {
         if BUILT_IN.contains(&name) {
             return Ok(());
         }
@@ -212,9 +249,7 @@ impl Shared {
         let _alone = self.joining.write().await;
         self.networks_seen.forget();
         let Some(found) = self.network(name).await? else { return Ok(()) };
-        if names::ownership(self.installation(), found.labels.as_ref()).is_none()
-            || !is_it(found.labels.as_ref().and_then(|all| all.get(names::ATTEMPT)).map(String::as_str))
-        {
+        if names::ownership(self.installation(), found.labels.as_ref()).is_none() || !is_it(&found) {
             return Ok(());
         }
         // The engine counts those alone that run.
@@ -235,12 +270,35 @@ impl Shared {
         &self,
         wanted: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Vec<String>> {
-        let filters = serde_json::json!({"label": names::label_filter(self.installation(), wanted)});
-        let query = query(&[("filters", &filters.to_string())]);
-        let listed: Vec<NetworkInspect> =
-            self.engine.get("/networks", &query).await.map_err(|error| self.engine.error(error))?;
+        let listed = self.list_own_networks(wanted).await?;
         Ok(listed.into_iter().filter_map(|network| network.name).collect())
     }
+
+    async fn list_own_networks<'a>(
+        &self,
+        wanted: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Vec<NetworkInspect>> {
+        let filters = serde_json::json!({"label": names::label_filter(self.installation(), wanted)});
+        let query = query(&[("filters", &filters.to_string())]);
+        self.engine.get("/networks", &query).await.map_err(|error| self.engine.error(error))
+    }
+}
+
+/// Whether a network has been there for longer than that. One that does not say since when has not.
+fn is_older(network: &NetworkInspect, age: SignedDuration, now: Timestamp) -> bool {
+    let created = network.created.as_ref().and_then(|created| created.parse::<Timestamp>().ok());
+    created.is_some_and(|created| now.duration_since(created) > age)
+}
+
+/// The networks that a container is on or is to join: an old engine takes one of several, and the others are joined when
+/// it starts.
+fn networks_named_by(container: &ContainerSummary) -> Vec<String> {
+    let joined = container.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    let mode = container.host_config.as_ref().and_then(|host| host.network_mode.clone());
+    let text = container.labels.as_ref().and_then(|all| all.get(names::NETWORKS));
+    let wanted = text.and_then(|text| serde_json::from_str::<Vec<NetworkAttachment>>(text).ok());
+    let wanted = wanted.unwrap_or_default().into_iter().map(|network| network.name);
+    joined.into_iter().flatten().map(|(name, _)| name.clone()).chain(mode).chain(wanted).collect()
 }
 
 fn request(
@@ -269,5 +327,38 @@ fn request(
         options: Some(definition.driver_options.into_iter().collect()),
         labels: Some(labels.into_iter().collect()),
         ..NetworkCreateRequest::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn d4_a_network_is_as_old_as_its_engine_says() {
+        let made = |created: serde_json::Value| -> NetworkInspect {
+            serde_json::from_value(json!({"Name": "net", "Created": created})).unwrap()
+        };
+        let now: Timestamp = "2026-01-02T12:00:00Z".parse().unwrap();
+        let old = |created: &str| is_older(&made(json!(created)), CUT_OFF, now);
+        assert!(old("2026-01-02T11:49:59.123456789Z"));
+        assert!(!old("2026-01-02T11:50:01.123456789Z"));
+        assert!(old("2026-01-02T12:49:59+01:00") && !old("2026-01-02T12:50:01+01:00"));
+        assert!(!old("2026-01-02T13:00:00Z"), "its clock is ahead");
+        assert!(!old("some day") && !is_older(&made(json!(null)), CUT_OFF, now));
+    }
+
+    #[test]
+    fn d4_a_container_names_the_networks_that_it_has_not_joined_yet() {
+        let wanted = [NetworkAttachment::new("front"), NetworkAttachment::new("back")];
+        let container = serde_json::from_value(json!({
+            "Labels": {names::NETWORKS: json!(wanted).to_string()},
+            "HostConfig": {"NetworkMode": "mode"},
+            "NetworkSettings": {"Networks": {"front": {}}},
+        }));
+        assert_eq!(networks_named_by(&container.unwrap()), ["front", "mode", "front", "back"]);
+        assert!(networks_named_by(&ContainerSummary::default()).is_empty());
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     secret::SecretStore,
     security::Scans,
     status::Viewpoint,
+    volume::GivenVolumes,
 };
 
 /// Workers as containers of one Docker Engine.
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) helpers_swept: AtomicBool,
     /// Held by who writes into volumes, so that nobody of ours takes them away meanwhile.
     pub(crate) filling: Arc<tokio::sync::RwLock<()>>,
+    /// The volumes that are their owners' by now.
+    pub(crate) given: GivenVolumes,
     pub(crate) kills: kills::Kills,
     pub(crate) nudges: Nudges,
     capabilities: RwLock<Arc<ProviderCapabilities>>,
@@ -126,11 +129,15 @@ impl DockerProvider {
             making_network: tokio::sync::Mutex::default(),
             helpers_swept: AtomicBool::new(false),
             filling: Arc::default(),
+            given: GivenVolumes::default(),
             kills: kills::Kills::default(),
             nudges: Nudges::default(),
             capabilities: RwLock::new(Arc::new(capabilities)),
         });
         shared.sweep_secrets().await;
+        if let Err(error) = shared.sweep_networks().await {
+            tracing::warn!(%error, "networks may be left that no worker is on");
+        }
         Ok(Self(shared))
     }
 
@@ -276,6 +283,11 @@ impl WorkerProvider for DockerProvider {
     async fn list_workers(&self, filter: &WorkerFilter) -> Result<Listing> {
         let listed = Box::pin(self.0.list(filter)).await;
         listed.map_err(|error| self.0.about(Operation::List, None, error))
+    }
+
+    async fn get_image_id(&self, config: &WorkerConfig) -> Result<Option<String>> {
+        let found = Box::pin(self.0.image_id(config)).await;
+        found.map_err(|error| self.0.about(Operation::Image, None, error))
     }
 
     async fn watch_workers(

@@ -61,6 +61,7 @@ impl Viewpoint {
         let mut status = WorkerStatus::new(ownership.worker.clone(), phase(state, &end), as_of);
         status.run = run_id(state);
         status.native_id = inspected.id.clone().unwrap_or_default();
+        status.image_id = inspected.image.clone().filter(|id| !id.is_empty());
         status.exit = end.exit;
         status.failure = end.failure;
         status.reason = end.reason;
@@ -98,6 +99,7 @@ impl Viewpoint {
         let ownership = names::ownership(&self.installation, Some(all))?;
         let mut status = WorkerStatus::new(ownership.worker.clone(), WorkerPhase::Unknown, as_of);
         status.native_id = summary.id.clone().unwrap_or_default();
+        status.image_id = summary.image_id.clone().filter(|id| !id.is_empty());
         status.reason = Some(format!("the engine does not tell how it is: {why}"));
         self.mark(&mut status, all, ownership);
         Some(status)

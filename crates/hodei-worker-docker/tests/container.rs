@@ -465,3 +465,70 @@ async fn d9_a_command_check_is_run_by_the_engine() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn d2_options_that_the_engine_does_not_know_are_refused_and_all_others_are_kept() {
+    use hodei_worker_core::model::{HealthCheckConfig, NetworkAttachment, Probe};
+    on_engine("versions", |bench| async move {
+        let network = format!("versions-{:08x}", fastrand::u32(..));
+        let mac = "02:00:00:00:00:07";
+        let mut check = HealthCheckConfig::new(Probe::command(["true"]));
+        check.start_period = "60s".parse().unwrap();
+        let asked = |change: &dyn Fn(&mut DockerOptions)| {
+            let mut options = DockerOptions::default();
+            change(&mut options);
+            options
+        };
+        let annotations = |all: &mut DockerOptions| drop(all.annotations.insert("a".into(), "b".into()));
+        let interval = |all: &mut DockerOptions| all.health.start_interval = Some("2s".parse().unwrap());
+        let address = |all: &mut DockerOptions| all.networking.mac_address = Some(mac.to_owned());
+        let subpath = |all: &mut DockerOptions| {
+            let mut mount = hodei_worker_docker::MountOptions::default();
+            mount.subpath = Some("inside".to_owned());
+            all.storage.mounts.insert("/data".to_owned(), mount);
+        };
+        let version = bench.provider.client().client_version();
+        for (id, (major, minor), field, options) in [
+            ("annotated", (1, 43), "annotations", asked(&annotations)),
+            ("checked", (1, 44), "health.start_interval", asked(&interval)),
+            ("addressed", (1, 44), "networking.mac_address", asked(&address)),
+            ("alone", (1, 44), "networking.mac_address", asked(&address)),
+            ("inside", (1, 45), "storage.mounts./data.subpath", asked(&subpath)),
+        ] {
+            let volume = format!("{network}-{id}");
+            let config = bench.script(id, "true").mount(Mount::volume(&volume, "/data")).options(&options);
+            let config = match id {
+                "alone" => config,
+                _ => config.network(NetworkAttachment::new(&network)),
+            };
+            let config = config.health_check(check.clone()).build().unwrap();
+            let created = bench.provider.create_worker(&config, &CreateOptions::default()).await;
+            if (version.major_version, version.minor_version) < (major, minor) {
+                let error = created.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+                let field = format!("options.docker.{field}");
+                assert_eq!(error.context_value("field"), Some(field.as_str()));
+                for part in [format!("API {version}"), format!("API {major}.{minor}")] {
+                    assert!(error.to_string().contains(&part), "{part} is missing in {error}");
+                }
+                assert!(!bench.raw().has_volume(&volume).await && !bench.raw().has_network(&network).await);
+                continue;
+            }
+            let inspected = bench.raw().inspect(&created.unwrap().native_id).await;
+            let (host, config) = (inspected.host_config.unwrap(), inspected.config.unwrap());
+            let on = inspected.network_settings.unwrap().networks.unwrap().into_values().next().unwrap();
+            match id {
+                "annotated" => assert_eq!(host.annotations.unwrap()["a"], "b"),
+                "checked" => {
+                    assert_eq!(config.healthcheck.unwrap().start_interval, Some(2_000_000_000));
+                }
+                "inside" => {
+                    let volume = host.mounts.unwrap().remove(0).volume_options.unwrap();
+                    assert_eq!(volume.subpath.as_deref(), Some("inside"));
+                }
+                _ => assert_eq!(on.mac_address.as_deref(), Some(mac), "{id}"),
+            }
+        }
+    })
+    .await;
+}

@@ -5,6 +5,7 @@ mod common;
 
 use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use common::{
     limit, on_engine, on_engine_with,
     proxy::{Mode, Proxy},
@@ -12,10 +13,12 @@ use common::{
     socket, var,
 };
 use hodei_worker_core::{
-    ErrorKind, WorkerProvider as _,
+    ErrorKind, Result, WorkerProvider as _,
     provider::{CreateOptions, CreateProgress, DeleteOptions, WorkerFilter},
 };
-use hodei_worker_docker::{DockerOptions, DockerSettings, ImageUpdate, PullPolicy};
+use hodei_worker_docker::{
+    DockerOptions, DockerSettings, ImageScanner, ImageUpdate, PullPolicy, ScanVerdict, ScannedImage,
+};
 
 #[tokio::test]
 async fn d6_a_missing_image_is_pulled_with_progress() {
@@ -221,6 +224,93 @@ async fn d6_an_update_is_seen_without_a_pull() {
         let newer = bench.create(&config).await;
         assert_eq!(bench.content(&newer).await.as_deref(), Some("two"));
         assert_eq!(update(&name).await, ImageUpdate::Current);
+    })
+    .await;
+}
+
+fn for_platform(platform: &str, pull: PullPolicy) -> DockerOptions {
+    let mut options = DockerOptions::default().pull(pull);
+    options.platform = Some(platform.to_owned());
+    options
+}
+
+#[tokio::test]
+async fn d6_an_image_is_fetched_for_the_platform_that_is_asked_for() {
+    let proxy = Proxy::unix(socket());
+    on_engine_with("platform", DockerSettings::at(&proxy.endpoint), |bench| async move {
+        let (image, [here, there]) = bench.publish_for_two("app:1").await;
+        let config = |id: &str, options: &DockerOptions| {
+            bench.script(id, "true").image(image.as_str()).options(options).build().unwrap()
+        };
+        let architecture = |platform: &str| platform.split_once('/').map(|(_, name)| name.to_owned());
+        // The engine's own comes first, so that the other one is missing where there is an image of that name.
+        let plain = bench.create(&config("plain", &DockerOptions::default())).await;
+        assert_eq!(bench.architecture(&plain).await, architecture(here));
+        let never = config("never", &for_platform(there, PullPolicy::Never));
+        let error = bench.provider.create_worker(&never, &CreateOptions::default()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        assert_eq!(error.context_value("platform"), Some(there), "{error}");
+        for (id, platform, pull) in [
+            ("other", there, PullPolicy::Missing),
+            ("always", there, PullPolicy::Always),
+            ("back", here, PullPolicy::Missing),
+        ] {
+            let worker = bench.create(&config(id, &for_platform(platform, pull))).await;
+            assert_eq!(bench.architecture(&worker).await, architecture(platform), "{id}");
+        }
+        let named = format!("platform={}", there.replace('/', "%2F"));
+        let pulls: Vec<_> =
+            proxy.take().into_iter().filter(|asked| asked.contains("/images/create")).collect();
+        assert_eq!(pulls.iter().filter(|asked| asked.contains(&named)).count(), 2, "{pulls:#?}");
+        // Those that there is no image for, in one that is for two and in one that is for one alone.
+        let none = config("none", &for_platform("linux/s390x", PullPolicy::Missing));
+        let error = bench.provider.create_worker(&none, &CreateOptions::default()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        assert!(error.to_string().contains("s390x"), "{error}");
+        let alone = bench.publish_new("alone:1", "alone").await;
+        let only = for_platform(there, PullPolicy::Missing);
+        let only = bench.script("none", "true").image(alone.as_str()).options(&only).build().unwrap();
+        let error = bench.provider.create_worker(&only, &CreateOptions::default()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        assert!(error.to_string().contains(there), "{error}");
+    })
+    .await;
+}
+
+/// Accepts all, and takes note of their platforms.
+#[derive(Debug, Default)]
+struct Platforms(Mutex<Vec<String>>);
+
+#[async_trait]
+impl ImageScanner for Platforms {
+    async fn scan(&self, image: &ScannedImage) -> Result<ScanVerdict> {
+        self.0.lock().unwrap().push(image.platform.clone());
+        Ok(ScanVerdict::Accepted)
+    }
+}
+
+#[tokio::test]
+async fn d6_what_is_judged_is_the_image_for_the_platform() {
+    on_engine("judged", |mut bench| async move {
+        let (image, [here, there]) = bench.publish_for_two("app:1").await;
+        let scanner = Arc::new(Platforms::default());
+        bench.provider =
+            bench.stranger().await.provider.with_image_scanner(Arc::<Platforms>::clone(&scanner));
+        for (id, options, platform) in [
+            ("plain", DockerOptions::default(), here),
+            ("other", for_platform(there, PullPolicy::Missing), there),
+            ("again", for_platform(there, PullPolicy::Missing), there),
+        ] {
+            let config = bench.script(id, "true").image(image.as_str()).options(&options).build().unwrap();
+            let worker = bench.create(&config).await;
+            let architecture = bench.architecture(&worker).await.unwrap();
+            assert_eq!(format!("linux/{architecture}"), platform, "{id}");
+        }
+        assert_eq!(*scanner.0.lock().unwrap(), [here, there]);
+        let none = for_platform("linux/s390x", PullPolicy::Missing);
+        let config = bench.script("none", "true").image(image.as_str()).options(&none).build().unwrap();
+        let error = bench.provider.create_worker(&config, &CreateOptions::default()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     })
     .await;
 }

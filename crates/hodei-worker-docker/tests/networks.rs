@@ -3,13 +3,20 @@
 
 mod common;
 
-use common::{on_engine, var};
+use std::{sync::Arc, time::Duration};
+
+use common::{
+    Bench, context, on_engine, on_engine_with,
+    proxy::{Mode, Proxy},
+    socket, var,
+};
 use hodei_worker_core::{
-    ErrorKind, WorkerProvider as _,
+    ErrorKind, WorkerPhase, WorkerProvider as _,
     model::{NetworkAttachment, WorkerConfigBuilder},
     provider::{CreateOptions, DeleteOptions, LogOptions, StartOptions, WorkerFilter},
+    testkit::ManualClock,
 };
-use hodei_worker_docker::{DockerOptions, NetworkOptions};
+use hodei_worker_docker::{DockerOptions, DockerProvider, DockerSettings, NetworkOptions, SubnetOptions};
 
 /// A name that no other test has.
 fn unique(name: &str) -> String {
@@ -151,6 +158,87 @@ async fn d4_what_a_container_is_told_of_names_is_in_it() {
         bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
         bench.ended(&worker).await;
         assert_eq!(bench.text(&worker, &LogOptions::all()).await, "box\n1\n1\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d4_a_network_of_other_addresses_or_options_is_not_what_was_asked_for() {
+    on_engine("netdef", |bench| async move {
+        let name = unique("ranges");
+        let base = format!("10.{}.{}", fastrand::u8(64..), fastrand::u8(..));
+        let defined = |subnet: &str, gateway: u8, mtu: &str| {
+            let mut range = SubnetOptions::default();
+            range.subnet = Some(format!("{base}.{subnet}"));
+            range.gateway = Some(format!("{base}.{gateway}").parse().unwrap());
+            let mut network = NetworkOptions::default();
+            network.subnets = vec![range];
+            network.driver_options.insert("com.docker.network.driver.mtu".to_owned(), mtu.to_owned());
+            DockerOptions::default().define_network(&name, network)
+        };
+        let config = |id: &str, options: &DockerOptions| {
+            on(bench.script(id, "true"), &name, id).options(options).build().unwrap()
+        };
+        let first = defined("0/24", 5, "1400");
+        bench.create(&config("a", &first)).await;
+        // The same again, and one that leaves all to others: what the engine has added is no difference.
+        bench.create(&config("b", &first)).await;
+        bench.create(&config("c", &DockerOptions::default())).await;
+        for (other, words) in [
+            (defined("0/25", 5, "1400"), "do not hold `subnets[0]`"),
+            (defined("0/24", 6, "1400"), "do not hold `subnets[0]`"),
+            (defined("0/24", 5, "1300"), "com.docker.network.driver.mtu"),
+        ] {
+            let created = bench.provider.create_worker(&config("d", &other), &CreateOptions::default()).await;
+            let error = created.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+            assert!(error.to_string().contains(words), "`{words}` is missing in {error}");
+        }
+        assert_eq!(bench.provider.list_workers(&WorkerFilter::all()).await.unwrap().workers.len(), 3);
+    })
+    .await;
+}
+
+/// A host of the same installation that begins now, so much later.
+async fn later(bench: &Bench, after: Duration) -> DockerProvider {
+    let clock = Arc::new(ManualClock::at(hodei_worker_core::clock::system().now()));
+    clock.advance(after);
+    let context = context(&bench.installation).with_clock(clock);
+    DockerProvider::connect(DockerSettings::at(var("HODEI_TEST_DOCKER_HOST")), context).await.unwrap()
+}
+
+#[tokio::test]
+async fn d4_what_a_deletion_leaves_that_is_cut_off_is_removed_by_the_next_host() {
+    let proxy = Arc::new(Proxy::unix(socket()));
+    let through = Arc::clone(&proxy);
+    on_engine_with("netcut", DockerSettings::at(&proxy.endpoint), |bench| async move {
+        let (left, used, theirs) = (unique("left"), unique("used"), unique("theirs"));
+        bench.raw().create_network(&theirs).await;
+        // Whoever makes a network need not be its last user.
+        let maker = bench.create(&on(bench.script("maker", "true"), &left, "a").build().unwrap()).await;
+        let last = on(bench.script("last", "true"), &left, "b");
+        let last = bench.create(&on(last, &theirs, "b").build().unwrap()).await;
+        bench.create(&on(bench.script("user", "true"), &used, "c").build().unwrap()).await;
+        bench.provider.delete_worker(&maker, &DeleteOptions::default()).await.unwrap();
+        // The host dies when the container is gone.
+        through.set(Mode::Lose("/networks/"));
+        through.take();
+        let deleting = tokio::spawn({
+            let (provider, last) = (bench.provider.clone(), last.clone());
+            async move { provider.delete_worker(&last, &DeleteOptions::default()).await }
+        });
+        through.asked("/networks/").await;
+        deleting.abort();
+        through.set(Mode::Pass);
+        assert_eq!(bench.stranger().await.status(&last).await.phase, WorkerPhase::Absent);
+        later(&bench, Duration::ZERO).await;
+        assert!(bench.raw().has_network(&left).await, "somebody may be about to join it");
+        later(&bench, Duration::from_secs(11 * 60)).await;
+        assert!(!bench.raw().has_network(&left).await, "it is left");
+        for kept in [&used, &theirs] {
+            assert!(bench.raw().has_network(kept).await, "{kept}");
+        }
+        bench.raw().remove_network(&theirs).await;
     })
     .await;
 }

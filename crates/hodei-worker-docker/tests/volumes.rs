@@ -3,14 +3,22 @@
 
 mod common;
 
-use common::{Bench, on_engine};
+use std::sync::Arc;
+
+use common::{
+    Bench, on_engine, on_engine_with,
+    proxy::{Mode, Proxy},
+    socket,
+};
 use hodei_worker_core::{
     ErrorKind, WorkerConfig, WorkerProvider as _,
     model::Mount,
     provider::{CreateOptions, DeleteOptions, LogOptions, StartOptions},
     quantity::ByteSize,
 };
-use hodei_worker_docker::{DeviceOptions, DockerOptions, MountOptions, Ulimit, VolumeOptions};
+use hodei_worker_docker::{
+    DeviceOptions, DockerOptions, DockerSettings, MountOptions, Ulimit, VolumeOptions,
+};
 
 fn unique(name: &str) -> String {
     format!("{name}-{:08x}", fastrand::u32(..))
@@ -132,6 +140,93 @@ async fn d7_pass_through_and_an_update_by_replacement() {
         bench.provider.start_worker(&next, &StartOptions::default()).await.unwrap();
         bench.ended(&next).await;
         assert_eq!(bench.text(&next, &LogOptions::all()).await, "blue\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d3_a_volume_that_is_made_otherwise_is_not_what_was_asked_for() {
+    on_engine("otherwise", |bench| async move {
+        let (name, theirs) = (unique("sized"), unique("theirs"));
+        let defined = |name: &str, size: &str| {
+            let mut volume = VolumeOptions::default();
+            volume.driver = Some("local".to_owned());
+            volume.driver_options = [("type", "tmpfs"), ("device", "tmpfs"), ("o", size)]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into();
+            DockerOptions::default().define_volume(name, volume)
+        };
+        let config = |id: &str, name: &str, options: &DockerOptions| {
+            bench.script(id, "true").mount(Mount::volume(name, "/data")).options(options).build().unwrap()
+        };
+        bench.raw().create_volume(&theirs).await;
+        for (id, options) in [("a", defined(&name, "size=1m")), ("b", defined(&name, "size=1m"))] {
+            bench.create(&config(id, &name, &options)).await;
+        }
+        bench.create(&config("c", &name, &DockerOptions::default())).await;
+        bench.create(&config("d", &theirs, &DockerOptions::default())).await;
+        for (name, words) in [(&name, "`o` has another value"), (&theirs, "does not have the driver option")]
+        {
+            let other = config("e", name, &defined(name, "size=2m"));
+            let error = bench.provider.create_worker(&other, &CreateOptions::default()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+            assert!(error.to_string().contains(words), "`{words}` is missing in {error}");
+            assert!(error.to_string().contains("another name"), "no help in {error}");
+        }
+        let d = hodei_worker_core::WorkerRef::first("d".parse().unwrap());
+        bench.provider.delete_worker(&d, &DeleteOptions::default()).await.unwrap();
+        bench.raw().remove_volume(&theirs).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn d3_a_volume_whose_maker_died_before_it_was_given_gets_its_owner_from_the_next() {
+    let proxy = Arc::new(Proxy::unix(socket()));
+    let through = Arc::clone(&proxy);
+    on_engine_with("notgiven", DockerSettings::at(&proxy.endpoint), |bench| async move {
+        let names = ["new", "used", "chowned"].map(unique);
+        let owned = |name: &str| {
+            DockerOptions::default().define_volume(name, VolumeOptions::default().owned_by(1000, 1000))
+        };
+        let config = |id: &str, name: &str, script: &str, options: &DockerOptions| {
+            bench.script(id, script).mount(Mount::volume(name, "/data")).options(options).build().unwrap()
+        };
+        for (n, name) in names.iter().enumerate() {
+            through.set(Mode::Lose("/archive"));
+            through.take();
+            let creating = tokio::spawn({
+                let config = config(&format!("dies-{n}"), name, "true", &owned(name));
+                let provider = bench.provider.clone();
+                async move { provider.create_worker(&config, &CreateOptions::default()).await }
+            });
+            through.asked("/archive").await;
+            through.set(Mode::Pass);
+            let error = creating.await.unwrap().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            assert!(bench.raw().has_volume(name).await, "the test needs what is left");
+        }
+        let [new, used, chowned] = &names;
+        let plain = DockerOptions::default();
+        said(&bench, &config("user", used, "touch /data/mine", &plain)).await;
+        said(&bench, &config("chown", chowned, "chown 5:6 /data", &plain)).await;
+        let look = "stat -c '%u:%g %a' /data";
+        for (id, name, seen) in
+            [("a", new, "1000:1000 755\n"), ("b", used, "0:0 755\n"), ("c", chowned, "5:6 755\n")]
+        {
+            // What another says of new ones is not about it.
+            let options =
+                DockerOptions::default().define_volume(name, VolumeOptions::default().owned_by(7, 7));
+            let stranger = bench.stranger().await;
+            assert_eq!(said(&stranger, &config(id, name, look, &options)).await, seen, "{id}");
+        }
+        // What is known is not looked at again.
+        said(&bench, &config("known-1", new, look, &owned(new))).await;
+        through.take();
+        assert_eq!(said(&bench, &config("known-2", new, look, &owned(new))).await, "1000:1000 755\n");
+        let asked = through.take();
+        assert!(!asked.iter().any(|line| line.contains("/archive")), "{asked:#?}");
+        assert!(bench.raw().helpers(&bench.installation).await.is_empty(), "a helper is left");
     })
     .await;
 }

@@ -107,6 +107,7 @@ pub(crate) fn detect(launcher: &Launcher, limits: &Limits, state: &Path) -> Prov
         .without(Capability::NativeGroups, no_platform)
         .without(Capability::MultiCluster, "it is one machine")
         .without(Capability::Images, "a process runs from the machine's own files")
+        .without(Capability::ImageIds, "a process runs from the machine's own files")
         .without(Capability::Volumes, "there is no platform that would keep them")
         .without(Capability::HostPaths, "a process sees the machine's own files; give it their paths")
         .without(Capability::Tmpfs, "a process sees the machine's own files")

@@ -9,7 +9,7 @@ use hodei_worker_core::{
 
 use super::{
     instance::{Instance, Present},
-    translate::{self, Blueprint, Target},
+    translate::{self, Blueprint},
 };
 use crate::Project;
 
@@ -37,6 +37,7 @@ pub struct Composition {
     pub(super) project: Arc<Project>,
     pub(super) provider: Arc<dyn WorkerProvider>,
     pub(super) blueprints: Arc<BTreeMap<String, Blueprint>>,
+    pub(super) rules: Arc<ValidationRules>,
 }
 
 impl Composition {
@@ -71,11 +72,9 @@ impl Composition {
         provider: Arc<dyn WorkerProvider>,
         rules: &ValidationRules,
     ) -> Result<Self> {
-        let capabilities = provider.get_capabilities().await?;
-        let docker = provider.info().provider_type.as_str() == translate::DOCKER;
-        let target = Target { docker, capabilities: &capabilities, rules, managed: false };
-        let blueprints = translate::all(&project, &target)?;
-        Ok(Self { project: Arc::new(project), provider, blueprints: Arc::new(blueprints) })
+        let blueprints = translate::all_for(&project, &*provider, rules, false).await?;
+        let (project, blueprints, rules) = (Arc::new(project), Arc::new(blueprints), Arc::new(rules.clone()));
+        Ok(Self { project, provider, blueprints, rules })
     }
 
     /// The project.

@@ -62,7 +62,7 @@ impl Composition {
     /// Removes the project's volumes that workers have left which are gone: by a worker that mounts all of them, never
     /// runs, and takes along what is its own.
     async fn remove_volumes(&self) -> Result<()> {
-        let Some(config) = translate::volumes_alone(&self.project)? else { return Ok(()) };
+        let Some(config) = translate::volumes_alone(&self.project, &self.blueprints)? else { return Ok(()) };
         // One that a call left which was cut off, of an older file perhaps.
         let left = WorkerRef::first(config.worker_id.clone());
         self.provider.delete_worker(&left, &DeleteOptions::default()).await?;

@@ -3,7 +3,9 @@
 mod composition;
 mod credentials;
 mod down;
+mod images;
 mod instance;
+mod managed;
 mod names;
 mod options;
 mod refuse;

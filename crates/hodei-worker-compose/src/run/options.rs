@@ -12,8 +12,7 @@ pub struct UpOptions {
     pub timeout: Option<Duration>,
     /// Whether workers of services are removed that the project does not have any more. Default: false.
     pub remove_orphans: bool,
-    /// Whether workers are made anew whose configuration has not changed, as after an image was built anew under the
-    /// same name: that is not noticed. Default: false.
+    /// Whether workers are made anew of which nothing has changed, neither configuration nor image. Default: false.
     pub force_recreate: bool,
     /// How many workers are made at once. Default: 8.
     pub parallelism: usize,

@@ -71,7 +71,7 @@ impl<'a> Refusals<'a> {
 
 /// The service's field that a part of a configuration was made of.
 fn field_of(path: &str) -> Option<&'static str> {
-    const FIELDS: [(&str, &str); 23] = [
+    const FIELDS: [(&str, &str); 24] = [
         ("resources.cpu", "cpus"),
         ("resources.memory", "mem_limit"),
         ("resources.pids", "pids_limit"),
@@ -88,6 +88,7 @@ fn field_of(path: &str) -> Option<&'static str> {
         ("options.docker.limits.memory_swappiness", "mem_swappiness"),
         ("options.docker.limits.out_of_memory_score", "oom_score_adj"),
         ("options.docker.limits.block_io_weight", "blkio_config.weight"),
+        ("options.docker.networking.port_ranges", "ports"),
         ("options.docker.networking.extra_hosts", "extra_hosts"),
         ("options.docker.networking.dns", "dns"),
         ("options.docker.storage.devices", "devices"),

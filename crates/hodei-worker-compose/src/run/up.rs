@@ -60,6 +60,8 @@ struct Up<'a> {
     composition: &'a Composition,
     options: &'a UpOptions,
     present: Present,
+    /// The images that the names of services mean now whose workers may be of older ones.
+    images: BTreeMap<String, String>,
     counts: BTreeMap<String, usize>,
     watching: Watching,
     room: Semaphore,
@@ -68,7 +70,8 @@ struct Up<'a> {
 
 impl Composition {
     /// Brings the project up: what depends on others after these, all else at once. What exists and has not changed is
-    /// left alone, what has changed is replaced, and what stopped is started again. Calling it again after a failure, or
+    /// left alone; what has changed is replaced, as is what runs another image than its name means by now; and what
+    /// stopped is started again. Calling it again after a failure, or
     /// after its host was killed, arrives at the same end.
     ///
     /// Volumes and networks are made as they are needed. A replaced worker keeps its volumes.
@@ -143,19 +146,27 @@ impl Composition {
     }
 
     async fn bring_up(&self, options: &UpOptions, counts: BTreeMap<String, usize>) -> Result<Vec<Instance>> {
-        let present = Present::list(&*self.provider, &self.project.name).await?;
-        let up = Up {
-            composition: self,
-            options,
-            present,
-            watching: Watching::new(Arc::clone(&self.provider), &self.project.name),
-            room: Semaphore::new(options.parallelism.max(1)),
-            progress: counts.keys().map(|name| (name.clone(), watch::Sender::default())).collect(),
-            counts,
+        let work = async {
+            let present = Present::list(&*self.provider, &self.project.name).await?;
+            let images = match options.force_recreate {
+                true => BTreeMap::new(),
+                false => self.images(&present, &counts).await?,
+            };
+            let up = Up {
+                composition: self,
+                options,
+                present,
+                images,
+                watching: Watching::new(Arc::clone(&self.provider), &self.project.name),
+                room: Semaphore::new(options.parallelism.max(1)),
+                progress: counts.keys().map(|name| (name.clone(), watch::Sender::default())).collect(),
+                counts,
+            };
+            up.run().await
         };
         match options.timeout {
-            None => up.run().await,
-            Some(limit) => tokio::time::timeout(limit, up.run()).await.unwrap_or_else(|_| {
+            None => work.await,
+            Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
                 Err(Error::new(ErrorKind::Timeout, "the project did not come up in the time that it had"))
             }),
         }
@@ -284,7 +295,8 @@ impl Up<'_> {
         }
         let shared = self.shared(service)?;
         let stale = self.options.force_recreate
-            || newest.is_some_and(|one| one.shares() != Blueprint::shares_text(&shared));
+            || newest.is_some_and(|one| one.shares() != Blueprint::shares_text(&shared))
+            || newest.is_some_and(|one| self.has_older_image(one));
         let same = newest.filter(|one| one.hash() == blueprint.hash && !stale);
         if let Some(one) = same {
             if one.status.phase == WorkerPhase::Running && !renewed {
@@ -309,6 +321,12 @@ impl Up<'_> {
         provider.start_worker(&handle.worker, &StartOptions::default()).await?;
         let (worker, native_id) = (handle.worker, handle.native_id);
         Ok(Started { worker, native_id, seen: None, before: None, renewed: true })
+    }
+
+    /// Whether the name of its image means another one by now.
+    fn has_older_image(&self, one: &Instance) -> bool {
+        let now = self.images.get(&one.service);
+        now.is_some_and(|now| one.status.image_id.as_ref().is_some_and(|own| own != now))
     }
 
     /// Starts a worker that does not run, or runs it anew; `None` where it has to be made anew for that.

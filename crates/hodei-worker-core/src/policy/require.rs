@@ -20,6 +20,7 @@ impl Require {
             Operation::Logs => Some(Capability::Logs),
             Operation::Exec => Some(Capability::Exec),
             Operation::Stats => Some(Capability::Monitoring),
+            Operation::Image => Some(Capability::ImageIds),
             Operation::Scale => Some(Capability::NativeGroups),
             Operation::Autoscale => Some(Capability::AutoScaling),
             _ => None,

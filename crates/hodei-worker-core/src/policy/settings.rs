@@ -161,7 +161,7 @@ impl TimeoutSettings {
     /// How long one attempt of the call may take.
     pub fn attempt(&self, call: &Call<'_>) -> Duration {
         let usual = call.expected.unwrap_or(match call.operation {
-            Operation::Create => self.create.get(),
+            Operation::Create | Operation::Image => self.create.get(),
             Operation::Start => self.start.get(),
             Operation::Stop => self.stop.get(),
             Operation::Delete => self.delete.get(),

@@ -210,6 +210,10 @@ impl<P: Policy, I: Inner> WorkerProvider for With<P, I> {
         let call = self.call(Operation::List);
         self.policy.run(call, || async { self.inner.provider()?.list_workers(filter).await }).await
     }
+    async fn get_image_id(&self, config: &WorkerConfig) -> Result<Option<String>> {
+        let call = self.call(Operation::Image);
+        self.policy.run(call, || async { self.inner.provider()?.get_image_id(config).await }).await
+    }
     async fn scale_workers(
         &self,
         group: &GroupRef,

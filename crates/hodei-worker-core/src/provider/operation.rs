@@ -44,6 +44,8 @@ operations! {
     Kill = "kill", "kill worker", Control;
     /// Deleting a worker.
     Delete = "delete", "delete worker", Control;
+    /// Finding out which image a configuration means, fetching it where the configuration says so.
+    Image = "image", "find out the image", Long;
     /// Reading one worker's status.
     Status = "status", "read the status of worker", Reads;
     /// Listing workers.

@@ -203,6 +203,36 @@ pub trait WorkerProvider: fmt::Debug + Send + Sync + 'static {
     /// ```
     async fn list_workers(&self, filter: &WorkerFilter) -> Result<Listing>;
 
+    /// Tells which image a worker would be made of that was created of this configuration now, as
+    /// [`WorkerStatus::image_id`] tells it of one that exists: if they differ, its name means another image by now. Needs
+    /// [`ImageIds`](crate::Capability::ImageIds).
+    ///
+    /// An image that is fetched at each creation by the configuration's own options is fetched here too. One that is
+    /// missing is not: `None`, as for a configuration without an image.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) without the capability; where the image is fetched, those of
+    /// [`create_worker`](Self::create_worker) about images.
+    ///
+    /// # Cancel safety
+    /// When dropped, an image may have been fetched. No worker is changed.
+    ///
+    /// # Examples
+    /// ```
+    /// # use hodei_worker_core::{Result, WorkerConfig, WorkerProvider, WorkerRef};
+    /// # async fn example(provider: &dyn WorkerProvider, worker: &WorkerRef, config: &WorkerConfig) -> Result<()> {
+    /// let runs = provider.get_worker_status(worker).await?.image_id.clone();
+    /// let image = provider.get_image_id(config).await?;
+    /// if image.is_some() && image != runs {
+    ///     println!("{worker} runs an older image");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    async fn get_image_id(&self, config: &WorkerConfig) -> Result<Option<String>> {
+        let _ = config;
+        Err(Error::unsupported(Operation::Image))
+    }
+
     /// Sets the size of a group of the platform's own, and returns its members.
     /// Needs [`NativeGroups`](crate::Capability::NativeGroups).
     ///
@@ -396,6 +426,9 @@ impl<T: WorkerProvider + ?Sized> WorkerProvider for Arc<T> {
     }
     async fn list_workers(&self, filter: &WorkerFilter) -> Result<Listing> {
         (**self).list_workers(filter).await
+    }
+    async fn get_image_id(&self, config: &WorkerConfig) -> Result<Option<String>> {
+        (**self).get_image_id(config).await
     }
     async fn scale_workers(
         &self,

@@ -55,6 +55,10 @@ pub struct WorkerStatus {
     /// [`OwnAddresses`](crate::Capability::OwnAddresses).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub own_addresses: Vec<IpAddr>,
+    /// The image that it was made of, by the provider's own identity and not by its name, which may mean another by now;
+    /// needs [`ImageIds`](crate::Capability::ImageIds).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<String>,
     /// The user's labels.
     #[serde(default)]
     pub labels: Labels,
@@ -85,6 +89,7 @@ impl WorkerStatus {
             times: PhaseTimes::default(),
             addresses: Vec::new(),
             own_addresses: Vec::new(),
+            image_id: None,
             labels: Labels::new(),
             worker_type: None,
             ownership: None,

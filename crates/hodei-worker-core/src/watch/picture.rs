@@ -167,6 +167,7 @@ pub(crate) fn same(one: &WorkerStatus, other: &WorkerStatus) -> bool {
         times,
         addresses,
         own_addresses,
+        image_id,
         labels,
         worker_type,
         ownership,
@@ -185,6 +186,7 @@ pub(crate) fn same(one: &WorkerStatus, other: &WorkerStatus) -> bool {
         && *times == other.times
         && *addresses == other.addresses
         && *own_addresses == other.own_addresses
+        && *image_id == other.image_id
         && *labels == other.labels
         && *worker_type == other.worker_type
         && *ownership == other.ownership

@@ -17,6 +17,14 @@ pub(super) fn configuration(config: &WorkerConfig, options: &DockerOptions) -> R
     problems.require(config.image.is_some(), "image", image);
     secrets(config, options, &mut problems);
     health_checks(config, &mut problems);
+    for name in options.networking.port_ranges.keys() {
+        let ports = config.ports.iter().filter(|port| port.host_port.is_none());
+        problems.require(
+            ports.map(|port| format!("{}/{}", port.port, port.protocol)).any(|port| port == *name),
+            format!("options.docker.networking.port_ranges.{name}"),
+            "is none of the configuration's `ports`, or one that has a port of the machine's there",
+        );
+    }
     for (n, network) in config.networks.iter().enumerate() {
         let mode = matches!(network.name.as_str(), "host" | "none" | "default") || network.name.contains(':');
         problems.require(

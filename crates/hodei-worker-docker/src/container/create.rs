@@ -15,12 +15,14 @@ use tokio::sync::OwnedRwLockReadGuard;
 use super::{
     Found, check,
     spec::{self, Parts},
+    versions,
 };
 use crate::{
     DockerOptions, PullPolicy,
     backoff::Backoff,
     client::{self, query},
     error::{EngineError, status, words},
+    image::Wanted,
     memory::{Facts, Known, Made},
     names,
     provider::Shared,
@@ -45,10 +47,14 @@ pub(super) struct CreationPlan<'a> {
     pub(super) attempt: &'a str,
 }
 
-pub(super) fn image_missing(image: &ContainerImage) -> Error {
-    Error::new(ErrorKind::NotFound, "the engine does not have the image")
-        .with_context("image", image)
-        .with_help("pull it, or allow that by the option `pull`")
+pub(super) fn image_missing(wanted: Wanted<'_>) -> Error {
+    let error = Error::new(ErrorKind::NotFound, "the engine does not have the image")
+        .with_context("image", wanted.image)
+        .with_help("pull it, or allow that by the option `pull`");
+    match wanted.platform {
+        Some(platform) => error.with_context("platform", platform),
+        None => error,
+    }
 }
 
 fn another_configuration(container: &str) -> Error {
@@ -78,6 +84,7 @@ impl Shared {
             // Before anything is fetched.
             policy.apply(config, &mut typed.clone(), "")?;
         }
+        versions::check(&typed, &self.engine)?;
         let mut ownership = Ownership::new(self.installation().clone(), worker.clone());
         ownership.intent.clone_from(&options.intent);
         ownership.fingerprint = Some(config.fingerprint());
@@ -94,7 +101,7 @@ impl Shared {
                 self.join_networks(&found.id, &config.networks, &typed, &found.networks()).await?;
                 return Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), &*found.id));
             }
-            self.pull_always(image, options).await?;
+            self.pull_always(Wanted { image, platform: typed.platform.as_deref() }, options).await?;
         }
         let seen = match self.look_at_image(config, &typed, image, options).await {
             Ok(seen) => seen,
@@ -209,6 +216,7 @@ impl Shared {
     async fn create_or_adopt(self: &Arc<Self>, plan: &CreationPlan<'_>) -> Result<Arc<str>> {
         let CreationPlan { worker, config, ownership, image, typed, options, files, made, attempt, .. } =
             plan;
+        let wanted = Wanted { image, platform: typed.platform.as_deref() };
         let name = names::container(self.installation(), worker);
         let (mut pulled, mut waited) = (false, false);
         let mut backoff = Backoff::default();
@@ -237,16 +245,16 @@ impl Shared {
             drop(joining);
             match status(&error) {
                 Some(404) if typed.pull == PullPolicy::Never => {
-                    return Err(image_missing(image));
+                    return Err(image_missing(wanted));
                 }
                 Some(404) if !pulled => {
-                    let turn = self.pull_turn(image, options).await?;
+                    let turn = self.pull_turn(wanted, options).await?;
                     // Whoever had the turn before has pulled it, most probably.
                     if turn.waited() && !waited {
                         waited = true;
                         options.report(CreateProgress::Pulled { image: image.to_string() });
                     } else {
-                        let done = self.pull(image, options).await;
+                        let done = self.pull(wanted, options).await;
                         turn.done(&done);
                         done?;
                         pulled = true;
@@ -255,6 +263,9 @@ impl Shared {
                         // It may have taken long.
                         self.secrets.prepare(worker, files).await?;
                     }
+                }
+                Some(404) if let Some(platform) = wanted.platform => {
+                    return Err(wanted.not_for(platform, &words(&error)));
                 }
                 Some(409) => {
                     if let Some(found) = self.settle_conflict(worker, ownership, &name).await? {

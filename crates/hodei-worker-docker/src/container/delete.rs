@@ -10,7 +10,15 @@ const ATTEMPTS: usize = 4;
 
 impl Shared {
     /// One request for a worker that is remembered; the engine kills it if it runs, and removes what is its alone.
-    pub(crate) async fn delete(&self, worker: &WorkerRef, options: &DeleteOptions) -> Result<()> {
+    ///
+    /// Goes on when its caller is dropped: who hears from the watch that the container is gone may not wait for the rest
+    /// of it, and would never ask again.
+    pub(crate) async fn delete(self: &Arc<Self>, worker: &WorkerRef, options: &DeleteOptions) -> Result<()> {
+        let (shared, worker, options) = (Arc::clone(self), worker.clone(), options.clone());
+        super::answered(tokio::spawn(async move { shared.delete_all(&worker, &options).await })).await
+    }
+
+    async fn delete_all(&self, worker: &WorkerRef, options: &DeleteOptions) -> Result<()> {
         let remembered = self.memory.of(worker);
         let turn = self.turn_in_time(&remembered).await?;
         let Facts { id, made, .. } = remembered.facts().clone();

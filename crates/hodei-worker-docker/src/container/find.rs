@@ -1,8 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use bollard::models::{
-    ContainerInspectResponse, ContainerState, ContainerSummary, ImageInspect, RestartPolicyNameEnum,
-};
+use bollard::models::{ContainerInspectResponse, ContainerState, ContainerSummary, RestartPolicyNameEnum};
 use hodei_worker_core::{
     Error, ErrorKind, Result, Timestamp, WorkerRef, WorkerStatus,
     model::{NetworkAttachment, Ownership, labels},
@@ -176,7 +174,7 @@ impl Shared {
             return Ok(false);
         }
         let Some(image) = &inspected.image else { return Ok(true) };
-        match self.engine.get::<ImageInspect>(&format!("/images/{image}/json"), "").await {
+        match self.image_at(image, "").await {
             Ok(image) => {
                 let labels = image.config.as_ref().and_then(|config| config.labels.as_ref());
                 let made = names::ownership(self.installation(), labels);

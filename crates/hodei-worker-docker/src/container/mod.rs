@@ -9,6 +9,7 @@ mod prepare;
 mod spec;
 mod start;
 mod stop;
+mod versions;
 
 pub(crate) use check::told;
 pub(crate) use find::Found;

@@ -9,14 +9,14 @@ use hodei_worker_core::{
     provider::CreateOptions,
 };
 use sha2::{Digest as _, Sha256};
-use tokio::time::Instant;
 
 use super::create::CreationPlan;
 use crate::{
     DockerOptions, PullPolicy,
-    error::status,
     helper::{Entry, Filling},
+    image::Wanted,
     provider::Shared,
+    volume::Making,
 };
 
 impl Shared {
@@ -44,19 +44,23 @@ impl Shared {
         if !user_matters && !helped && !typed.storage.name_image_volumes && !self.scans.wanted() {
             return Ok(None);
         }
-        let seen = match self.inspect_image(image).await? {
+        let wanted = Wanted { image, platform: typed.platform.as_deref() };
+        let seen = match self.inspect_image(wanted).await? {
             Some(seen) => seen,
-            None if typed.pull == PullPolicy::Never => return Err(super::create::image_missing(image)),
+            None if typed.pull == PullPolicy::Never => return Err(super::create::image_missing(wanted)),
             None => {
-                let turn = self.pull_turn(image, options).await?;
-                if !turn.waited() || self.inspect_image(image).await?.is_none() {
-                    let done = self.pull(image, options).await;
+                let turn = self.pull_turn(wanted, options).await?;
+                if !turn.waited() || self.inspect_image(wanted).await?.is_none() {
+                    let done = self.pull(wanted, options).await;
                     turn.done(&done);
                     done?;
                 }
-                self.inspect_image(image).await?.ok_or_else(|| {
-                    Error::new(ErrorKind::Conflict, "the image was removed while a worker was made of it")
-                        .with_context("image", image)
+                self.inspect_image(wanted).await?.ok_or_else(|| match wanted.platform {
+                    Some(platform) => wanted.not_for(platform, "what was fetched is for another one"),
+                    None => {
+                        Error::new(ErrorKind::Conflict, "the image was removed while a worker was made of it")
+                            .with_context("image", image)
+                    }
                 })?
             }
         };
@@ -91,49 +95,38 @@ impl Shared {
         all.into_iter().map(|target| (name(&target), target)).collect()
     }
 
-    async fn inspect_image(&self, image: &ContainerImage) -> Result<Option<Arc<ImageInspect>>> {
-        let name = image.to_string();
-        if let Some(seen) = self.images_seen.seen(&name) {
-            return Ok(Some(seen));
-        }
-        let begun = Instant::now();
-        match self.engine.get::<ImageInspect>(&format!("/images/{name}/json"), "").await {
-            Ok(seen) => {
-                let seen = Arc::new(seen);
-                self.images_seen.note(name, begun, Arc::clone(&seen));
-                Ok(Some(seen))
-            }
-            Err(error) if status(&error) == Some(404) => Ok(None),
-            Err(error) => Err(self.engine.error(error)),
-        }
-    }
-
     /// Sees to it that volumes exist which must, and that those of ours belong to whom they should.
     pub(super) async fn prepare_storage(
         &self,
         plan: &CreationPlan<'_>,
         image: Option<&ImageInspect>,
     ) -> Result<()> {
-        let mut owned = Vec::new();
+        let image = image.and_then(|image| image.id.as_deref());
+        let (mut owned, mut makings) = (Vec::new(), Vec::new());
         for (n, mount) in plan.config.mounts.iter().enumerate() {
             let MountSource::Volume { name } = &mount.source else { continue };
             let Some(definition) = plan.typed.storage.volumes.get(name) else { continue };
             if definition.external {
-                if !self.has_volume(name).await? {
+                if self.volume(name).await?.is_none() {
                     let field = format!("mounts[{n}].source.volume.name");
                     return Err(Error::config(field, format!("there is no volume `{name}`"))
                         .with_help("it is said to exist: make it, or leave out `external`"));
                 }
-            } else if let Some(owner) = definition.owner
-                && self.is_to_be_given(name, definition, plan.ownership, plan.attempt).await?
-            {
+                continue;
+            }
+            self.check_volume(n, name, definition).await?;
+            let (Some(owner), Some(image)) = (definition.owner, image) else { continue };
+            let making = Making { definition, owner, ownership: plan.ownership, attempt: plan.attempt };
+            if let Some(given) = self.to_be_given(name, making, image).await? {
+                let owner = given.owner;
                 let entries = vec![Entry::top(owner.user, owner.group, owner.mode)];
                 owned.push(Filling { volume: name.clone(), entries });
+                makings.push(given.making);
             }
         }
-        match image.and_then(|image| image.id.as_deref()) {
-            Some(image) if !owned.is_empty() => self.fill(plan.worker, image, &owned).await,
-            _ => Ok(()),
-        }
+        let Some(image) = image.filter(|_| !owned.is_empty()) else { return Ok(()) };
+        self.fill(plan.worker, image, &owned).await?;
+        makings.into_iter().for_each(|making| self.given.note(making));
+        Ok(())
     }
 }

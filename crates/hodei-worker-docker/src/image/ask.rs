@@ -4,6 +4,7 @@ use hodei_worker_core::{Error, ErrorKind, Result, Retry, factory::Environment, m
 use http::{HeaderValue, Method};
 use serde::Deserialize;
 
+use super::platform::Platform;
 use crate::{
     client,
     error::{EngineError, EngineResult, status, words},
@@ -22,6 +23,19 @@ pub(super) fn not_the_engine(message: String) -> Error {
 struct There {
     #[serde(rename = "Descriptor")]
     descriptor: Descriptor,
+    #[serde(rename = "Platforms", default)]
+    platforms: Option<Vec<PlatformThere>>,
+}
+
+/// A platform that a registry has an image for.
+#[derive(Deserialize)]
+struct PlatformThere {
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    architecture: String,
+    #[serde(default)]
+    variant: String,
 }
 
 #[derive(Deserialize)]
@@ -55,13 +69,24 @@ impl Shared {
     }
 
     async fn look_with(&self, image: &ContainerImage, log_in: Option<&HeaderValue>) -> EngineResult<String> {
+        Ok(self.there(image, log_in).await?.descriptor.digest)
+    }
+
+    /// Whether a registry has the image for a platform, as far as it says for which it has it.
+    pub(super) async fn is_for(&self, image: &ContainerImage, access: &Access, platform: &str) -> bool {
+        let Some(platform) = Platform::parse(platform) else { return true };
+        let there = self.there(image, access.header()).await.ok().and_then(|there| there.platforms);
+        let there = there.unwrap_or_default();
+        there.is_empty() || there.iter().any(|one| platform.runs(&one.os, &one.architecture, &one.variant))
+    }
+
+    async fn there(&self, image: &ContainerImage, log_in: Option<&HeaderValue>) -> EngineResult<There> {
         let path = format!("/distribution/{}/json", in_path(image));
         let answer = async {
             let answer = self.engine.ask_registry(Method::GET, &path, "", log_in).await?;
             client::whole(answer).await
         };
-        let found: There = serde_json::from_slice(&self.engine.in_time(answer).await?)?;
-        Ok(found.descriptor.digest)
+        Ok(serde_json::from_slice(&self.engine.in_time(answer).await?)?)
     }
 
     /// The error for what a registry has refused: `looked` is the engine's look into the registry, if that failed, and

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use hodei_worker_core::{Error, Result, model::ContainerImage};
+use hodei_worker_core::{Error, Result};
 use tokio::sync::OwnedMutexGuard;
 
 /// One pull of an image at a time: a hundred workers of a new image make one.
@@ -44,9 +44,8 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Pulls {
-    /// Waits for the right to pull the image; `waits` is called if somebody else has it.
-    pub(crate) async fn turn(&self, image: &ContainerImage, waits: impl FnOnce()) -> Turn<'_> {
-        let image = image.to_string();
+    /// Waits for the right to pull the image, which has this key; `waits` is called if somebody else has it.
+    pub(crate) async fn turn(&self, image: String, waits: impl FnOnce()) -> Turn<'_> {
         let pull = Arc::clone(
             self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(image.clone()).or_default(),
         );
@@ -110,12 +109,12 @@ mod tests {
     #[tokio::test]
     async fn d6_those_who_waited_for_a_pull_share_its_failure() {
         let pulls = Pulls::default();
-        let image: ContainerImage = "busybox:1".parse().unwrap();
-        let first = pulls.turn(&image, || {}).await;
-        let mut second = Box::pin(pulls.turn(&image, || {}));
+        let image = || "busybox:1".to_owned();
+        let first = pulls.turn(image(), || {}).await;
+        let mut second = Box::pin(pulls.turn(image(), || {}));
         assert!(second.as_mut().now_or_never().is_none());
         first.done(&Err(Error::new(ErrorKind::NotFound, "no such image")));
-        let mut third = Box::pin(pulls.turn(&image, || {}));
+        let mut third = Box::pin(pulls.turn(image(), || {}));
         assert!(third.as_mut().now_or_never().is_none());
         drop(first);
         let second = second.await;
@@ -125,6 +124,6 @@ mod tests {
         assert!(third.waited() && third.failure.as_ref().is_none(), "it came after the failure");
         drop(third);
         assert!(pulls.0.lock().unwrap().is_empty());
-        assert!(!pulls.turn(&image, || {}).await.waited());
+        assert!(!pulls.turn(image(), || {}).await.waited());
     }
 }

@@ -12,7 +12,7 @@ pub struct HealthOptions {
     /// Whether the image's own check is not run. Default: false.
     #[serde(skip_serializing_if = "is_default")]
     pub disabled: bool,
-    /// Time between checks in the start period, on engines that know it (Docker 25). Default: 1 s.
+    /// Time between checks in the start period. Needs Docker 25. Default: 1 s on engines that know it, else the interval.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_interval: Option<HumanDuration>,
     /// Time after which a check has failed, where that is longer than its interval: the engine begins the next one an

@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 use hodei_worker_core::{model::WorkerOptions, settings::Problems};
 use serde::{Deserialize, Serialize};
 
+use crate::image::Platform;
+
 pub(crate) use security::capability;
 pub use {
     health::HealthOptions,
     limits::{LimitOptions, Ulimit},
-    networking::{NetworkOptions, NetworkingOptions, SubnetOptions},
+    networking::{NetworkOptions, NetworkingOptions, PortRange, SubnetOptions},
     security::SecurityOptions,
     storage::{DeviceOptions, MountOptions, Owner, StorageOptions, VolumeOptions},
 };
@@ -59,7 +61,9 @@ pub struct DockerOptions {
     /// only looks on.
     #[serde(skip_serializing_if = "is_default")]
     pub native_restart: NativeRestart,
-    /// The system and processor that the image is to be for, `linux/arm64`. Default: the engine's.
+    /// The system and processor that the image is to be for, `linux/arm64`. An image that is there for another one is
+    /// fetched again; engines without containerd's image store keep one platform of a tag, the last that was fetched.
+    /// Default: the engine's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
     /// Whether it has a terminal: both outputs are one then. Default: false.
@@ -80,7 +84,7 @@ pub struct DockerOptions {
     /// How the engine runs its health check.
     #[serde(skip_serializing_if = "is_default")]
     pub health: HealthOptions,
-    /// Annotations for the runtime (Docker 24).
+    /// Annotations for the runtime. Needs Docker 24.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// What it may do.
@@ -239,11 +243,17 @@ impl WorkerOptions for DockerOptions {
             ("user", &self.user),
             ("network", &self.network),
             ("log_driver", &self.log_driver),
-            ("platform", &self.platform),
             ("stop_signal", &self.stop_signal),
         ] {
             let good = value.as_ref().is_none_or(|value| !value.is_empty() && !value.contains(['\0', ' ']));
             problems.require(good, path, "is empty or holds spaces");
+        }
+        if let Some(platform) = &self.platform {
+            problems.require(
+                Platform::parse(platform).is_some(),
+                "platform",
+                format!("`{platform}` is no `os/architecture`, as in `linux/arm64`"),
+            );
         }
         self.networking.validate(problems);
         self.storage.validate(problems);

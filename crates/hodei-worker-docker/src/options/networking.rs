@@ -42,15 +42,38 @@ pub struct NetworkingOptions {
     /// Further lines of `/etc/hosts`, `name:address` each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extra_hosts: Vec<String>,
-    /// The address of its interface.
+    /// The address of its interface in its first network. Needs Docker 25.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac_address: Option<String>,
+    /// From which of the machine's ports the engine takes a free one at each start, by the worker's port, `80/tcp`. Such a
+    /// port is among the configuration's, without a port of the machine's there.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub port_ranges: BTreeMap<String, PortRange>,
     /// How networks are made that do not exist yet, by name. Default: a bridge.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub networks: BTreeMap<String, NetworkOptions>,
 }
 
-/// How a network is made, where it does not exist.
+/// Ports of the machine, from the first to the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct PortRange {
+    /// The first, from 1.
+    pub first: u16,
+    /// The last; it is one of them.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// From the first to the last.
+    pub fn new(first: u16, last: u16) -> Self {
+        Self { first, last }
+    }
+}
+
+/// How a network is made, where it does not exist. One that exists and differs is a conflict; what is left out may be as it
+/// likes, save `internal` and `ipv6`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -128,6 +151,13 @@ impl NetworkingOptions {
         for (n, server) in self.dns.iter().enumerate() {
             let good = server.parse::<IpAddr>().is_ok();
             problems.require(good, format!("networking.dns[{n}]"), format!("`{server}` is no address"));
+        }
+        for (port, range) in &self.port_ranges {
+            problems.require(
+                (1..=range.last).contains(&range.first),
+                format!("networking.port_ranges.{port}"),
+                format!("`{}-{}` is no range of ports", range.first, range.last),
+            );
         }
         for (name, network) in &self.networks {
             let plain = NetworkOptions { external: true, ..NetworkOptions::default() };

@@ -44,7 +44,8 @@ pub struct StorageOptions {
     pub device_rules: Vec<String>,
 }
 
-/// How a volume is made, where it does not exist.
+/// How a volume is made, where it does not exist. One that exists with another driver or other options of it is a conflict,
+/// where any are named.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -84,6 +85,17 @@ pub struct Owner {
 impl Owner {
     const fn default_mode() -> u32 {
         0o755
+    }
+    /// As a label has it.
+    pub(crate) fn to_label(self) -> String {
+        format!("{}:{}:{:o}", self.user, self.group, self.mode)
+    }
+    /// What [`Self::to_label`] has written.
+    pub(crate) fn from_label(text: &str) -> Option<Self> {
+        let mut parts = text.split(':');
+        let (user, group) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let mode = u32::from_str_radix(parts.next()?, 8).ok()?;
+        parts.next().is_none().then_some(Self { user, group, mode })
     }
 }
 

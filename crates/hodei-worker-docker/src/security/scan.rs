@@ -51,6 +51,8 @@ pub struct ScannedImage {
     pub id: String,
     /// The registries' names of it, `name@sha256:…`.
     pub digests: Vec<String>,
+    /// The system and processor that it is for, `linux/amd64`. An id may stand for an image of several.
+    pub platform: String,
     /// Its size in bytes.
     pub size: u64,
 }
@@ -94,12 +96,17 @@ impl Scans {
     pub(crate) async fn judge(&self, reference: &ContainerImage, image: &ImageInspect) -> Result<()> {
         let Some(scanner) = self.scanner.get() else { return Ok(()) };
         let id = image.id.clone().unwrap_or_default();
-        if self.accepted.lock().unwrap_or_else(PoisonError::into_inner).contains(&id) {
+        let parts = [&image.os, &image.architecture, &image.variant];
+        let parts = parts.map(|part| part.as_deref().unwrap_or_default());
+        let platform = parts.join("/").trim_end_matches('/').to_owned();
+        let key = format!("{id} {platform}");
+        if self.accepted.lock().unwrap_or_else(PoisonError::into_inner).contains(&key) {
             return Ok(());
         }
         let scanned = ScannedImage {
             reference: reference.clone(),
             id: id.clone(),
+            platform,
             digests: image.repo_digests.clone().unwrap_or_default(),
             size: image.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
         };
@@ -109,7 +116,7 @@ impl Scans {
                 if accepted.len() >= REMEMBERED {
                     accepted.clear();
                 }
-                accepted.insert(id);
+                accepted.insert(key);
                 Ok(())
             }
             ScanVerdict::Refused { reason } => Err(Error::new(

@@ -17,6 +17,7 @@ use bollard::{
 use futures::{StreamExt as _, TryStreamExt as _};
 use hodei_worker_core::{WorkerRef, credential::MemoryCredentialProvider};
 use hodei_worker_docker::{DockerProvider, DockerSettings};
+use sha2::{Digest as _, Sha256};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -129,6 +130,17 @@ impl Bench {
         assert!(head.starts_with("HTTP/1.1 201"), "{head}");
     }
 
+    /// The processor that a worker's image is for.
+    pub(crate) async fn architecture(&self, worker: &WorkerRef) -> Option<String> {
+        let inspected = self.raw().inspect(&self.status(worker).await.native_id).await;
+        // An engine that keeps an image for several platforms says which one it took.
+        let taken = inspected.image_manifest_descriptor.and_then(|taken| taken.platform?.architecture);
+        match taken {
+            Some(taken) => Some(taken),
+            None => self.raw().0.inspect_image(&inspected.image?).await.unwrap().architecture,
+        }
+    }
+
     /// The content of the image that a worker is made of.
     pub(crate) async fn content(&self, worker: &WorkerRef) -> Option<String> {
         let inspected = self.raw().inspect(&self.status(worker).await.native_id).await;
@@ -145,6 +157,77 @@ impl Bench {
         let provider = DockerProvider::connect(settings, context).await.unwrap();
         Self { provider, installation: self.installation.clone() }
     }
+}
+
+impl Bench {
+    /// An image for two platforms, that of the engine's machine and another one, by its name in the registry. Its contents
+    /// are the same. Returns the name and the two platforms.
+    pub(crate) async fn publish_for_two(&self, name: &str) -> (String, [&'static str; 2]) {
+        let image = self.publish_new(name, "both").await;
+        let (name, tag) = name.split_once(':').unwrap();
+        let base = format!("/v2/{}/{name}", self.installation);
+        let json = |text: &[u8]| serde_json::from_slice::<serde_json::Value>(text).unwrap();
+        let kinds = "accept: application/vnd.docker.distribution.manifest.v2+json, \
+                     application/vnd.oci.image.manifest.v1+json";
+        let (_, first) = ask("GET", &format!("{base}/manifests/{tag}"), kinds, &[]).await;
+        let mut manifest = json(&first);
+        let kind = manifest["mediaType"].as_str().unwrap().to_owned();
+        let config = manifest["config"]["digest"].as_str().unwrap().to_owned();
+        let (_, config) = ask("GET", &format!("{base}/blobs/{config}"), "accept: */*", &[]).await;
+        let mut config = json(&config);
+        let (here, there) = match config["architecture"].as_str().unwrap() {
+            "amd64" => ("linux/amd64", "linux/arm64"),
+            _ => ("linux/arm64", "linux/amd64"),
+        };
+        config["architecture"] = there.split_once('/').unwrap().1.into();
+        let config = config.to_string().into_bytes();
+        let config_digest = self.push_blob(&base, &config).await;
+        manifest["config"]["digest"] = config_digest.into();
+        manifest["config"]["size"] = config.len().into();
+        let second = manifest.to_string().into_bytes();
+        let mut both = Vec::new();
+        for (manifest, platform) in [(&first, here), (&second, there)] {
+            let digest = digest(manifest);
+            let path = format!("{base}/manifests/{digest}");
+            let (head, _) = ask("PUT", &path, &format!("content-type: {kind}"), manifest).await;
+            assert!(head.starts_with("HTTP/1.1 201"), "{head}");
+            let (os, architecture) = platform.split_once('/').unwrap();
+            both.push(serde_json::json!({
+                "mediaType": kind, "digest": digest, "size": manifest.len(),
+                "platform": {"os": os, "architecture": architecture},
+            }));
+        }
+        let list = match kind.contains("docker") {
+            true => "application/vnd.docker.distribution.manifest.list.v2+json",
+            false => "application/vnd.oci.image.index.v1+json",
+        };
+        let index = serde_json::json!({"schemaVersion": 2, "mediaType": list, "manifests": both}).to_string();
+        let path = format!("{base}/manifests/{tag}");
+        let (head, _) = ask("PUT", &path, &format!("content-type: {list}"), index.as_bytes()).await;
+        assert!(head.starts_with("HTTP/1.1 201"), "{head}");
+        (image, [here, there])
+    }
+
+    async fn push_blob(&self, base: &str, blob: &[u8]) -> String {
+        let kind = "content-type: application/octet-stream";
+        let (head, _) = ask("POST", &format!("{base}/blobs/uploads/"), kind, &[]).await;
+        let place = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("location").then(|| value.trim().to_owned())
+        });
+        let place = place.unwrap_or_else(|| panic!("no place to upload to: {head}"));
+        let path = place.find("/v2/").map(|at| &place[at..]).unwrap();
+        let digest = digest(blob);
+        let joint = if path.contains('?') { '&' } else { '?' };
+        let (head, _) = ask("PUT", &format!("{path}{joint}digest={digest}"), kind, blob).await;
+        assert!(head.starts_with("HTTP/1.1 201"), "{head}");
+        digest
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
 }
 
 /// A request to the registry: the answer's head and body.

@@ -1,7 +1,12 @@
 //! A project on a real engine, and everything of it removed, however its test ends.
 #![allow(dead_code)] // Each test binary uses a part of it.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use hodei_worker::{
     ConnectContext, Result, WorkerProvider,
@@ -14,6 +19,8 @@ use hodei_worker::{
 
 /// Longer than anything here takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
+/// Label of images that a test has made.
+pub(crate) const IMAGES: &str = "hodei-test.bed";
 
 pub(crate) fn var(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run this by `cargo xtask test`"))
@@ -42,8 +49,14 @@ impl Bed {
     }
 
     pub(crate) fn read(&self, text: &str) -> Result<Project> {
-        self.write("compose.yaml", text);
-        let options = ProjectOptions::new().file(self.file()).project_name(&self.name);
+        self.read_in(self.folder.path(), text)
+    }
+
+    /// The same project, in that folder.
+    pub(crate) fn read_in(&self, folder: &Path, text: &str) -> Result<Project> {
+        let file = folder.join("compose.yaml");
+        std::fs::write(&file, text).unwrap();
+        let options = ProjectOptions::new().file(file).project_name(&self.name);
         Project::load(&options.variable("IMAGE", var("HODEI_TEST_IMAGE")).variable("TOKEN", "planted-token"))
     }
 
@@ -73,6 +86,11 @@ impl Bed {
         (composition, instances)
     }
 
+    /// Somebody else on the same engine.
+    pub(crate) async fn client(&self) -> bollard::Docker {
+        self.provider(&self.read("services: {none: {image: none}}").unwrap()).await.client()
+    }
+
     async fn sweep(&self) {
         let project =
             Project::parse("services: {none: {image: none}}", &ProjectOptions::new().project_name("none"));
@@ -85,11 +103,15 @@ impl Bed {
         let filters = HashMap::from([("label".to_owned(), vec![label])]);
         let options = bollard::query_parameters::ListVolumesOptionsBuilder::new().filters(&filters).build();
         let volumes = client.list_volumes(Some(options)).await.unwrap().volumes.unwrap_or_default();
+        use bollard::query_parameters as q;
         for volume in volumes {
-            client
-                .remove_volume(&volume.name, None::<bollard::query_parameters::RemoveVolumeOptions>)
-                .await
-                .unwrap();
+            client.remove_volume(&volume.name, None::<q::RemoveVolumeOptions>).await.unwrap();
+        }
+        let filters = HashMap::from([("label".to_owned(), vec![format!("{IMAGES}={}", self.name)])]);
+        let images = q::ListImagesOptionsBuilder::new().all(true).filters(&filters).build();
+        for image in client.list_images(Some(images)).await.unwrap() {
+            let force = q::RemoveImageOptionsBuilder::new().force(true).build();
+            client.remove_image(&image.id, Some(force), None).await.unwrap();
         }
     }
 

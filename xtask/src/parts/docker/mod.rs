@@ -147,6 +147,8 @@ impl Part for Docker {
                 test: Some("d11_an_external_command_judges_images"),
             },
             Needs { package: "hodei-worker", binary: Some("compose_docker"), test: None },
+            Needs { package: "hodei-worker", binary: Some("compose_images"), test: None },
+            Needs { package: "hodei-worker", binary: Some("compose_more"), test: None },
             Needs { package: "hodei-worker", binary: Some("compose_restart"), test: None },
         ];
         const REMAPPED: &[Needs] =

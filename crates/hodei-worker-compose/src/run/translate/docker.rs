@@ -262,7 +262,7 @@ fn namespaces(service: &Service, spec: &mut WorkerSpec) -> Vec<(String, Vec<&'st
 }
 
 /// Fields of a service that become an option of Docker's, by the beginning of its path.
-const FIELDS: [(&str, &str); 50] = [
+const FIELDS: [(&str, &str); 51] = [
     ("user", "user"),
     ("init", "init"),
     ("stop_signal", "stop_signal"),
@@ -277,6 +277,7 @@ const FIELDS: [(&str, &str); 50] = [
     ("health.disabled", "healthcheck"),
     ("health.timeout", "healthcheck.timeout"),
     ("health.start_interval", "healthcheck.start_interval"),
+    ("networking.port_ranges", "ports"),
     ("networking.hostname", "hostname"),
     ("networking.domainname", "domainname"),
     ("networking.dns", "dns"),

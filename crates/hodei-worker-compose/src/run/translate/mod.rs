@@ -12,7 +12,7 @@ mod unsupported;
 use std::collections::BTreeMap;
 
 use hodei_worker_core::{
-    Capability, ProviderCapabilities, Result, WorkerConfig,
+    Capability, ProviderCapabilities, Result, WorkerConfig, WorkerProvider,
     model::{ContainerImage, Labels, Mount, MountSource, RestartPolicy, ValidationRules, WorkerSpec},
     quantity::{Cpu, HumanDuration},
 };
@@ -67,7 +67,7 @@ impl Blueprint {
         let own = [(names::NUMBER, number.to_string()), (names::HASH, self.hash.clone())];
         spec.metadata.labels.extend(own.map(|(name, value)| (name.to_owned(), value)));
         for (mount, target) in &self.anonymous {
-            let name = format!("{project}_{service}-{number}_{}", names::digest(target, 6));
+            let name = own_volume(project, service, number, target);
             spec.mounts[*mount].source = MountSource::Volume { name };
         }
         let shares = Self::shares_text(shared);
@@ -82,6 +82,14 @@ impl Blueprint {
         WorkerConfig::with_rules(spec, &least_rules())
     }
 
+    /// What decides which image its workers are made of; `None` where that is always the same.
+    pub(super) fn image(&self) -> Option<String> {
+        let image = self.spec.image.as_ref().filter(|image| image.digest().is_none())?;
+        let options = self.spec.options.get(DOCKER);
+        let option = |name: &str| options.and_then(|options| options.get(name)).map(Json::to_string);
+        Some(format!("{image} {:?} {:?}", option("pull"), option("platform")))
+    }
+
     /// The containers whose namespaces are shared, as a label has them.
     pub(super) fn shares_text(shared: &BTreeMap<String, String>) -> String {
         shared.iter().map(|(service, id)| format!("{service}={id}")).collect::<Vec<_>>().join(",")
@@ -93,9 +101,26 @@ fn least_rules() -> ValidationRules {
     ValidationRules::default().with_min_cpu(Cpu::from_millis(10))
 }
 
-/// A worker that mounts all volumes that are the project's own; `None` where there are none.
-pub(super) fn volumes_alone(project: &Project) -> Result<Option<WorkerConfig>> {
-    let own: Vec<_> = project.volumes.values().filter(|volume| !volume.external).collect();
+/// The name of a volume that is one worker's alone.
+fn own_volume(project: &str, service: &str, number: usize, target: &str) -> String {
+    format!("{project}_{service}-{number}_{}", names::digest(target, 6))
+}
+
+/// A worker that mounts all volumes that are the project's own, and those of its workers alone, as many as the file has
+/// of these; `None` where there are none.
+pub(super) fn volumes_alone(
+    project: &Project,
+    blueprints: &BTreeMap<String, Blueprint>,
+) -> Result<Option<WorkerConfig>> {
+    let own = project.volumes.values().filter(|volume| !volume.external).map(|volume| volume.name.clone());
+    let mut own: Vec<String> = own.collect();
+    for (service, blueprint) in blueprints {
+        let numbers = 1..=blueprint.replicas;
+        own.extend(numbers.flat_map(|number| {
+            let names = blueprint.anonymous.iter();
+            names.map(move |(_, target)| own_volume(&project.name, service, number, target))
+        }));
+    }
     let image = project.services.values().find(|service| !service.volumes.is_empty());
     let Some(image) = image.and_then(|service| service.image.as_deref()).filter(|_| !own.is_empty()) else {
         return Ok(None);
@@ -104,7 +129,7 @@ pub(super) fn volumes_alone(project: &Project) -> Result<Option<WorkerConfig>> {
     spec.image = tagged(image).parse().ok();
     spec.command = vec!["true".to_owned()];
     for (n, volume) in own.iter().enumerate() {
-        spec.mounts.push(Mount::volume(&volume.name, format!("/volumes/{n}")));
+        spec.mounts.push(Mount::volume(volume, format!("/volumes/{n}")));
     }
     docker::set(&mut spec, &["pull"], Json::from("never"));
     WorkerConfig::with_rules(spec, &least_rules()).map(Some)
@@ -116,8 +141,19 @@ fn tagged(text: &str) -> String {
     if named { text.to_owned() } else { format!("{text}:latest") }
 }
 
-/// Makes blueprints of all services, or refuses what cannot be run.
-pub(super) fn all(project: &Project, target: &Target<'_>) -> Result<BTreeMap<String, Blueprint>> {
+/// Makes blueprints of all services for this provider, or refuses what cannot be run there.
+pub(super) async fn all_for(
+    project: &Project,
+    provider: &dyn WorkerProvider,
+    rules: &ValidationRules,
+    managed: bool,
+) -> Result<BTreeMap<String, Blueprint>> {
+    let capabilities = provider.get_capabilities().await?;
+    let docker = provider.info().provider_type.as_str() == DOCKER;
+    all(project, &Target { docker, capabilities: &capabilities, rules, managed })
+}
+
+fn all(project: &Project, target: &Target<'_>) -> Result<BTreeMap<String, Blueprint>> {
     let mut refusals = Refusals::new(project);
     let mut blueprints = BTreeMap::new();
     for (name, service) in &project.services {
@@ -161,7 +197,7 @@ fn one(
     let set = |(name, value): (&String, &Option<String>)| Some((name.clone(), value.clone()?));
     spec.environment = service.environment.iter().filter_map(set).collect();
     spec.resources = resources::translate(service, refusals);
-    spec.ports = network::ports(service, refusals);
+    spec.ports = network::ports(service, &mut spec, refusals);
     spec.networks = network::attachments(project, service, target, &mut spec, refusals);
     spec.stop_grace =
         Some(HumanDuration::from(service.stop_grace_period.unwrap_or(std::time::Duration::from_secs(10))));
@@ -175,6 +211,14 @@ fn one(
     files::translate(project, service, &mut spec, refusals);
     let anonymous = storage::translate(project, service, &mut spec, refusals);
     let shares = docker::translate(project, service, target, &mut spec, refusals);
+    if target.managed {
+        for (other, path) in &shares {
+            let field = path.last().copied().filter(|name| *name != "network").unwrap_or("network_mode");
+            let why =
+                format!("the container of `{other}` is not known before it is made: bring the project up");
+            refusals.add(at(field), why);
+        }
+    }
     if !target.docker && spec.options.contains_key(DOCKER) {
         docker::refuse(service, &spec, refusals);
     }

@@ -1,16 +1,20 @@
 //! Ports and networks.
 
+use std::collections::BTreeMap;
+
 use hodei_worker_core::{
     Capability,
     model::{NetworkAttachment, Port, Protocol, WorkerSpec},
 };
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::{Target, docker};
 use crate::{Project, Service, run::refuse::Refusals};
 
-pub(super) fn ports(service: &Service, refusals: &mut Refusals<'_>) -> Vec<Port> {
+pub(super) fn ports(service: &Service, spec: &mut WorkerSpec, refusals: &mut Refusals<'_>) -> Vec<Port> {
     let mut all = Vec::new();
+    // By the port inside: from which of the machine's one is taken, and where nothing was said of that.
+    let mut ranges: BTreeMap<String, Option<(u16, u16)>> = BTreeMap::new();
     for (n, port) in service.ports.iter().enumerate() {
         let path = format!("services.{}.ports[{n}]", service.name);
         let Ok(inside) = u16::try_from(port.target) else {
@@ -25,15 +29,29 @@ pub(super) fn ports(service: &Service, refusals: &mut Refusals<'_>) -> Vec<Port>
                 refusals.add(&path, format!("the protocol `{other}` is not supported: tcp or udp"))
             }
         }
-        match port.published.as_deref() {
-            None | Some("" | "0") => {}
-            Some(text) => match text.parse() {
-                Ok(number) => one.host_port = Some(number),
-                Err(_) => refusals.add(
-                    &path,
-                    format!("`{text}`: one of several ports cannot be chosen; name one, or none"),
-                ),
-            },
+        let mut range = None;
+        let text = port.published.as_deref().unwrap_or_default();
+        match published(text) {
+            None => refusals.add(&path, format!("`{text}` is no port of the machine, and no range")),
+            Some((0, 0)) => {}
+            Some((first, last)) if first == last => one.host_port = Some(first),
+            Some((first, last)) => {
+                let (free, replicas) = (usize::from(last - first) + 1, super::replicas(service));
+                if free < replicas {
+                    refusals.add(
+                        &path,
+                        format!("{replicas} workers need a port each, of which `{text}` has {free}"),
+                    );
+                }
+                range = Some((first, last));
+            }
+        }
+        if one.host_port.is_none() {
+            let name = format!("{}/{}", one.port, one.protocol);
+            if ranges.get(&name).is_some_and(|known| *known != range) {
+                refusals.add(&path, format!("port {name} is published from another range already"));
+            }
+            ranges.insert(name, range);
         }
         match port.host_ip.as_deref().map(str::parse) {
             None => {}
@@ -43,7 +61,21 @@ pub(super) fn ports(service: &Service, refusals: &mut Refusals<'_>) -> Vec<Port>
         one.name.clone_from(&port.name);
         all.push(one);
     }
+    for (name, range) in ranges {
+        let Some((first, last)) = range else { continue };
+        docker::set(spec, &["networking", "port_ranges", &name], json!({"first": first, "last": last}));
+    }
     all
+}
+
+/// The machine's ports of which one is meant: 0 and 0 for any, the same twice for one.
+fn published(text: &str) -> Option<(u16, u16)> {
+    if text.is_empty() {
+        return Some((0, 0));
+    }
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last && (first > 0 || last == 0)).then_some((first, last))
 }
 
 pub(super) fn attachments(
@@ -95,4 +127,27 @@ pub(super) fn attachments(
         all.push(one);
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d10_a_published_port_is_one_any_or_one_of_a_range() {
+        for (text, meant) in [
+            ("", Some((0, 0))),
+            ("0", Some((0, 0))),
+            ("80", Some((80, 80))),
+            ("80-80", Some((80, 80))),
+            ("8000-8004", Some((8000, 8004))),
+            ("8004-8000", None),
+            ("0-10", None),
+            ("8000-", None),
+            ("65536", None),
+            ("http", None),
+        ] {
+            assert_eq!(published(text), meant, "{text}");
+        }
+    }
 }

@@ -61,7 +61,7 @@ pub(super) fn check(service: &Service, target: &Target<'_>, refusals: &mut Refus
         refusals.unless(
             &deploy.update_config,
             at("deploy.update_config"),
-            "updates replace workers one after the other",
+            "as many are replaced at once as the options of `up` say",
         );
         refusals.unless(&deploy.rollback_config, at("deploy.rollback_config"), "is not supported");
         refusals.unless(&deploy.labels, at("deploy.labels"), "needs a swarm: labels of workers are `labels`");

@@ -34,6 +34,7 @@ async fn p3_optional_operations_need_their_capability() {
         Capability::Logs,
         Capability::Exec,
         Capability::Monitoring,
+        Capability::ImageIds,
         Capability::NativeGroups,
         Capability::AutoScaling,
     ];
@@ -42,11 +43,13 @@ async fn p3_optional_operations_need_their_capability() {
         let script = Script::with_capabilities([], capabilities);
         let provider = layered(Require, &script);
         let (worker, group) = (worker("a"), "web".parse().unwrap());
+        let config = WorkerConfig::builder("a").command(["true"]).build().unwrap();
         let results = [
             provider.watch_workers(&WatchOptions::default()).await.map(|_| ()),
             provider.worker_logs(&worker, &LogOptions::all()).await.map(|_| ()),
             provider.exec_in_worker(&worker, &ExecOptions::new(["true"])).await.map(|_| ()),
             provider.worker_stats(&worker, &StatsOptions::default()).await.map(|_| ()),
+            provider.get_image_id(&config).await.map(|_| ()),
             provider.scale_workers(&group, 2, &ScaleOptions::default()).await.map(|_| ()),
             provider.autoscale(&group, &AutoscaleOptions::default()).await,
         ];

@@ -147,6 +147,10 @@ impl WorkerProvider for Script {
         self.step(Operation::Scale).await?;
         Ok(Vec::new())
     }
+    async fn get_image_id(&self, _: &WorkerConfig) -> Result<Option<String>> {
+        self.step(Operation::Image).await?;
+        Ok(None)
+    }
     async fn autoscale(&self, _: &GroupRef, _: &AutoscaleOptions) -> Result<()> {
         self.step(Operation::Autoscale).await
     }

@@ -70,6 +70,10 @@ pub(in crate::testkit) async fn refused(cx: &CaseContext, capability: Capability
         Capability::Monitoring => {
             unsupported(provider.worker_stats(&nobody, &StatsOptions::default()).await)?
         }
+        Capability::ImageIds => {
+            let config = cx.builder("nobody", &Program::Exit(0)).build()?;
+            unsupported(provider.get_image_id(&config).await)?;
+        }
         Capability::NativeGroups => {
             unsupported(provider.scale_workers(&group, 1, &ScaleOptions::default()).await)?;
         }

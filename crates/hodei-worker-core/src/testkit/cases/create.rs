@@ -16,6 +16,7 @@ cases! {
     p1_create_again_after_delete_makes_a_new_worker [DeferredStart, KeepsStopped];
     p1_create_accepts_the_longest_id [KeepsStopped];
     p1_create_names_no_two_workers_alike [];
+    p1_create_tells_the_image_that_it_was_made_of [ImageIds];
     l6_create_marks_the_worker_as_ours [];
     l6_create_returns_a_handle_that_a_listing_rebuilds [];
 }
@@ -38,6 +39,18 @@ async fn p1_create_twice_makes_one(cx: CaseContext) -> CaseResult {
     let second = cx.provider().create_worker(&config, &CreateOptions::default()).await?;
     check_eq!(first, second);
     cx.lists(&[first.worker]).await?;
+    Ok(())
+}
+
+async fn p1_create_tells_the_image_that_it_was_made_of(cx: CaseContext) -> CaseResult {
+    let config = cx.builder("a", &Program::ObeyTerm(0)).build()?;
+    let handle = cx.provider().create_worker(&config, &CreateOptions::default()).await?;
+    let means = cx.provider().get_image_id(&config).await?;
+    check_eq!(means.is_some(), config.image.is_some());
+    check_eq!(cx.provider().get_worker_status(&handle.worker).await?.image_id, means);
+    for status in cx.provider().list_workers(&WorkerFilter::all()).await?.workers {
+        check_eq!(status.image_id, means);
+    }
     Ok(())
 }
 

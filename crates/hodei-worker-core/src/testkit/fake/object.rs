@@ -71,6 +71,7 @@ impl Object {
     pub(super) fn status(&self, worker: &WorkerRef, now: Timestamp) -> Arc<WorkerStatus> {
         let mut status = WorkerStatus::new(worker.clone(), WorkerPhase::Created, now);
         status.native_id.clone_from(&self.native_id);
+        status.image_id = self.config.image.as_ref().map(ToString::to_string);
         status.labels.clone_from(&self.config.metadata.labels);
         status.worker_type.clone_from(&self.config.metadata.worker_type);
         status.ownership = Some(self.ownership.clone());

@@ -457,6 +457,12 @@ impl WorkerProvider for FakeProvider {
         .await
     }
 
+    async fn get_image_id(&self, config: &WorkerConfig) -> Result<Option<String>> {
+        self.need(Capability::ImageIds, Operation::Image)?;
+        // Here a name never means anything else.
+        self.call(Operation::Image, async { Ok(config.image.as_ref().map(ToString::to_string)) }).await
+    }
+
     async fn worker_stats(&self, worker: &WorkerRef, _: &StatsOptions) -> Result<WorkerStats> {
         self.need(Capability::Monitoring, Operation::Stats)?;
         self.call(Operation::Stats, async {

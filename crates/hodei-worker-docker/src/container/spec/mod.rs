@@ -62,7 +62,7 @@ pub(super) fn body(config: &WorkerConfig, parts: Parts<'_>) -> Result<ContainerC
     let words = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
     let options = parts.options;
     let networking = &options.networking;
-    let (exposed_ports, port_bindings) = networking::ports(config, parts.settings);
+    let (exposed_ports, port_bindings) = networking::ports(config, options, parts.settings);
     let joined = config.networks.iter().take(parts.networks).enumerate();
     let joined = joined.map(|(n, network)| (network.name.clone(), endpoint(network, options, n == 0)));
     let main = config.networks.first().map(|network| network.name.clone());
@@ -82,7 +82,8 @@ pub(super) fn body(config: &WorkerConfig, parts: Parts<'_>) -> Result<ContainerC
         healthcheck: healthcheck(config, &parts),
         exposed_ports: Some(exposed_ports),
         networking_config: (parts.networks > 0)
-            .then(|| NetworkingConfig { endpoints_config: Some(joined.collect()) }),
+            .then(|| NetworkingConfig { endpoints_config: Some(joined.collect()) })
+            .or_else(|| networking::without_networks(config, options)),
         host_config: Some(HostConfig {
             port_bindings: Some(port_bindings),
             mounts: Some(mounts::all(&config.mounts, &parts)),

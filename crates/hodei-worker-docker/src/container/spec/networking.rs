@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use bollard::models::{EndpointIpamConfig, EndpointSettings, PortBinding, PortMap};
+use bollard::models::{EndpointIpamConfig, EndpointSettings, NetworkingConfig, PortBinding, PortMap};
 use hodei_worker_core::{WorkerConfig, model::NetworkAttachment};
 
 use crate::{DockerOptions, DockerSettings};
@@ -30,15 +30,33 @@ pub(crate) fn endpoint(
     }
 }
 
-pub(super) fn ports(config: &WorkerConfig, settings: &DockerSettings) -> (Vec<String>, PortMap) {
+/// How a container stands in the one network that it has without those of its configuration, if there is something to say.
+pub(super) fn without_networks(config: &WorkerConfig, options: &DockerOptions) -> Option<NetworkingConfig> {
+    let mac_address = options.networking.mac_address.clone().filter(|_| config.networks.is_empty())?;
+    let endpoint = EndpointSettings { mac_address: Some(mac_address), ..EndpointSettings::default() };
+    let network = options.network.clone().unwrap_or_else(|| "default".to_owned());
+    Some(NetworkingConfig { endpoints_config: Some(HashMap::from([(network, endpoint)])) })
+}
+
+pub(super) fn ports(
+    config: &WorkerConfig,
+    options: &DockerOptions,
+    settings: &DockerSettings,
+) -> (Vec<String>, PortMap) {
     let mut exposed = BTreeSet::new();
     let mut bindings: PortMap = HashMap::new();
     for port in &config.ports {
         let name = format!("{}/{}", port.port, port.protocol);
+        let range = options.networking.port_ranges.get(&name);
+        let host_port = match (port.host_port, range) {
+            (Some(port), _) => port.to_string(),
+            (None, Some(range)) => format!("{}-{}", range.first, range.last),
+            // The engine chooses.
+            (None, None) => String::new(),
+        };
         let binding = PortBinding {
             host_ip: Some(port.host_address.unwrap_or(settings.published_address).to_string()),
-            // Empty: the engine chooses.
-            host_port: Some(port.host_port.map(|port| port.to_string()).unwrap_or_default()),
+            host_port: Some(host_port),
         };
         exposed.insert(name.clone());
         bindings.entry(name).or_default().get_or_insert_default().push(binding);

@@ -202,6 +202,7 @@ impl SecurityPolicy {
             dns_options: _,
             extra_hosts: _,
             mac_address: _,
+            port_ranges: _,
             networks,
         } = networking;
         for (name, network) in networks {
