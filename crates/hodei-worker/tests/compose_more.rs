@@ -83,6 +83,40 @@ services:
 }
 
 #[tokio::test]
+async fn d10_a_job_with_a_check_that_has_done_its_work_is_ready() {
+    on_engine("job", |bed: Arc<Bed>| async move {
+        let text = "
+services:
+  job:
+    image: ${IMAGE}
+    command: sleep 1
+    healthcheck: {test: ['CMD', 'true'], interval: 10m}
+  after:
+    image: ${IMAGE}
+    command: sleep 1000
+    stop_grace_period: 0s
+    depends_on: {job: {condition: service_completed_successfully}}
+";
+        let (_, first) = bed.up(text).await;
+        let (composition, second) = bed.up(text).await;
+        for all in [&first, &second] {
+            assert!(find(all, "job-1").succeeded());
+            assert_eq!(find(all, "after-1").phase, WorkerPhase::Running);
+        }
+        let (before, after) = (lives(&first), lives(&second));
+        assert_eq!(before["after-1"], after["after-1"]);
+        assert_eq!(before["job-1"].0, after["job-1"].0, "it was made anew");
+        assert_ne!(before["job-1"].1, after["job-1"].1, "it was not started again");
+
+        // Alone it is waited for too.
+        let alone = limit(composition.up(&UpOptions::default().service("job"))).await.unwrap();
+        assert!(find(&alone, "job-1").succeeded());
+        limit(composition.down(&wholly())).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn d10_what_only_the_engines_rules_refuse_is_refused_by_line() {
     on_engine("rules", |bed: Arc<Bed>| async move {
         for (service, field) in [

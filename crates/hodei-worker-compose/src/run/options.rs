@@ -6,7 +6,8 @@ use std::time::Duration;
 pub struct UpOptions {
     /// Only these services, with those that they depend on. Default: all.
     pub services: Vec<String>,
-    /// Whether it is done only when what has a health check is healthy. Default: true.
+    /// Whether it is done only when what has a health check is healthy. What another service waits for to end well may
+    /// have done so instead, and what was seen healthy may have since. Default: true.
     pub wait: bool,
     /// The time for all of it. Default: none.
     pub timeout: Option<Duration>,

@@ -16,7 +16,7 @@ use super::{
     instance::{Instance, Present},
     options::UpOptions,
     translate::Blueprint,
-    watching::Watching,
+    watching::{Need, Watching},
 };
 use crate::model::DependencyCondition;
 
@@ -227,7 +227,7 @@ impl Up<'_> {
     }
 
     /// Waits until all are healthy whose health is found out, by the file's check or by their image's: what was just
-    /// listed shows that. Says whether any was waited for.
+    /// listed shows that. Those that have done their work by now are not waited for. Says whether any was waited for.
     async fn until_ready(&self, listed: &[Instance]) -> Result<bool> {
         let mut waits = Vec::new();
         for (name, progress) in &self.progress {
@@ -245,14 +245,20 @@ impl Up<'_> {
             let started = progress.borrow().started.clone().unwrap_or_default();
             let checked: Vec<_> = started.iter().filter(checked).cloned().collect();
             if !checked.is_empty() {
-                waits.push(
-                    async move { self.until(name, &checked, DependencyCondition::ServiceHealthy).await },
-                );
+                let need = Need::Ready { job: self.is_job(name) };
+                waits.push(async move { self.until(name, &checked, need).await });
             }
         }
         let waited = !waits.is_empty();
         try_join_all(waits).await?;
         Ok(waited)
+    }
+
+    /// Whether it is the work of the service's workers to end: another one waits for that.
+    fn is_job(&self, service: &str) -> bool {
+        let all = self.composition.project.services.values();
+        all.filter_map(|other| other.depends_on.get(service))
+            .any(|dependency| dependency.condition == DependencyCondition::ServiceCompletedSuccessfully)
     }
 
     /// Waits for what the service needs. Says whether one of those was made anew whose restart restarts this one.
@@ -263,7 +269,7 @@ impl Up<'_> {
             let mut progress = progress.subscribe();
             let started = progress.wait_for(|progress| progress.started.is_some()).await;
             let started = started.map(|progress| progress.started.clone()).ok().flatten().unwrap_or_default();
-            match self.until(other, &started, dependency.condition).await {
+            match self.until(other, &started, Need::Dependency(dependency.condition)).await {
                 Err(error) if !dependency.required && error.kind() == ErrorKind::Dependency => {
                     tracing::warn!(service = name, %error, "a service that is not required is not as it should be");
                 }
@@ -274,9 +280,9 @@ impl Up<'_> {
         Ok(try_join_all(waits).await?.into_iter().any(|renewed| renewed))
     }
 
-    async fn until(&self, service: &str, all: &[Started], condition: DependencyCondition) -> Result<()> {
+    async fn until(&self, service: &str, all: &[Started], need: Need) -> Result<()> {
         let each = all.iter().map(|one| {
-            self.watching.until(service, &one.worker, one.seen.as_ref(), one.before.as_ref(), condition)
+            self.watching.until(service, &one.worker, one.seen.as_ref(), one.before.as_ref(), need)
         });
         try_join_all(each).await.map(drop)
     }
