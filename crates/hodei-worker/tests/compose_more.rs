@@ -164,11 +164,20 @@ services:
         let text = text.replace("'1'", "'2'");
         let changed = limit(bed.fit(&text).await.up(&base)).await.unwrap();
         assert_ne!(lives(&changed)["base-1"].0, lives(&both)["base-1"].0);
-        let (composition, last) = bed.up(&text).await;
+        let (_, last) = bed.up(&text).await;
         assert!(run(&last));
         assert_eq!(lives(&last)["base-1"], lives(&changed)["base-1"]);
         let mode = inspect(&bed, find(&last, "beside-1")).await.network_mode;
         assert_eq!(mode, shares(&find(&last, "base-1").native_id));
+
+        // The file has the other one no more, and nothing else has changed.
+        let without: Vec<&str> = text.lines().filter(|line| !line.contains("beside")).collect();
+        let mut orphans = UpOptions::default();
+        let composition = bed.fit(&without.join("\n")).await;
+        assert_eq!(lives(&limit(composition.up(&orphans)).await.unwrap()), lives(&last));
+        orphans.remove_orphans = true;
+        let rest = lives(&limit(composition.up(&orphans)).await.unwrap());
+        assert_eq!(rest, BTreeMap::from([("base-1".to_owned(), lives(&last)["base-1"].clone())]));
         limit(composition.down(&wholly())).await.unwrap();
     })
     .await;

@@ -175,13 +175,11 @@ impl Composition {
 
 impl Up<'_> {
     async fn run(&self) -> Result<Vec<Instance>> {
-        if self.options.remove_orphans {
-            let all = self.present.0.values().flatten();
-            let orphans = all.filter(|one| !self.composition.knows(&one.service));
-            try_join_all(orphans.map(|one| self.composition.remove(one, None, true))).await?;
-        }
+        let all = self.present.0.values().flatten();
+        let orphans = all.filter(|one| self.options.remove_orphans && !self.composition.knows(&one.service));
+        let removed = try_join_all(orphans.map(|one| self.composition.remove(one, None, true))).await?;
         let changed = try_join_all(self.counts.keys().map(|name| self.service(name))).await?;
-        let instances = match changed.into_iter().any(|changed| changed) {
+        let instances = match !removed.is_empty() || changed.into_iter().any(|changed| changed) {
             true => self.composition.instances().await?,
             false => self.present.newest().cloned().collect(),
         };
