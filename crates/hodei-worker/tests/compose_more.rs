@@ -387,7 +387,17 @@ services:
         // Who ends makes room for another.
         let (_, one) = bed.up(&text(1)).await;
         assert_eq!(ports(&one)["a-1"], before["a-1"]);
-        limit(composition.scale("a", 3)).await.unwrap();
+        let three = limit(composition.scale("a", 3)).await.unwrap();
+        let error = limit(composition.scale("a", 4)).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.context_value("field"), error.context_value("line")),
+            (ErrorKind::Config, Some("services.a.ports[0]"), Some("8")),
+            "{error}"
+        );
+        for part in ["the 4 workers of `a`", &range, "has 3"] {
+            assert!(error.to_string().contains(part), "`{part}` is missing in {error}");
+        }
+        assert_eq!(lives(&composition.instances().await.unwrap()), lives(&three));
         limit(composition.down(&wholly())).await.unwrap();
 
         for (service, line) in [

@@ -15,6 +15,7 @@ use super::{
     composition::Composition,
     instance::{Instance, Present},
     options::UpOptions,
+    refuse::Refusals,
     translate::Blueprint,
     watching::{Need, Watching},
 };
@@ -94,7 +95,8 @@ impl Composition {
     /// Sets how many workers a service has, and brings it up with those that it depends on.
     ///
     /// # Errors
-    /// As [`Composition::up`].
+    /// [`ErrorKind::Config`], before anything is made, when its ports are published from a range that has fewer; else as
+    /// [`Composition::up`].
     ///
     /// # Cancel safety
     /// As [`Composition::up`].
@@ -145,7 +147,19 @@ impl Composition {
         Ok(counts)
     }
 
+    /// Refuses more workers than a service has ports for.
+    fn check_counts(&self, counts: &BTreeMap<String, usize>) -> Result<()> {
+        let mut refusals = Refusals::new(&self.project);
+        for (name, count) in counts {
+            if let Some(range) = &self.blueprint(name)?.range {
+                range.check(name, *count, &mut refusals);
+            }
+        }
+        refusals.into_result()
+    }
+
     async fn bring_up(&self, options: &UpOptions, counts: BTreeMap<String, usize>) -> Result<Vec<Instance>> {
+        self.check_counts(&counts)?;
         let work = async {
             let present = Present::list(&*self.provider, &self.project.name).await?;
             let images = match options.force_recreate {
