@@ -45,7 +45,7 @@ impl UpOptions {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DownOptions {
-    /// Whether its volumes go too. Default: false.
+    /// Whether its volumes go too: see [`Composition::down`](crate::Composition::down). Default: false.
     pub volumes: bool,
     /// Time between the request to stop and the kill. Default: each service's own.
     pub grace: Option<Duration>,

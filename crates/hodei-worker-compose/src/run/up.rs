@@ -80,7 +80,8 @@ impl Composition {
     /// # Errors
     /// [`ErrorKind::Dependency`] when a service that others wait for is unhealthy or ended;
     /// [`ErrorKind::NotFound`] for a service that the project does not have; [`ErrorKind::Timeout`] after the options'
-    /// time; else what the provider's calls have. What was brought up until then stays.
+    /// time; [`ErrorKind::Unsupported`] for a field that the engine is too old for, when the first worker is to be made
+    /// that needs it; else what the provider's calls have. What was brought up until then stays.
     ///
     /// # Cancel safety
     /// When dropped, some workers may be up and others not. Call it again.
