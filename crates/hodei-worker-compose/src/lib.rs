@@ -15,6 +15,8 @@
 //!   the registry too. One that was removed from the engine meanwhile is not fetched to be compared.
 //! - A [manager](Project::worker_configs) can have the workers instead of the engine.
 //! - `restart: always` is the engine's `unless-stopped`: what somebody stopped stays so when the engine begins anew.
+//! - A volume that only an image declares, and that a plain `down` has left, is found by the next `up`, and goes with a `down`
+//!   with volumes after that; a `down` with volumes alone does not find it.
 //! - `expose` opens nothing, as workers of one network reach each other's ports anyway.
 //!
 //! # What is not run
@@ -35,6 +37,10 @@
 //! | `cpu_rt_period`, `cpu_rt_runtime`, `blkio_config` by device, `isolation`, `credential_spec`, `cpu_count`, `cpu_percent` | nothing here does that |
 //! | `uid`, `gid` and `mode` of secrets and configs | the file is its container's user's, for reading |
 //! | one port published from two ranges, or from one with fewer ports than workers | name a range that is wide enough |
+//!
+//! What the engine is too old for (`platform` and `cgroup` before Docker 20.10, `annotations` before 24, `start_interval` and
+//! `mac_address` before 25, `subpath` of a volume before 26) is refused too, with the option's name, but only by
+//! [`Composition::up`], when the first worker is to be made that needs it.
 //!
 //! # What is read
 //! - **Files**: one or several laid over each other, with the tags `!reset` and `!override`; `include`, `extends`;

@@ -40,9 +40,15 @@ impl<V: Clone> Lately<V> {
     pub(crate) fn note(&self, what: String, at: Instant, value: V) {
         let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         looks.all.retain(|_, (at, _)| at.elapsed() < LASTS);
-        if looks.since.is_none_or(|since| since < at) {
+        let is_late = looks.all.get(&what).is_some_and(|(newer, _)| *newer > at);
+        if !is_late && looks.since.is_none_or(|since| since < at) {
             looks.all.insert(what, (at, value));
         }
+    }
+
+    /// It was looked at and was not there.
+    pub(crate) fn drop(&self, what: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).all.remove(what);
     }
 
     /// Something has changed: everything is to be looked at anew, and looks that are under way do not count.
@@ -67,7 +73,12 @@ mod tests {
         tokio::time::advance(LASTS / 2).await;
         assert_eq!(lately.seen("a"), None);
         let begun = Instant::now();
+        tokio::time::advance(LASTS / 4).await;
+        lately.note("a".to_owned(), Instant::now(), 3);
         lately.note("a".to_owned(), begun, 2);
+        assert_eq!(lately.seen("a"), Some(3), "an answer that is late is no news");
+        lately.drop("a");
+        assert_eq!(lately.seen("a"), None);
         lately.forget();
         assert_eq!(lately.seen("a"), None);
         lately.note("a".to_owned(), begun, 2);

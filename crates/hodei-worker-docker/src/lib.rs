@@ -13,7 +13,8 @@
 //! worker that this instance did not create costs one to find it. A volume that the options define costs one look if they
 //! name its driver or that driver's options, and four requests when it is given to its owner; one that another host has
 //! made is looked at once for that, by four. Each network of a worker costs a look before its
-//! creation and three at its end; old engines (before Docker 25) cost one more for each network after the first. A list is one request and one for each worker in it,
+//! creation, unless this provider has looked at it within the last second, as it does not look again at images then, and
+//! three at its end; old engines (before Docker 25) cost one more for each network after the first. A list is one request and one for each worker in it,
 //! since the engine's list holds neither exit codes nor the times of runs. A watch is one connection for all watchers, a
 //! list when it begins and after each gap, and one request for each change; while nothing changes it costs nothing on a
 //! Unix socket, and on TCP two requests each [`silence_limit`](DockerSettings::silence_limit), which opens the stream

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::{
     DockerOptions, NetworkOptions,
-    client::{self, query},
+    client::{self, Answer, query},
     container::endpoint,
     error::{status, words},
     names,
@@ -223,12 +223,13 @@ impl Shared {
     /// Removes those of ours that no container of ours names: a deletion that was cut off has left them. Young ones are
     /// let be, since a creation may be about to make their first user.
     pub(crate) async fn sweep_networks(&self) -> Result<()> {
-        let now = self.context.clock.now();
-        let left = |network: &NetworkInspect| is_older(network, CUT_OFF, now);
         // Before the containers: what is made meanwhile is not looked at.
         let networks = self.list_own_networks([]).await?;
+        // By the engine's clock, which dates them: this host's may be another.
+        let now = networks.date.unwrap_or_else(|| self.context.clock.now());
+        let left = |network: &NetworkInspect| is_older(network, CUT_OFF, now);
         let mut names: Vec<String> =
-            networks.into_iter().filter(left).filter_map(|network| network.name).collect();
+            networks.value.into_iter().filter(left).filter_map(|network| network.name).collect();
         if names.is_empty() {
             return Ok(());
         }
@@ -270,17 +271,18 @@ impl Shared {
         &self,
         wanted: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Vec<String>> {
-        let listed = self.list_own_networks(wanted).await?;
+        let listed = self.list_own_networks(wanted).await?.value;
         Ok(listed.into_iter().filter_map(|network| network.name).collect())
     }
 
     async fn list_own_networks<'a>(
         &self,
         wanted: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<Vec<NetworkInspect>> {
+    ) -> Result<Answer<Vec<NetworkInspect>>> {
         let filters = serde_json::json!({"label": names::label_filter(self.installation(), wanted)});
         let query = query(&[("filters", &filters.to_string())]);
-        self.engine.get("/networks", &query).await.map_err(|error| self.engine.error(error))
+        let listed = self.engine.call(Method::GET, "/networks", &query, None).await;
+        listed.map_err(|error| self.engine.error(error))
     }
 }
 

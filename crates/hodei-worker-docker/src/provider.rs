@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) helpers_swept: AtomicBool,
     /// Held by who writes into volumes, so that nobody of ours takes them away meanwhile.
     pub(crate) filling: Arc<tokio::sync::RwLock<()>>,
+    /// Held by who gives a volume to its owner.
+    pub(crate) giving: tokio::sync::Mutex<()>,
     /// The volumes that are their owners' by now.
     pub(crate) given: GivenVolumes,
     pub(crate) kills: kills::Kills,
@@ -129,6 +131,7 @@ impl DockerProvider {
             making_network: tokio::sync::Mutex::default(),
             helpers_swept: AtomicBool::new(false),
             filling: Arc::default(),
+            giving: tokio::sync::Mutex::default(),
             given: GivenVolumes::default(),
             kills: kills::Kills::default(),
             nudges: Nudges::default(),

@@ -491,12 +491,13 @@ async fn d2_options_that_the_engine_does_not_know_are_refused_and_all_others_are
         for (id, (major, minor), field, options) in [
             ("annotated", (1, 43), "annotations", asked(&annotations)),
             ("checked", (1, 44), "health.start_interval", asked(&interval)),
-            ("addressed", (1, 44), "networking.mac_address", asked(&address)),
-            ("alone", (1, 44), "networking.mac_address", asked(&address)),
+            ("addressed", (1, 0), "networking.mac_address", asked(&address)),
+            ("alone", (1, 0), "networking.mac_address", asked(&address)),
             ("inside", (1, 45), "storage.mounts./data.subpath", asked(&subpath)),
         ] {
             let volume = format!("{network}-{id}");
-            let config = bench.script(id, "true").mount(Mount::volume(&volume, "/data")).options(&options);
+            let config =
+                bench.script(id, "sleep 1000").mount(Mount::volume(&volume, "/data")).options(&options);
             let config = match id {
                 "alone" => config,
                 _ => config.network(NetworkAttachment::new(&network)),
@@ -514,7 +515,12 @@ async fn d2_options_that_the_engine_does_not_know_are_refused_and_all_others_are
                 assert!(!bench.raw().has_volume(&volume).await && !bench.raw().has_network(&network).await);
                 continue;
             }
-            let inspected = bench.raw().inspect(&created.unwrap().native_id).await;
+            let handle = created.unwrap();
+            if field == "networking.mac_address" {
+                // An engine tells the address of an interface that there is.
+                bench.provider.start_worker(&handle.worker, &StartOptions::default()).await.unwrap();
+            }
+            let inspected = bench.raw().inspect(&handle.native_id).await;
             let (host, config) = (inspected.host_config.unwrap(), inspected.config.unwrap());
             let on = inspected.network_settings.unwrap().networks.unwrap().into_values().next().unwrap();
             match id {

@@ -50,7 +50,8 @@ async fn d7_secrets_of_a_far_engine_lie_in_a_volume_of_the_workers() {
 #[tokio::test]
 async fn d7_a_far_secret_is_resolved_at_every_start() {
     on_engine_with("again", far(), |bench| async move {
-        let store = std::sync::Arc::new(MemoryCredentialProvider::new().with("a/b", "first").unwrap());
+        let store =
+            std::sync::Arc::new(MemoryCredentialProvider::new().with("a/b", "planted-first").unwrap());
         let known = std::sync::Arc::clone(&store);
         let context = common::context(&bench.installation).with_credentials(known);
         let provider = DockerProvider::connect(far(), context).await.unwrap();
@@ -60,12 +61,16 @@ async fn d7_a_far_secret_is_resolved_at_every_start() {
         provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
         let first = bench.ended(&worker).await.run.clone();
         store
-            .store_credential(&SecretKey::new("a/b").unwrap(), "second".into(), &StoreOptions::default())
+            .store_credential(
+                &SecretKey::new("a/b").unwrap(),
+                "planted-second".into(),
+                &StoreOptions::default(),
+            )
             .await
             .unwrap();
         provider.start_worker(&worker, &StartOptions::after(first.clone())).await.unwrap();
         bench.until(&worker, |status| status.phase.is_over() && status.run != first).await;
-        assert_eq!(bench.text(&worker, &LogOptions::all()).await, "first\nsecond\n");
+        assert_eq!(bench.text(&worker, &LogOptions::all()).await, "planted-first\nplanted-second\n");
     })
     .await;
 }

@@ -83,6 +83,40 @@ services:
 }
 
 #[tokio::test]
+async fn d10_a_job_with_a_check_that_has_done_its_work_is_ready() {
+    on_engine("job", |bed: Arc<Bed>| async move {
+        let text = "
+services:
+  job:
+    image: ${IMAGE}
+    command: sleep 1
+    healthcheck: {test: ['CMD', 'true'], interval: 10m}
+  after:
+    image: ${IMAGE}
+    command: sleep 1000
+    stop_grace_period: 0s
+    depends_on: {job: {condition: service_completed_successfully}}
+";
+        let (_, first) = bed.up(text).await;
+        let (composition, second) = bed.up(text).await;
+        for all in [&first, &second] {
+            assert!(find(all, "job-1").succeeded());
+            assert_eq!(find(all, "after-1").phase, WorkerPhase::Running);
+        }
+        let (before, after) = (lives(&first), lives(&second));
+        assert_eq!(before["after-1"], after["after-1"]);
+        assert_eq!(before["job-1"].0, after["job-1"].0, "it was made anew");
+        assert_ne!(before["job-1"].1, after["job-1"].1, "it was not started again");
+
+        // Alone it is waited for too.
+        let alone = limit(composition.up(&UpOptions::default().service("job"))).await.unwrap();
+        assert!(find(&alone, "job-1").succeeded());
+        limit(composition.down(&wholly())).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn d10_what_only_the_engines_rules_refuse_is_refused_by_line() {
     on_engine("rules", |bed: Arc<Bed>| async move {
         for (service, field) in [
@@ -130,11 +164,20 @@ services:
         let text = text.replace("'1'", "'2'");
         let changed = limit(bed.fit(&text).await.up(&base)).await.unwrap();
         assert_ne!(lives(&changed)["base-1"].0, lives(&both)["base-1"].0);
-        let (composition, last) = bed.up(&text).await;
+        let (_, last) = bed.up(&text).await;
         assert!(run(&last));
         assert_eq!(lives(&last)["base-1"], lives(&changed)["base-1"]);
         let mode = inspect(&bed, find(&last, "beside-1")).await.network_mode;
         assert_eq!(mode, shares(&find(&last, "base-1").native_id));
+
+        // The file has the other one no more, and nothing else has changed.
+        let without: Vec<&str> = text.lines().filter(|line| !line.contains("beside")).collect();
+        let mut orphans = UpOptions::default();
+        let composition = bed.fit(&without.join("\n")).await;
+        assert_eq!(lives(&limit(composition.up(&orphans)).await.unwrap()), lives(&last));
+        orphans.remove_orphans = true;
+        let rest = lives(&limit(composition.up(&orphans)).await.unwrap());
+        assert_eq!(rest, BTreeMap::from([("base-1".to_owned(), lives(&last)["base-1"].clone())]));
         limit(composition.down(&wholly())).await.unwrap();
     })
     .await;
@@ -294,13 +337,8 @@ secrets: {token: {environment: TOKEN}}
             limit(manager.wait_until_gone(&config.worker_id)).await.unwrap();
         }
         limit(manager.shutdown(Shutdown::default())).await.unwrap();
-        // What a worker had goes after it.
-        limit(async {
-            while !bed.left(&composition).await.is_empty() {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        // What a worker had goes before it is said to be gone.
+        assert_eq!(bed.left(&composition).await, Vec::<String>::new());
 
         let text = "services: {a: {image: i}, b: {image: i, network_mode: 'service:a'}}";
         let error = bed.read(text).unwrap().worker_configs(&*provider, &rules).await.unwrap_err();
@@ -349,7 +387,17 @@ services:
         // Who ends makes room for another.
         let (_, one) = bed.up(&text(1)).await;
         assert_eq!(ports(&one)["a-1"], before["a-1"]);
-        limit(composition.scale("a", 3)).await.unwrap();
+        let three = limit(composition.scale("a", 3)).await.unwrap();
+        let error = limit(composition.scale("a", 4)).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.context_value("field"), error.context_value("line")),
+            (ErrorKind::Config, Some("services.a.ports[0]"), Some("8")),
+            "{error}"
+        );
+        for part in ["the 4 workers of `a`", &range, "has 3"] {
+            assert!(error.to_string().contains(part), "`{part}` is missing in {error}");
+        }
+        assert_eq!(lives(&composition.instances().await.unwrap()), lives(&three));
         limit(composition.down(&wholly())).await.unwrap();
 
         for (service, line) in [

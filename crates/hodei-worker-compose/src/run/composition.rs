@@ -43,6 +43,9 @@ pub struct Composition {
 impl Composition {
     /// Makes the project's services fit for this provider. The engine itself restarts workers, where it can.
     ///
+    /// What only a newer engine knows than the one that is there is not told here but by [`Composition::up`], when the
+    /// first worker is to be made that needs it.
+    ///
     /// # Errors
     /// [`ErrorKind::Config`] with everything that cannot be run there: field, file and line of each;
     /// [`ErrorKind::Unavailable`] when the provider's capabilities are not known and it does not answer.

@@ -20,6 +20,9 @@ impl Composition {
     /// Stops and removes the project's workers, those first on which no other depends, and the networks that nobody
     /// uses any more.
     ///
+    /// With volumes also those go that an earlier call has left, but for those that only images declare: they go with
+    /// the workers that mount them. What a plain `down` has left of these stays until an `up` and a `down` with volumes.
+    ///
     /// # Errors
     /// What the provider's calls have.
     ///

@@ -6,7 +6,8 @@ use std::time::Duration;
 pub struct UpOptions {
     /// Only these services, with those that they depend on. Default: all.
     pub services: Vec<String>,
-    /// Whether it is done only when what has a health check is healthy. Default: true.
+    /// Whether it is done only when what has a health check is healthy. What another service waits for to end well may
+    /// have done so instead, and what was seen healthy may have since. Default: true.
     pub wait: bool,
     /// The time for all of it. Default: none.
     pub timeout: Option<Duration>,
@@ -44,7 +45,7 @@ impl UpOptions {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DownOptions {
-    /// Whether its volumes go too. Default: false.
+    /// Whether its volumes go too: see [`Composition::down`](crate::Composition::down). Default: false.
     pub volumes: bool,
     /// Time between the request to stop and the kill. Default: each service's own.
     pub grace: Option<Duration>,

@@ -15,8 +15,9 @@ use super::{
     composition::Composition,
     instance::{Instance, Present},
     options::UpOptions,
+    refuse::Refusals,
     translate::Blueprint,
-    watching::Watching,
+    watching::{Need, Watching},
 };
 use crate::model::DependencyCondition;
 
@@ -79,7 +80,8 @@ impl Composition {
     /// # Errors
     /// [`ErrorKind::Dependency`] when a service that others wait for is unhealthy or ended;
     /// [`ErrorKind::NotFound`] for a service that the project does not have; [`ErrorKind::Timeout`] after the options'
-    /// time; else what the provider's calls have. What was brought up until then stays.
+    /// time; [`ErrorKind::Unsupported`] for a field that the engine is too old for, when the first worker is to be made
+    /// that needs it; else what the provider's calls have. What was brought up until then stays.
     ///
     /// # Cancel safety
     /// When dropped, some workers may be up and others not. Call it again.
@@ -94,7 +96,8 @@ impl Composition {
     /// Sets how many workers a service has, and brings it up with those that it depends on.
     ///
     /// # Errors
-    /// As [`Composition::up`].
+    /// [`ErrorKind::Config`], before anything is made, when its ports are published from a range that has fewer; else as
+    /// [`Composition::up`].
     ///
     /// # Cancel safety
     /// As [`Composition::up`].
@@ -145,7 +148,19 @@ impl Composition {
         Ok(counts)
     }
 
+    /// Refuses more workers than a service has ports for.
+    fn check_counts(&self, counts: &BTreeMap<String, usize>) -> Result<()> {
+        let mut refusals = Refusals::new(&self.project);
+        for (name, count) in counts {
+            if let Some(range) = &self.blueprint(name)?.range {
+                range.check(name, *count, &mut refusals);
+            }
+        }
+        refusals.into_result()
+    }
+
     async fn bring_up(&self, options: &UpOptions, counts: BTreeMap<String, usize>) -> Result<Vec<Instance>> {
+        self.check_counts(&counts)?;
         let work = async {
             let present = Present::list(&*self.provider, &self.project.name).await?;
             let images = match options.force_recreate {
@@ -175,13 +190,11 @@ impl Composition {
 
 impl Up<'_> {
     async fn run(&self) -> Result<Vec<Instance>> {
-        if self.options.remove_orphans {
-            let all = self.present.0.values().flatten();
-            let orphans = all.filter(|one| !self.composition.knows(&one.service));
-            try_join_all(orphans.map(|one| self.composition.remove(one, None, true))).await?;
-        }
+        let all = self.present.0.values().flatten();
+        let orphans = all.filter(|one| self.options.remove_orphans && !self.composition.knows(&one.service));
+        let removed = try_join_all(orphans.map(|one| self.composition.remove(one, None, true))).await?;
         let changed = try_join_all(self.counts.keys().map(|name| self.service(name))).await?;
-        let instances = match changed.into_iter().any(|changed| changed) {
+        let instances = match !removed.is_empty() || changed.into_iter().any(|changed| changed) {
             true => self.composition.instances().await?,
             false => self.present.newest().cloned().collect(),
         };
@@ -227,7 +240,7 @@ impl Up<'_> {
     }
 
     /// Waits until all are healthy whose health is found out, by the file's check or by their image's: what was just
-    /// listed shows that. Says whether any was waited for.
+    /// listed shows that. Those that have done their work by now are not waited for. Says whether any was waited for.
     async fn until_ready(&self, listed: &[Instance]) -> Result<bool> {
         let mut waits = Vec::new();
         for (name, progress) in &self.progress {
@@ -245,14 +258,20 @@ impl Up<'_> {
             let started = progress.borrow().started.clone().unwrap_or_default();
             let checked: Vec<_> = started.iter().filter(checked).cloned().collect();
             if !checked.is_empty() {
-                waits.push(
-                    async move { self.until(name, &checked, DependencyCondition::ServiceHealthy).await },
-                );
+                let need = Need::Ready { job: self.is_job(name) };
+                waits.push(async move { self.until(name, &checked, need).await });
             }
         }
         let waited = !waits.is_empty();
         try_join_all(waits).await?;
         Ok(waited)
+    }
+
+    /// Whether it is the work of the service's workers to end: another one waits for that.
+    fn is_job(&self, service: &str) -> bool {
+        let all = self.composition.project.services.values();
+        all.filter_map(|other| other.depends_on.get(service))
+            .any(|dependency| dependency.condition == DependencyCondition::ServiceCompletedSuccessfully)
     }
 
     /// Waits for what the service needs. Says whether one of those was made anew whose restart restarts this one.
@@ -263,7 +282,7 @@ impl Up<'_> {
             let mut progress = progress.subscribe();
             let started = progress.wait_for(|progress| progress.started.is_some()).await;
             let started = started.map(|progress| progress.started.clone()).ok().flatten().unwrap_or_default();
-            match self.until(other, &started, dependency.condition).await {
+            match self.until(other, &started, Need::Dependency(dependency.condition)).await {
                 Err(error) if !dependency.required && error.kind() == ErrorKind::Dependency => {
                     tracing::warn!(service = name, %error, "a service that is not required is not as it should be");
                 }
@@ -274,9 +293,9 @@ impl Up<'_> {
         Ok(try_join_all(waits).await?.into_iter().any(|renewed| renewed))
     }
 
-    async fn until(&self, service: &str, all: &[Started], condition: DependencyCondition) -> Result<()> {
+    async fn until(&self, service: &str, all: &[Started], need: Need) -> Result<()> {
         let each = all.iter().map(|one| {
-            self.watching.until(service, &one.worker, one.seen.as_ref(), one.before.as_ref(), condition)
+            self.watching.until(service, &one.worker, one.seen.as_ref(), one.before.as_ref(), need)
         });
         try_join_all(each).await.map(drop)
     }

@@ -27,7 +27,18 @@ pub(super) struct Watching {
 #[derive(Debug, Default, Clone)]
 struct Fed {
     known: Known,
+    /// In which run a worker was healthy last: that is not told of one that has ended.
+    healthy: BTreeMap<WorkerRef, Option<RunId>>,
     failure: Option<Error>,
+}
+
+/// What a worker is waited for to be.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Need {
+    /// As another service's worker needs it.
+    Dependency(DependencyCondition),
+    /// Healthy, or done: of a `job` it is enough that it ended well, any other has to have been healthy before.
+    Ready { job: bool },
 }
 
 /// Whether what is waited for has come about.
@@ -76,20 +87,20 @@ impl Watching {
         Ok(feed.await?.clone())
     }
 
-    /// Waits until the worker is as another one needs it.
+    /// Waits until the worker is as it is needed.
     pub(super) async fn until(
         &self,
         service: &str,
         worker: &WorkerRef,
         seen: Option<&Arc<WorkerStatus>>,
         before: Option<&RunId>,
-        condition: DependencyCondition,
+        need: Need,
     ) -> Result<()> {
-        if condition == DependencyCondition::ServiceStarted {
+        if matches!(need, Need::Dependency(DependencyCondition::ServiceStarted)) {
             return Ok(());
         }
         if let Some(status) = seen
-            && let Verdict::Met = judge(service, status, condition)?
+            && let Verdict::Met = need.judge(service, status, false)?
         {
             return Ok(());
         }
@@ -100,7 +111,7 @@ impl Watching {
             let told =
                 fed.known.get(worker).filter(|status| before.is_none() || status.run.as_ref() != before);
             if let Some(status) = told
-                && let Verdict::Met = judge(service, status, condition)?
+                && let Verdict::Met = need.judge(service, status, fed.was_healthy(status))?
             {
                 return Ok(());
             }
@@ -117,6 +128,9 @@ impl Fed {
     fn take(&mut self, change: WorkerObservation) -> bool {
         match change {
             WorkerObservation::Listed(status) | WorkerObservation::Applied(status) => {
+                if status.phase == WorkerPhase::Running && status.health == Some(Health::Healthy) {
+                    self.healthy.insert(status.worker.clone(), status.run.clone());
+                }
                 self.known.insert(status.worker.clone(), status);
                 true
             }
@@ -126,6 +140,20 @@ impl Fed {
                 true
             }
             _ => false,
+        }
+    }
+
+    fn was_healthy(&self, status: &WorkerStatus) -> bool {
+        self.healthy.get(&status.worker) == Some(&status.run)
+    }
+}
+
+impl Need {
+    fn judge(self, service: &str, status: &WorkerStatus, was_healthy: bool) -> Result<Verdict> {
+        match self {
+            Self::Dependency(condition) => judge(service, status, condition),
+            Self::Ready { job } if (job || was_healthy) && status.succeeded() => Ok(Verdict::Met),
+            Self::Ready { .. } => judge(service, status, DependencyCondition::ServiceHealthy),
         }
     }
 }
@@ -162,5 +190,58 @@ fn judge(service: &str, status: &WorkerStatus, condition: DependencyCondition) -
             ))),
         },
         _ => Ok(Verdict::NotYet),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hodei_worker_core::{clock::Timestamp, status::ExitStatus};
+
+    use super::*;
+
+    fn runs(run: &str, health: Health) -> WorkerStatus {
+        let worker = WorkerRef::first("a".parse().unwrap());
+        let mut status = WorkerStatus::new(worker, WorkerPhase::Running, Timestamp::UNIX_EPOCH);
+        status.run = Some(RunId::new(run));
+        status.health = Some(health);
+        status
+    }
+
+    fn ended(run: &str, code: i32) -> WorkerStatus {
+        let mut status = runs(run, Health::Unhealthy);
+        status.phase = WorkerPhase::Exited;
+        status.exit = Some(ExitStatus::Code(code));
+        status
+    }
+
+    /// What is said of the last of them, when all have been told.
+    fn judged(need: Need, all: &[WorkerStatus]) -> Result<Verdict> {
+        let mut fed = Fed::default();
+        for status in all {
+            fed.take(WorkerObservation::Applied(Arc::new(status.clone())));
+        }
+        let last = all.last().unwrap();
+        need.judge("a", last, fed.was_healthy(last))
+    }
+
+    #[test]
+    fn d10_who_has_done_its_work_is_ready() {
+        let (job, other) = (Need::Ready { job: true }, Need::Ready { job: false });
+        let met = |need, all: &[WorkerStatus]| matches!(judged(need, all), Ok(Verdict::Met));
+        let refused = |need, all: &[WorkerStatus]| judged(need, all).is_err();
+        let (starting, healthy) = (runs("1", Health::Starting), runs("1", Health::Healthy));
+        for need in [job, other] {
+            assert!(matches!(judged(need, std::slice::from_ref(&starting)), Ok(Verdict::NotYet)));
+            assert!(met(need, std::slice::from_ref(&healthy)));
+            assert!(met(need, &[starting.clone(), healthy.clone(), ended("1", 0)]));
+            assert!(refused(need, &[healthy.clone(), ended("1", 1)]));
+            assert!(refused(need, &[runs("1", Health::Unhealthy)]));
+        }
+        assert!(met(job, &[starting.clone(), ended("1", 0)]));
+        assert!(refused(other, &[starting, ended("1", 0)]));
+        assert!(refused(other, &[healthy.clone(), ended("2", 0)]), "it was another run that was healthy");
+        // Another worker needs one that is healthy still.
+        let dependency = Need::Dependency(DependencyCondition::ServiceHealthy);
+        assert!(refused(dependency, &[healthy, ended("1", 0)]));
     }
 }

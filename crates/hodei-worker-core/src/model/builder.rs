@@ -89,7 +89,7 @@ impl WorkerConfigBuilder {
         self.spec.environment.insert(name.into(), value.into());
         self
     }
-    /// Passes a variable of this program on, with the value that it has now; one that is not set stays unset. Not for
+    /// Passes a variable of this program on, with the value that it has now; of one that is not set nothing is said. Not for
     /// secrets: what is in the environment stands in the event log and is shown by whoever shows the worker.
     ///
     /// # Examples

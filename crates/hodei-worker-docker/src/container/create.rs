@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use bollard::models::{ContainerCreateResponse, ContainerStateStatusEnum};
+use bollard::models::{ContainerCreateBody, ContainerCreateResponse, ContainerStateStatusEnum};
 use bytes::Bytes;
 use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerConfig, WorkerHandle, WorkerRef,
@@ -10,6 +10,7 @@ use hodei_worker_core::{
 };
 use http::Method;
 use secrecy::{SecretString, zeroize::Zeroize};
+use serde::Serialize;
 use tokio::sync::OwnedRwLockReadGuard;
 
 use super::{
@@ -66,6 +67,15 @@ fn another_configuration(container: &str) -> Error {
 /// What is left of a refused creation is no reason to hide why it was refused.
 fn tell_of(left: &Error) {
     tracing::warn!(error = %left, "something may be left of a creation that was refused");
+}
+
+/// A description as old engines understand it.
+#[derive(Serialize)]
+struct Older<'a> {
+    #[serde(flatten)]
+    description: &'a ContainerCreateBody,
+    #[serde(rename = "MacAddress")]
+    mac_address: &'a str,
 }
 
 impl Shared {
@@ -143,7 +153,12 @@ impl Shared {
             start_interval: self.engine.speaks(1, 44),
         };
         let mut description = spec::body(config, parts)?;
-        let body = client::body(&description);
+        // In the description of an endpoint only since API 1.44.
+        let mac_address = typed.networking.mac_address.as_deref().filter(|_| !self.engine.speaks(1, 44));
+        let body = match mac_address {
+            Some(mac_address) => client::body(&Older { description: &description, mac_address }),
+            None => client::body(&description),
+        };
         description.env.iter_mut().flatten().for_each(Zeroize::zeroize);
         let body = body.map_err(|error| {
             Error::config("options", "the configuration cannot be sent").with_source(error)
@@ -163,6 +178,10 @@ impl Shared {
         let mut fresh = false;
         let created = async {
             self.prepare_storage(&plan, seen.as_deref()).await?;
+            if !plan.files.is_empty() {
+                // A deletion whose caller has gone may be under way, and takes the files with it.
+                drop(self.memory.of(worker).turn().await);
+            }
             // The engine binds only what exists; the contents come with each start.
             fresh = !plan.files.is_empty() && self.secrets.prepare(worker, plan.files).await?;
             Box::pin(self.create_or_adopt(&plan)).await

@@ -45,8 +45,13 @@ impl Shared {
             return Ok(None);
         }
         let wanted = Wanted { image, platform: typed.platform.as_deref() };
+        // An engine of these versions may have it and show the one for its own platform alone. Where nothing depends on what
+        // it is, the engine decides.
+        let unseen = wanted.platform.is_some() && !self.engine.speaks(1, 49);
+        let left_to_the_engine = unseen && policy.is_none() && !helped && !self.scans.wanted();
         let seen = match self.inspect_image(wanted).await? {
             Some(seen) => seen,
+            None if typed.pull == PullPolicy::Never && left_to_the_engine => return Ok(None),
             None if typed.pull == PullPolicy::Never => return Err(super::create::image_missing(wanted)),
             None => {
                 let turn = self.pull_turn(wanted, options).await?;
@@ -55,7 +60,11 @@ impl Shared {
                     turn.done(&done);
                     done?;
                 }
-                self.inspect_image(wanted).await?.ok_or_else(|| match wanted.platform {
+                let seen = self.inspect_image(wanted).await?;
+                if seen.is_none() && left_to_the_engine {
+                    return Ok(None);
+                }
+                seen.ok_or_else(|| match wanted.platform {
                     Some(platform) => wanted.not_for(platform, "what was fetched is for another one"),
                     None => {
                         Error::new(ErrorKind::Conflict, "the image was removed while a worker was made of it")
@@ -102,6 +111,8 @@ impl Shared {
         image: Option<&ImageInspect>,
     ) -> Result<()> {
         let image = image.and_then(|image| image.id.as_deref());
+        // One at a time: who finds a volume that another is about to give to its owner would give it once more.
+        let mut giving = None;
         let (mut owned, mut makings) = (Vec::new(), Vec::new());
         for (n, mount) in plan.config.mounts.iter().enumerate() {
             let MountSource::Volume { name } = &mount.source else { continue };
@@ -116,6 +127,9 @@ impl Shared {
             }
             self.check_volume(n, name, definition).await?;
             let (Some(owner), Some(image)) = (definition.owner, image) else { continue };
+            if giving.is_none() {
+                giving = Some(self.giving.lock().await);
+            }
             let making = Making { definition, owner, ownership: plan.ownership, attempt: plan.attempt };
             if let Some(given) = self.to_be_given(name, making, image).await? {
                 let owner = given.owner;
@@ -127,6 +141,7 @@ impl Shared {
         let Some(image) = image.filter(|_| !owned.is_empty()) else { return Ok(()) };
         self.fill(plan.worker, image, &owned).await?;
         makings.into_iter().for_each(|making| self.given.note(making));
+        drop(giving);
         Ok(())
     }
 }

@@ -14,8 +14,9 @@ struct Newer {
     asked: fn(&DockerOptions) -> Vec<String>,
 }
 
-/// All of them. What an engine can be told in an older way is not among them: `create_host_path`, several networks.
-const TABLE: [Newer; 6] = [
+/// All of them. What an engine can be told in an older way is not among them: `create_host_path`, `mac_address`, several
+/// networks.
+const TABLE: [Newer; 5] = [
     Newer { least: (1, 41), release: "Docker 20.10", asked: |all| set(all.platform.is_some(), "platform") },
     Newer {
         least: (1, 41),
@@ -31,11 +32,6 @@ const TABLE: [Newer; 6] = [
         least: (1, 44),
         release: "Docker 25",
         asked: |all| set(all.health.start_interval.is_some(), "health.start_interval"),
-    },
-    Newer {
-        least: (1, 44),
-        release: "Docker 25",
-        asked: |all| set(all.networking.mac_address.is_some(), "networking.mac_address"),
     },
     Newer {
         least: (1, 45),
@@ -89,7 +85,6 @@ mod tests {
         all.annotations.insert("a".to_owned(), "b".to_owned());
         all.security.cgroupns = Some("private".to_owned());
         all.health.start_interval = Some("2s".parse().unwrap());
-        all.networking.mac_address = Some("02:00:00:00:00:07".to_owned());
         all
     }
 
@@ -104,7 +99,6 @@ mod tests {
             "`options.docker.security.cgroupns` needs API 1.41",
             "`options.docker.annotations` needs API 1.43",
             "`options.docker.health.start_interval` needs API 1.44",
-            "`options.docker.networking.mac_address` needs API 1.44",
             "`options.docker.storage.mounts./data.subpath` needs API 1.45 (Docker 26)",
         ] {
             assert!(text.contains(part), "`{part}` is missing in {text}");

@@ -53,8 +53,9 @@ impl Shared {
     pub(super) async fn look_anew(&self, wanted: Wanted<'_>) -> Result<Option<Arc<ImageInspect>>> {
         let begun = Instant::now();
         let seen = self.look_for_image(wanted).await?.map(Arc::new);
-        if let Some(seen) = &seen {
-            self.images_seen.note(wanted.key(), begun, Arc::clone(seen));
+        match &seen {
+            Some(seen) => self.images_seen.note(wanted.key(), begun, Arc::clone(seen)),
+            None => self.images_seen.drop(&wanted.key()),
         }
         Ok(seen)
     }

@@ -134,6 +134,7 @@ impl Shared {
     /// By its id, which no other image can take, and never by force: so an engine refuses what is used or has a name
     /// more, whatever has happened since we looked. Our own names must go before.
     async fn remove_owned(&self, id: &str, owned: &Owned) -> Result<bool> {
+        self.images_seen.forget();
         let mut removed = Vec::new();
         for mark in &owned.marks {
             match self.untag(mark).await {

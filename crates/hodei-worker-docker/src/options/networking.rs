@@ -42,7 +42,7 @@ pub struct NetworkingOptions {
     /// Further lines of `/etc/hosts`, `name:address` each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extra_hosts: Vec<String>,
-    /// The address of its interface in its first network. Needs Docker 25.
+    /// The address of its interface in its first network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac_address: Option<String>,
     /// From which of the machine's ports the engine takes a free one at each start, by the worker's port, `80/tcp`. Such a

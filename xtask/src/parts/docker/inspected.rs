@@ -1,6 +1,8 @@
-//! Looks at every container that the tests make as `docker inspect` shows it, and finds the secrets in it: in the tests
-//! every secret begins with the same word. At the end it looks at what is left in the engine.
+//! Looks at every container that the tests make as `docker inspect` shows it, when it is made and when it ends, and finds
+//! the secrets in it: those that no test shows on purpose begin with the same word. At the end it looks at what is left in
+//! the engine.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -19,15 +21,24 @@ use crate::tools::image;
 const PLANTED: &str = "planted-";
 /// Holds one on purpose: a watch that does not find it has seen nothing.
 const CONTROL: &str = "hodei-watch-control";
+/// Of so many containers one may be gone before it was looked at.
+const MISSED: usize = 20;
 
 /// What a watch has seen.
 #[derive(Debug, Default)]
 struct Seen {
-    inspected: usize,
+    inspected: HashSet<String>,
     /// Gone before they were looked at.
     missed: Vec<String>,
     /// With a secret in what is shown of them.
     open: Vec<String>,
+}
+
+/// What the two sides of a watch tell each other.
+#[derive(Debug, Default)]
+struct Signs {
+    ending: AtomicBool,
+    control_seen: AtomicBool,
 }
 
 /// A thread that inspects each container as it is made.
@@ -35,7 +46,9 @@ struct Seen {
 pub(crate) struct Watch {
     name: &'static str,
     engine: Endpoint,
-    ending: Arc<AtomicBool>,
+    /// What an earlier run has left in an engine that was kept.
+    left_before: Vec<String>,
+    signs: Arc<Signs>,
     thread: JoinHandle<Seen>,
 }
 
@@ -46,118 +59,162 @@ impl Docker {
             return None;
         }
         let engine = self.endpoint_of_ours(site);
-        let ending = Arc::new(AtomicBool::new(false));
+        let signs = Arc::<Signs>::default();
         let thread = std::thread::spawn({
-            let (engine, ending) = (engine.clone(), Arc::clone(&ending));
-            move || look(&engine, &ending)
+            let (engine, signs) = (engine.clone(), Arc::clone(&signs));
+            move || look(&engine, &signs)
         });
-        Some(Watch { name: self.name, engine, ending, thread })
+        let left_before = content::left_behind(&engine).unwrap_or_default();
+        Some(Watch { name: self.name, engine, left_before, signs, thread })
     }
 }
 
 impl Watch {
-    /// Ends it. Says what it has seen, or what should not have been there.
+    /// Ends it. Says what it has seen, or all that should not have been there.
     pub(crate) fn finish(self) -> Result<String> {
-        let made = make_control(&self.engine).context(format_args!("{}: the watch's control", self.name));
-        self.ending.store(true, Ordering::Release);
-        let seen = self.thread.join().map_err(|_| Failure::new("the watch of containers panicked"))?;
-        made?;
-        let seen = seen.judge(self.name)?;
-        match content::left_behind(&self.engine)? {
-            left if left.is_empty() => Ok(format!("{seen}; nothing of a worker is left")),
-            left => Err(Failure(format!("{}: the tests have left {}", self.name, left.join(", ")))),
+        let Self { name, engine, left_before, signs, thread } = self;
+        let made = make_control(&engine, &signs).context(format_args!("{name}: the watch's control"));
+        signs.ending.store(true, Ordering::Release);
+        let seen = thread.join().map_err(|_| Failure::new("the watch of containers panicked"))?;
+        let mut problems: Vec<String> = made.err().map(|error| error.0).into_iter().collect();
+        let (seen, more) = seen.judge(name);
+        problems.extend(more);
+        match content::left_behind(&engine) {
+            Ok(mut left) => {
+                left.retain(|one| !left_before.contains(one));
+                if !left.is_empty() {
+                    problems.push(format!("{name}: the tests have left {}", left.join(", ")));
+                }
+            }
+            Err(error) => problems.push(format!("{name}: what is left: {error}")),
+        }
+        if problems.is_empty() {
+            Ok(format!("{seen}; nothing of a worker is left"))
+        } else {
+            Err(Failure(problems.join("; ")))
         }
     }
 }
 
 impl Seen {
-    fn judge(mut self, name: &str) -> Result<String> {
+    /// What it has seen in words, and what is wrong with that.
+    fn judge(mut self, name: &str) -> (String, Vec<String>) {
+        let mut problems = Vec::new();
         let all = self.open.len();
         self.open.retain(|open| open != CONTROL);
         if self.open.len() == all {
-            return Err(Failure(format!("{name}: the watch of containers has not seen its own")));
+            problems.push(format!("{name}: the watch of containers has not seen its own"));
         }
         if !self.open.is_empty() {
             let names = self.open.join(", ");
-            return Err(Failure(format!("{name}: `docker inspect` shows a secret of {names}")));
+            problems.push(format!("{name}: `docker inspect` shows a secret of {names}"));
         }
-        let Self { inspected, missed, .. } = self;
-        let missed = match missed.len() {
+        let (inspected, missed) = (self.inspected.len(), self.missed.len());
+        if missed > inspected / MISSED {
+            problems.push(format!("{name}: {missed} containers were gone before they were looked at"));
+        }
+        let words = match missed {
             0 => String::new(),
-            n => format!("; {n} were gone before: {}", missed.join(", ")),
+            n => format!("; {n} were gone before: {}", self.missed.join(", ")),
         };
-        Ok(format!("{name}: {inspected} containers inspected, none shows a secret{missed}"))
+        (format!("{name}: {inspected} containers inspected, none shows a secret{words}"), problems)
     }
 
     fn inspect(&mut self, engine: &Endpoint, id: &str, name: &str) {
         match engine.get(&format!("/containers/{id}/json")) {
             Ok(shown) => {
-                self.inspected += 1;
-                if shown.contains(PLANTED) {
+                self.inspected.insert(id.to_owned());
+                if shown.contains(PLANTED) && !self.open.iter().any(|open| open == name) {
                     self.open.push(name.to_owned());
                 }
             }
+            Err(_) if self.inspected.contains(id) => {}
             Err(_) => self.missed.push(name.to_owned()),
+        }
+    }
+
+    /// Those that are there, since events are lost with an engine that is killed.
+    fn inspect_all(&mut self, engine: &Endpoint) {
+        let listed = engine.get("/containers/json?all=1").unwrap_or_default();
+        let listed: Vec<Value> = serde_json::from_str(&listed).unwrap_or_default();
+        for one in listed {
+            let name = text(&one["Names"][0]);
+            self.inspect(engine, &text(&one["Id"]), name.trim_start_matches('/'));
         }
     }
 }
 
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
 /// Follows what the engine tells, through its restarts, until it is told to end and nothing is left to be read.
-fn look(engine: &Endpoint, ending: &AtomicBool) -> Seen {
+fn look(engine: &Endpoint, signs: &Signs) -> Seen {
     let mut seen = Seen::default();
-    // What was told before a cut is not told again; its nanoseconds tell the events apart.
-    let mut last = 0;
+    // What was told before a cut may be told again: not by its time, which is not the order in which it comes.
+    let mut told = HashSet::new();
+    let mut since = 0;
+    let is_ending = || signs.ending.load(Ordering::Acquire);
     loop {
-        let filters = r#"{"type":{"container":true},"event":{"create":true}}"#.replace('"', "%22");
-        let since = last / 1_000_000_000;
+        seen.inspect_all(engine);
+        let filters = r#"{"type":{"container":true},"event":{"create":true,"die":true}}"#.replace('"', "%22");
         let path = format!("/events?since={since}&filters={filters}");
         let read = engine.lines(&path, Duration::from_millis(200), |line| {
-            let Some(line) = line else { return !ending.load(Ordering::Acquire) };
+            let Some(line) = line else { return !is_ending() };
             let Ok(event) = serde_json::from_str::<Value>(line) else { return true };
             let at = event["timeNano"].as_u64().unwrap_or_default();
-            if at > last {
-                last = at;
-                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-                let actor = &event["Actor"];
-                seen.inspect(engine, &text(&actor["ID"]), &text(&actor["Attributes"]["name"]));
+            since = since.max(at / 1_000_000_000);
+            let actor = &event["Actor"];
+            if told.insert((at, text(&actor["ID"]), text(&event["Action"]))) {
+                let name = text(&actor["Attributes"]["name"]);
+                seen.inspect(engine, &text(&actor["ID"]), &name);
+                if name == CONTROL {
+                    signs.control_seen.store(true, Ordering::Release);
+                }
             }
             true
         });
         // A test has stopped the engine: it comes back.
-        if ending.load(Ordering::Acquire) && (read.is_ok() || engine.get("/_ping").is_err()) {
+        if is_ending() && (read.is_ok() || engine.get("/_ping").is_err()) {
             return seen;
         }
         stop::settle(Duration::from_millis(20));
     }
 }
 
-/// Makes a container that shows a secret, and removes it when it must have been seen.
-fn make_control(engine: &Endpoint) -> Result<()> {
+/// Makes a container that shows a secret, and removes it when it was seen.
+fn make_control(engine: &Endpoint, signs: &Signs) -> Result<()> {
+    let path = format!("/containers/{CONTROL}?force=1");
+    // An earlier run may have been cut off.
+    engine.send(&Request::new("DELETE", &path))?;
     let body = json!({"Image": image::NAME, "Env": [format!("SHOWN={PLANTED}control")]}).to_string();
-    let path = format!("/containers/create?name={CONTROL}");
+    let create = format!("/containers/create?name={CONTROL}");
     let json = "Content-Type: application/json\r\n";
-    engine.call(&Request::new("POST", &path).headers(json).text(&body))?;
-    // Nothing can be waited for but the watch itself, which looks within this time.
-    stop::settle(Duration::from_secs(1));
-    engine.send(&Request::new("DELETE", &format!("/containers/{CONTROL}?force=1"))).map(drop)
+    engine.call(&Request::new("POST", &create).headers(json).text(&body))?;
+    let seen = stop::wait_for("the watch's look at its control", Duration::from_secs(120), || {
+        Ok(signs.control_seen.load(Ordering::Acquire).then_some(()))
+    });
+    engine.send(&Request::new("DELETE", &path))?;
+    seen
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn seen(open: &[&str], missed: &[&str]) -> Result<String> {
+    fn seen(open: &[&str], missed: &[&str]) -> (String, Vec<String>) {
         let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Seen { inspected: 7, missed: own(missed), open: own(open) }.judge("docker")
+        let inspected = (0..40).map(|n| n.to_string()).collect();
+        Seen { inspected, missed: own(missed), open: own(open) }.judge("docker")
     }
 
     #[test]
     fn a_watch_that_is_blind_or_finds_a_secret_is_a_problem() {
-        assert!(seen(&[], &[]).unwrap_err().0.contains("has not seen its own"));
-        assert!(seen(&[CONTROL, "bad"], &[]).unwrap_err().0.ends_with("a secret of bad"));
-        assert_eq!(
-            seen(&[CONTROL], &["short"]).unwrap(),
-            "docker: 7 containers inspected, none shows a secret; 1 were gone before: short"
-        );
+        assert!(seen(&[], &[]).1[0].contains("has not seen its own"));
+        assert!(seen(&[CONTROL, "bad"], &[]).1[0].ends_with("a secret of bad"));
+        assert!(seen(&[CONTROL], &["a", "b", "c"]).1[0].contains("3 containers were gone"));
+        let (words, problems) = seen(&[CONTROL], &["short"]);
+        assert_eq!(problems, Vec::<String>::new());
+        assert_eq!(words, "docker: 40 containers inspected, none shows a secret; 1 were gone before: short");
     }
 }

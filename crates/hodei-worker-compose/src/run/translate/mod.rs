@@ -46,6 +46,8 @@ pub(super) struct Blueprint {
     pub(super) replicas: usize,
     /// Services whose namespaces its workers share, with the field of Docker's options.
     pub(super) shares: Vec<(String, Vec<&'static str>)>,
+    /// The narrowest range of ports that its workers take one of each.
+    pub(super) range: Option<network::Range>,
     /// Whether its health is found out.
     pub(super) has_check: bool,
     /// Volumes of each worker alone, by their targets.
@@ -197,7 +199,8 @@ fn one(
     let set = |(name, value): (&String, &Option<String>)| Some((name.clone(), value.clone()?));
     spec.environment = service.environment.iter().filter_map(set).collect();
     spec.resources = resources::translate(service, refusals);
-    spec.ports = network::ports(service, &mut spec, refusals);
+    let (ports, range) = network::ports(service, &mut spec, refusals);
+    spec.ports = ports;
     spec.networks = network::attachments(project, service, target, &mut spec, refusals);
     spec.stop_grace =
         Some(HumanDuration::from(service.stop_grace_period.unwrap_or(std::time::Duration::from_secs(10))));
@@ -246,6 +249,7 @@ fn one(
         hash: hash.unwrap_or_default(),
         replicas: replicas(service),
         shares,
+        range,
         has_check,
         anonymous,
         spec,

@@ -11,8 +11,36 @@ use serde_json::{Value as Json, json};
 use super::{Target, docker};
 use crate::{Project, Service, run::refuse::Refusals};
 
-pub(super) fn ports(service: &Service, spec: &mut WorkerSpec, refusals: &mut Refusals<'_>) -> Vec<Port> {
+/// Ports of the machine of which each of a service's workers takes one.
+#[derive(Debug, Clone)]
+pub(in crate::run) struct Range {
+    /// Where the file has it.
+    path: String,
+    text: String,
+    ports: usize,
+}
+
+impl Range {
+    /// Refuses more workers than it has ports.
+    pub(in crate::run) fn check(&self, service: &str, workers: usize, refusals: &mut Refusals<'_>) {
+        let Self { path, text, ports } = self;
+        if *ports < workers {
+            let message = format!(
+                "the {workers} workers of `{service}` need a port each, of which `{text}` has {ports}"
+            );
+            refusals.add(path, message);
+        }
+    }
+}
+
+/// The service's ports, and the narrowest of the ranges that they are published from.
+pub(super) fn ports(
+    service: &Service,
+    spec: &mut WorkerSpec,
+    refusals: &mut Refusals<'_>,
+) -> (Vec<Port>, Option<Range>) {
     let mut all = Vec::new();
+    let mut wide = Vec::new();
     // By the port inside: from which of the machine's one is taken, and where nothing was said of that.
     let mut ranges: BTreeMap<String, Option<(u16, u16)>> = BTreeMap::new();
     for (n, port) in service.ports.iter().enumerate() {
@@ -36,13 +64,10 @@ pub(super) fn ports(service: &Service, spec: &mut WorkerSpec, refusals: &mut Ref
             Some((0, 0)) => {}
             Some((first, last)) if first == last => one.host_port = Some(first),
             Some((first, last)) => {
-                let (free, replicas) = (usize::from(last - first) + 1, super::replicas(service));
-                if free < replicas {
-                    refusals.add(
-                        &path,
-                        format!("{replicas} workers need a port each, of which `{text}` has {free}"),
-                    );
-                }
+                let ports = usize::from(last - first) + 1;
+                let one = Range { path: path.clone(), text: text.to_owned(), ports };
+                one.check(&service.name, super::replicas(service), refusals);
+                wide.push(one);
                 range = Some((first, last));
             }
         }
@@ -65,7 +90,7 @@ pub(super) fn ports(service: &Service, spec: &mut WorkerSpec, refusals: &mut Ref
         let Some((first, last)) = range else { continue };
         docker::set(spec, &["networking", "port_ranges", &name], json!({"first": first, "last": last}));
     }
-    all
+    (all, wide.into_iter().min_by_key(|range| range.ports))
 }
 
 /// The machine's ports of which one is meant: 0 and 0 for any, the same twice for one.

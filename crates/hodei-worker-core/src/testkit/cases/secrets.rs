@@ -39,13 +39,13 @@ async fn c13_a_secret_arrives_as_a_file(cx: CaseContext) -> CaseResult {
 }
 
 async fn c13_a_secret_is_resolved_again_at_each_start(cx: CaseContext) -> CaseResult {
-    put(&cx, "first.").await?;
+    put(&cx, "planted-first.").await?;
     let worker = cx.run_as(reader(&cx)).await?;
     let run = cx.ended(&worker).await?.run.clone();
-    put(&cx, "second.").await?;
+    put(&cx, "planted-second.").await?;
     cx.provider().start_worker(&worker, &StartOptions::after(run.clone())).await?;
     cx.ended_after(&worker, run.as_ref()).await?;
-    check_eq!(cx.text(&worker).await?, "first.second.");
+    check_eq!(cx.text(&worker).await?, "planted-first.planted-second.");
     Ok(())
 }
 

@@ -75,7 +75,7 @@ impl Keeper {
             }
             WorkerObservation::Gone(gone) => {
                 self.strays.gone(name, &gone.worker);
-                if self.is_on(name, &gone.worker.id) {
+                if self.is_on(name, &gone.worker.id) && !self.is_deleting(&gone.worker) {
                     let id = gone.worker.id.clone();
                     self.handle(&id, Cause::of(Input::Gone(gone)));
                 }
@@ -93,6 +93,14 @@ impl Keeper {
             }
             _ => {}
         }
+    }
+
+    /// Whether its deletion is being called: that removes more than what a watch shows, and says itself when it is done.
+    fn is_deleting(&self, worker: &WorkerRef) -> bool {
+        let slot = self.slots.get(&worker.id).filter(|slot| slot.is_called());
+        slot.and_then(Slot::worker).is_some_and(|known| {
+            known.reference() == *worker && matches!(known.pending, Some(Pending::Delete { .. }))
+        })
     }
 
     fn is_on(&self, name: &ProviderName, id: &WorkerId) -> bool {
