@@ -44,7 +44,8 @@ impl Module {
             .or_else(|| Some(PathBuf::from("/usr/local/go/bin/go")).filter(|go| go.exists()))
             .ok_or_else(|| Failure(format!("{} is built from a Go module: install Go 1.26", self.folder)))?;
         println!("building {} from its Go module", self.folder);
-        let part = folder.with_extension("part");
+        // Not by its extension: a version has a dot, too.
+        let part = PathBuf::from(format!("{}.part", folder.display()));
         let _ = fs::remove_dir_all(&part);
         fs::create_dir_all(&part).context(format_args!("creating {}", part.display()))?;
         for (package, name) in self.programs {

@@ -68,6 +68,8 @@ pub(super) fn pause(site: &Site) -> Result<PathBuf> {
     if program.exists() && fs::read_to_string(&source).is_ok_and(|known| known == PAUSE) {
         return Ok(program);
     }
+    // So that a compilation that was cut off is not taken for done.
+    let _ = fs::remove_file(&program);
     fs::write(&source, PAUSE).context(format_args!("writing {}", source.display()))?;
     let part = site.bin().join("pause.part");
     run::output(Command::new("cc").args(["-Os", "-static", "-s", "-o"]).arg(&part).arg(&source))?;
