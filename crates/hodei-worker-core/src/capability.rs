@@ -71,8 +71,10 @@ capabilities! {
     ImageIds = "image_ids",
     /// Creation and start are two steps. Without it, `create_worker` begins the first run.
     DeferredStart = "deferred_start",
-    /// A worker that has ended stays, with its exit and its logs, until it is deleted. Without it, one may be absent at
-    /// any time after its end, and a watch may tell no more of it than that it is gone.
+    /// A worker that has ended by itself stays, with its exit and its logs, until it is deleted. Without it, one may be
+    /// absent at any time after its end, and a watch may tell no more of it than that it is gone.
+    KeepsEnded = "keeps_ended",
+    /// A worker that was asked to stop stays as well. Without it, a stop may end in its absence.
     KeepsStopped = "keeps_stopped",
     /// A worker that has ended can be started again as it is. Without it, a further run is a further generation.
     RestartInPlace = "restart_in_place",

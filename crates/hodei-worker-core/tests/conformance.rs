@@ -33,8 +33,13 @@ const OPTIONAL: [Capability; 16] = [
 ];
 
 /// What clouds are like: a creation runs the worker, and its end is the end of it.
-const BARE: [Capability; 3] =
-    [Capability::DeferredStart, Capability::KeepsStopped, Capability::RestartInPlace];
+const BARE: [Capability; 4] =
+    [Capability::DeferredStart, Capability::KeepsEnded, Capability::KeepsStopped, Capability::RestartInPlace];
+/// A provider that stops by removing, as Kubernetes does.
+const STOP_REMOVES: [Capability; 2] = [Capability::KeepsStopped, Capability::RestartInPlace];
+/// One that forgets whatever has ended.
+const FORGETS: [Capability; 3] =
+    [Capability::KeepsEnded, Capability::KeepsStopped, Capability::RestartInPlace];
 
 /// A provider behind the gate of a handle that is ready.
 fn gated(inner: Arc<dyn WorkerProvider>) -> Arc<dyn WorkerProvider> {
@@ -61,7 +66,8 @@ fn main() -> ExitCode {
         FakeSubject::new().without("least", &OPTIONAL),
         FakeSubject::new().without("starts-at-create", &[Capability::DeferredStart]),
         FakeSubject::new().without("runs-once", &[Capability::RestartInPlace]),
-        FakeSubject::new().without("forgets", &[Capability::KeepsStopped, Capability::RestartInPlace]),
+        FakeSubject::new().without("stop-removes", &STOP_REMOVES),
+        FakeSubject::new().without("forgets", &FORGETS),
         FakeSubject::new().without("bare", &BARE),
         layer("observe", |inner, _| Observe::new(&inner.info().clone()).layer(inner)),
         layer("context", |inner, settings| Context::new(&settings.timeouts).layer(inner)),

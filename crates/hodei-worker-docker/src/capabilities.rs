@@ -113,6 +113,7 @@ fn describe(
         .with(Capability::Images)
         .with(Capability::ImageIds)
         .with(Capability::DeferredStart)
+        .with(Capability::KeepsEnded)
         .with(Capability::KeepsStopped)
         .with(Capability::RestartInPlace)
         .with(Capability::SurvivesHost)

@@ -1,15 +1,17 @@
 //! What a cluster can do, as it was found.
 
 use hodei_worker_core::{
-    Capability, ProviderCapabilities, Result,
-    capability::NativeChecks,
-    model::ProbeKind,
+    Capability, ProviderCapabilities, Result, capability::NativeChecks, model::ProbeKind,
 };
 use k8s_openapi::apimachinery::pkg::version::Info;
 
 use crate::client::Cluster;
 
-pub(crate) async fn detect(cluster: &Cluster, version: &Info, reaches_pods: bool) -> Result<ProviderCapabilities> {
+pub(crate) async fn detect(
+    cluster: &Cluster,
+    version: &Info,
+    reaches_pods: bool,
+) -> Result<ProviderCapabilities> {
     let groups = cluster.call(cluster.client.list_api_groups()).await;
     let groups = groups.map_err(|failed| cluster.error(failed))?;
     let measured = groups.groups.iter().any(|group| group.name == "metrics.k8s.io");
@@ -24,11 +26,17 @@ fn describe(version: &Info, measured: bool, reaches_pods: bool) -> ProviderCapab
         .with(Capability::HealthChecks)
         .with_native_checks(NativeChecks::of([ProbeKind::Command, ProbeKind::Http, ProbeKind::Tcp], Some(1)))
         .without(Capability::Volumes, "claims are not made yet")
-        .without(Capability::HostPaths, "a pod runs on a node that the cluster chooses, and `restricted` forbids it")
+        .without(
+            Capability::HostPaths,
+            "a pod runs on a node that the cluster chooses, and `restricted` forbids it",
+        )
         .with(Capability::Tmpfs)
         .with_detected(Capability::Networking, found(reaches_pods, not_reached))
         .with(Capability::Security)
-        .with_detected(Capability::Monitoring, found(measured, "the cluster has no metrics.k8s.io: install metrics-server"))
+        .with_detected(
+            Capability::Monitoring,
+            found(measured, "the cluster has no metrics.k8s.io: install metrics-server"),
+        )
         .without(Capability::MultiCluster, "one provider is one cluster; use one for each")
         .with(Capability::Watch)
         .with(Capability::Logs)
@@ -39,7 +47,9 @@ fn describe(version: &Info, measured: bool, reaches_pods: bool) -> ProviderCapab
         .with(Capability::Exec)
         .without(Capability::Pause, "a cluster does not freeze pods")
         .with(Capability::Images)
+        .without(Capability::ImageIds, "only the node that runs it knows which image a name means")
         .with(Capability::DeferredStart)
+        .with(Capability::KeepsEnded)
         .without(Capability::KeepsStopped, "a pod that is asked to end is deleted, and its end with it")
         .without(Capability::RestartInPlace, "a pod runs once")
         .with(Capability::SurvivesHost)

@@ -122,7 +122,8 @@ async fn configuration(settings: &KubernetesSettings) -> Result<(Config, bool)> 
         let path = path.clone();
         // Files, whose paths in the kubeconfig are relative to it.
         let read = tokio::task::spawn_blocking(move || Kubeconfig::read_from(path)).await;
-        let read = read.map_err(|error| Error::new(ErrorKind::Cancelled, error.to_string()))?.map_err(wrong)?;
+        let read =
+            read.map_err(|error| Error::new(ErrorKind::Cancelled, error.to_string()))?.map_err(wrong)?;
         let config = Config::from_custom_kubeconfig(read, &options).await.map_err(wrong)?;
         return Ok((config, false));
     }
@@ -132,12 +133,15 @@ async fn configuration(settings: &KubernetesSettings) -> Result<(Config, bool)> 
         Err(KubeconfigError::FindPath | KubeconfigError::ReadConfig(..)) if settings.context.is_none() => {
             match Config::incluster() {
                 Ok(config) => Ok((config, true)),
-                Err(error) => Err(Error::new(ErrorKind::Config, "there is no kubeconfig, and this is no pod")
-                    .with_help(
-                        "name a kubeconfig by the setting `kubeconfig` or by KUBECONFIG; in a pod, the service \
+                Err(error) => Err(Error::new(
+                    ErrorKind::Config,
+                    "there is no kubeconfig, and this is no pod",
+                )
+                .with_help(
+                    "name a kubeconfig by the setting `kubeconfig` or by KUBECONFIG; in a pod, the service \
                          account's token must be mounted (`automountServiceAccountToken`)",
-                    )
-                    .with_source(error)),
+                )
+                .with_source(error)),
             }
         }
         Err(error) => Err(wrong(error)),
@@ -158,19 +162,26 @@ fn kubeconfig_error(error: KubeconfigError, settings: &KubernetesSettings) -> Er
         KubeconfigError::ReadConfig(_, path) => {
             ("kubeconfig", format!("the kubeconfig `{}` cannot be read", path.display()))
         }
-        KubeconfigError::Parse(_) => ("kubeconfig", "the kubeconfig is no YAML of the form that it has".to_owned()),
+        KubeconfigError::Parse(_) => {
+            ("kubeconfig", "the kubeconfig is no YAML of the form that it has".to_owned())
+        }
         KubeconfigError::MissingClusterUrl => ("kubeconfig", "the cluster has no `server`".to_owned()),
-        KubeconfigError::ParseClusterUrl(_) => ("kubeconfig", "the cluster's `server` is no address".to_owned()),
+        KubeconfigError::ParseClusterUrl(_) => {
+            ("kubeconfig", "the cluster's `server` is no address".to_owned())
+        }
         KubeconfigError::LoadCertificateAuthority(_) => {
             ("kubeconfig", "the cluster's certificate authority cannot be read".to_owned())
         }
         KubeconfigError::LoadClientCertificate(_) => {
             ("kubeconfig", "the user's client certificate cannot be read".to_owned())
         }
-        KubeconfigError::LoadClientKey(_) => ("kubeconfig", "the user's client key cannot be read".to_owned()),
+        KubeconfigError::LoadClientKey(_) => {
+            ("kubeconfig", "the user's client key cannot be read".to_owned())
+        }
         _ => ("kubeconfig", "the kubeconfig cannot be used".to_owned()),
     };
-    let error = Error::config(field, message).with_source(error).with_help("see `kubectl config get-contexts`");
+    let error =
+        Error::config(field, message).with_source(error).with_help("see `kubectl config get-contexts`");
     match file {
         Some(file) => error.with_context("file", file),
         None => error,
@@ -183,12 +194,16 @@ pub(crate) fn detect(environment: &Environment) -> Option<Detected<KubernetesSet
         let detected = Detected::new(KubernetesSettings::default(), "this is a pod with a service account");
         return Some(detected.with_priority(30));
     }
-    let named = environment.var("KUBECONFIG").map(|paths| ("KUBECONFIG names one".to_owned(), paths.to_owned()));
+    let named =
+        environment.var("KUBECONFIG").map(|paths| ("KUBECONFIG names one".to_owned(), paths.to_owned()));
     let usual = || {
         let path: PathBuf = environment.home()?.join(".kube/config");
         environment.exists(&path).then(|| (path.display().to_string(), String::new()))
     };
     let (reason, _) = named.or_else(usual)?;
     // A kubeconfig may lead to production: whoever wants that says so.
-    Some(Detected::new(KubernetesSettings::default(), format!("there is a kubeconfig: {reason}")).listed_only())
+    Some(
+        Detected::new(KubernetesSettings::default(), format!("there is a kubeconfig: {reason}"))
+            .listed_only(),
+    )
 }

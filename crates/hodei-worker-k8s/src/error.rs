@@ -33,9 +33,8 @@ fn refused(status: &Status) -> Error {
         (reason::SERVER_TIMEOUT, _) => (ErrorKind::Unavailable, Retry::Safe { after }),
         (reason::TIMEOUT, _) | (_, 504) => (ErrorKind::Timeout, Retry::IfIdempotent),
         (reason::SERVICE_UNAVAILABLE, _) | (_, 502 | 503) => (ErrorKind::Unavailable, Retry::IfIdempotent),
-        (reason::INVALID | reason::BAD_REQUEST | reason::REQUEST_ENTITY_TOO_LARGE, _) | (_, 400 | 413 | 422) => {
-            (ErrorKind::Config, Retry::Never)
-        }
+        (reason::INVALID | reason::BAD_REQUEST | reason::REQUEST_ENTITY_TOO_LARGE, _)
+        | (_, 400 | 413 | 422) => (ErrorKind::Config, Retry::Never),
         (_, 500..=599) => (ErrorKind::Unexpected, Retry::IfIdempotent),
         _ => (ErrorKind::Unexpected, Retry::Never),
     };
@@ -51,7 +50,9 @@ fn refused(status: &Status) -> Error {
         error = error.with_context("fields", fields.join(", "));
     }
     if kind == ErrorKind::Unauthenticated {
-        error = error.with_help("the log-in is unknown to the cluster or has expired: log in anew, or renew the certificate");
+        error = error.with_help(
+            "the log-in is unknown to the cluster or has expired: log in anew, or renew the certificate",
+        );
     }
     error
 }
@@ -59,12 +60,16 @@ fn refused(status: &Status) -> Error {
 fn transport(error: kube::Error) -> Error {
     let unavailable = |message| Error::new(ErrorKind::Unavailable, message);
     if let kube::Error::SerdeError(_) = &error {
-        return Error::new(ErrorKind::Unexpected, "the API server's answer makes no sense").with_source(error);
+        return Error::new(ErrorKind::Unexpected, "the API server's answer makes no sense")
+            .with_source(error);
     }
     if find::<kube::client::AuthError>(&error).is_some() {
-        return Error::new(ErrorKind::Unauthenticated, "the kubeconfig's log-in failed before anything was sent")
-            .with_help("its `exec` plugin or token file does not work: try `kubectl get pods`")
-            .with_source(error);
+        return Error::new(
+            ErrorKind::Unauthenticated,
+            "the kubeconfig's log-in failed before anything was sent",
+        )
+        .with_help("its `exec` plugin or token file does not work: try `kubectl get pods`")
+        .with_source(error);
     }
     if let Some(refused) = find::<TlsError>(&error).map(tls_refused) {
         return refused.with_source(error);

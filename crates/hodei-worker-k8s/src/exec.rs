@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, pin::Pin};
 
+use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerPhase, WorkerRef,
     provider::{BoxStream, ExecOptions, ExecSession, LogStream},
     status::ExitStatus,
 };
-use bytes::Bytes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::api::AttachParams;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
@@ -53,10 +53,12 @@ impl Shared {
             failed if failed.is_not_found() => Error::worker_not_found(worker),
             failed => self.cluster.error(failed),
         })?;
-        let mut stdin: Option<Pin<Box<dyn AsyncWrite + Send>>> = process.stdin().map(|stdin| Box::pin(stdin) as _);
+        let mut stdin: Option<Pin<Box<dyn AsyncWrite + Send>>> =
+            process.stdin().map(|stdin| Box::pin(stdin) as _);
         if let (Some(stdin), false) = (&mut stdin, prelude.is_empty()) {
             stdin.write_all(prelude.as_bytes()).await.map_err(|error| {
-                Error::new(ErrorKind::Unavailable, "the connection broke before the command began").with_source(error)
+                Error::new(ErrorKind::Unavailable, "the connection broke before the command began")
+                    .with_source(error)
             })?;
         }
         let stdin = match options.stdin {
@@ -102,7 +104,10 @@ fn part(
 /// How the command ended, as the kubelet tells it.
 fn exit_of(status: Option<Status>) -> Result<ExitStatus> {
     let Some(status) = status else {
-        return Err(Error::new(ErrorKind::Unavailable, "the connection broke before the command's end was told"));
+        return Err(Error::new(
+            ErrorKind::Unavailable,
+            "the connection broke before the command's end was told",
+        ));
     };
     if status.status.as_deref() == Some("Success") {
         return Ok(ExitStatus::Code(0));
@@ -112,7 +117,10 @@ fn exit_of(status: Option<Status>) -> Result<ExitStatus> {
     let code = code.and_then(|cause| cause.message.as_ref()?.parse().ok());
     match code {
         Some(code) => Ok(ExitStatus::from_shell(code)),
-        None => Err(Error::new(ErrorKind::Config, format!("the command cannot be executed: {}", status.message.unwrap_or_default().trim()))),
+        None => Err(Error::new(
+            ErrorKind::Config,
+            format!("the command cannot be executed: {}", status.message.unwrap_or_default().trim()),
+        )),
     }
 }
 

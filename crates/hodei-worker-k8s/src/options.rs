@@ -179,7 +179,11 @@ impl WorkerOptions for KubernetesOptions {
                     problems.add(format!("{field}.{key}"), format!("cannot be a key: {why}"));
                 }
                 let good = field != "node_selector" || crate::names::is_value(value);
-                problems.require(good, format!("{field}.{key}"), format!("`{value}` cannot be a label's value"));
+                problems.require(
+                    good,
+                    format!("{field}.{key}"),
+                    format!("`{value}` cannot be a label's value"),
+                );
             }
         }
         for key in self.annotations.keys() {
@@ -200,7 +204,11 @@ impl WorkerOptions for KubernetesOptions {
             );
             problems.require(value.is_none() || key.is_some(), path("value"), "has no key that it is of");
             let executes = effect.as_deref() == Some("NoExecute");
-            problems.require(stays.is_none() || executes, path("stays"), "is for the effect `NoExecute` alone");
+            problems.require(
+                stays.is_none() || executes,
+                path("stays"),
+                "is for the effect `NoExecute` alone",
+            );
             whole_seconds(*stays, &path("stays"), problems);
         }
         if let Some(deadline) = self.deadline {

@@ -5,19 +5,15 @@ use hodei_worker_core::{
     ConnectContext, Error, ProviderCapabilities, ProviderSettings as _, Result, WorkerConfig, WorkerHandle,
     WorkerObservation, WorkerProvider, WorkerRef, WorkerStatus,
     provider::{
-        BoxStream, CreateOptions, DeleteOptions, ExecOptions, ExecSession, Listing, LogItem, LogOptions, Operation,
-        ProviderInfo, StartOptions, StatsOptions, StopOptions, WatchOptions, WorkerFilter, WorkerStats,
+        BoxStream, CreateOptions, DeleteOptions, ExecOptions, ExecSession, Listing, LogItem, LogOptions,
+        Operation, ProviderInfo, StartOptions, StatsOptions, StopOptions, WatchOptions, WorkerFilter,
+        WorkerStats,
     },
     settings::Problems,
     watch::WatchHub,
 };
 
-use crate::{
-    KubernetesSettings, capabilities,
-    client::Cluster,
-    memory::Memory,
-    status::Viewpoint,
-};
+use crate::{KubernetesSettings, capabilities, client::Cluster, memory::Memory, status::Viewpoint};
 
 /// Workers as pods of one Kubernetes cluster, in one namespace. Clones share everything.
 #[derive(Debug, Clone)]

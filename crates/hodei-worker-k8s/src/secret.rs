@@ -19,7 +19,8 @@ impl Shared {
         let text = pod.metadata.annotations.as_ref().and_then(|all| all.get(names::SECRETS));
         let Some(text) = text else { return Ok(()) };
         let references: Vec<SecretReference> = serde_json::from_str(text).map_err(|error| {
-            Error::config("secrets", "the pod's annotation with its secrets cannot be read").with_source(error)
+            Error::config("secrets", "the pod's annotation with its secrets cannot be read")
+                .with_source(error)
         })?;
         let mut data = BTreeMap::new();
         for (n, reference) in references.iter().enumerate() {

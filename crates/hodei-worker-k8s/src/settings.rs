@@ -146,10 +146,10 @@ mod tests {
         assert_eq!(problems(serde_json::json!({})), Vec::<String>::new());
         assert_eq!(problems(serde_json::json!({"namespace": "Not_Good"})), ["namespace"]);
         assert_eq!(problems(serde_json::json!({"namespace": "a".repeat(64)})), ["namespace"]);
-        assert_eq!(problems(serde_json::json!({"context": "", "connect_timeout": "0s"})), [
-            "context",
-            "connect_timeout"
-        ]);
+        assert_eq!(
+            problems(serde_json::json!({"context": "", "connect_timeout": "0s"})),
+            ["context", "connect_timeout"]
+        );
         assert_eq!(problems(serde_json::json!({"kubeconfg": "x"})), ["kubeconfg"]);
     }
 }

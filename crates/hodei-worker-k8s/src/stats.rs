@@ -84,9 +84,13 @@ mod tests {
 
     #[test]
     fn k8_quantities_are_read() {
-        for (text, value) in
-            [("12", Some(12)), ("3Ki", Some(3072)), ("1.5M", Some(1_500_000)), ("2000m", Some(2)), ("1x", None)]
-        {
+        for (text, value) in [
+            ("12", Some(12)),
+            ("3Ki", Some(3072)),
+            ("1.5M", Some(1_500_000)),
+            ("2000m", Some(2)),
+            ("1x", None),
+        ] {
             assert_eq!(bytes(text), value, "{text}");
         }
     }

@@ -97,7 +97,8 @@ impl Planted for Unowned {
     async fn is_untouched(&self) -> Result<bool> {
         let seen = self.pods.get(&self.name).await.map_err(unexpected)?;
         // The cluster's own controllers write its status.
-        let gated = seen.spec.is_some_and(|spec| spec.scheduling_gates.is_some_and(|gates| !gates.is_empty()));
+        let gated =
+            seen.spec.is_some_and(|spec| spec.scheduling_gates.is_some_and(|gates| !gates.is_empty()));
         Ok(gated && seen.metadata.uid == self.uid && seen.metadata.deletion_timestamp.is_none())
     }
     async fn remove(&self) -> Result<()> {

@@ -99,6 +99,7 @@ pub(crate) fn detect(launcher: &Launcher, limits: &Limits, state: &Path) -> Prov
         .with(Capability::LogPositions)
         .with(Capability::Exec)
         .with(Capability::DeferredStart)
+        .with(Capability::KeepsEnded)
         .with(Capability::KeepsStopped)
         .with(Capability::RestartInPlace)
         .with(Capability::ExactExit)

@@ -72,7 +72,7 @@ pub trait WorkerProvider: fmt::Debug + Send + Sync + 'static {
     ///
     /// Without [`DeferredStart`](crate::Capability::DeferredStart) it begins the worker's first run as well, with the
     /// errors of [`start_worker`](Self::start_worker); a start without `after` then finds it begun and does nothing.
-    /// Without [`KeepsStopped`](crate::Capability::KeepsStopped), a worker that has ended may be forgotten: repeating its
+    /// Without [`KeepsEnded`](crate::Capability::KeepsEnded), a worker that has ended may be forgotten: repeating its
     /// creation then makes and runs it anew, so ask for a later generation once a creation has been answered.
     ///
     /// # Errors

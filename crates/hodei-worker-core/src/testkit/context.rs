@@ -205,7 +205,7 @@ impl CaseContext {
     }
     /// Waits until its run has ended, and it may be forgotten.
     pub(super) async fn over(&self, worker: &WorkerRef) -> CaseResult<Arc<WorkerStatus>> {
-        let forgotten = !self.has(Capability::KeepsStopped);
+        let forgotten = !self.has(Capability::KeepsEnded) || !self.has(Capability::KeepsStopped);
         let over = |status: &WorkerStatus| match status.phase {
             WorkerPhase::Absent => forgotten,
             phase => phase == WorkerPhase::Exited,

@@ -140,9 +140,8 @@ impl Reader {
         let parameters = LogParams {
             container: Some(CONTAINER.to_owned()),
             follow: self.options.follow && !self.over,
-            since_time: since.and_then(|since| {
-                k8s_openapi::jiff::Timestamp::from_second(since.as_second()).ok()
-            }),
+            since_time: since
+                .and_then(|since| k8s_openapi::jiff::Timestamp::from_second(since.as_second()).ok()),
             // Of the first attempt: what was read cannot be counted from the end.
             tail_lines: self
                 .options
@@ -165,7 +164,9 @@ impl Reader {
                 Ok(())
             }
             // It has not begun to write.
-            Err(failed) if failed.status().is_some_and(|status| status.code == 400) && !self.options.follow => {
+            Err(failed)
+                if failed.status().is_some_and(|status| status.code == 400) && !self.options.follow =>
+            {
                 self.done = true;
                 Ok(())
             }
@@ -208,7 +209,9 @@ impl Reader {
                     }
                 }
                 WorkerObservation::Gone(gone) if gone.worker == self.worker => return Ok(false),
-                WorkerObservation::Synced if self.shared.hub.current(&self.worker).is_none() => return Ok(false),
+                WorkerObservation::Synced if self.shared.hub.current(&self.worker).is_none() => {
+                    return Ok(false);
+                }
                 _ => {}
             }
         }

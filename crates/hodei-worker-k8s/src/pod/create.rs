@@ -1,14 +1,11 @@
 use std::sync::Arc;
 
 use hodei_worker_core::{
-    Error, ErrorKind, Result, WorkerConfig, WorkerHandle, WorkerRef, capability::needed_by, credential::resolve,
-    model::Ownership, provider::CreateOptions,
+    Error, ErrorKind, Result, WorkerConfig, WorkerHandle, WorkerRef, capability::needed_by,
+    credential::resolve, model::Ownership, provider::CreateOptions,
 };
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    api::PostParams,
-    core::response::reason,
-};
+use kube::{api::PostParams, core::response::reason};
 
 use super::{check, spec};
 use crate::{
@@ -55,7 +52,8 @@ impl Shared {
         ownership: &Ownership,
     ) -> Result<Pod> {
         let pods = self.cluster.pods();
-        let parameters = PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() };
+        let parameters =
+            PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() };
         // What is just being deleted goes, and its name becomes free: once, unless somebody makes it again and again.
         for _ in 0..3 {
             let reading = self.hub.reading();
@@ -78,15 +76,20 @@ impl Shared {
     }
 
     /// The pod of that name, if it is as it was asked for. `None`: it was just being deleted, and is gone.
-    async fn adopt(self: &Arc<Self>, worker: &WorkerRef, name: &str, ownership: &Ownership) -> Result<Option<Pod>> {
+    async fn adopt(
+        self: &Arc<Self>,
+        worker: &WorkerRef,
+        name: &str,
+        ownership: &Ownership,
+    ) -> Result<Option<Pod>> {
         let found = self.cluster.call(self.cluster.pods().get(name)).await;
         let found = match found {
             Ok(found) => found,
             Err(failed) if failed.is_not_found() => return Ok(None),
             Err(failed) => return Err(self.cluster.error(failed)),
         };
-        let Some(theirs) =
-            names::ownership(&self.view.installation, &found.metadata).filter(|theirs| theirs.worker == *worker)
+        let Some(theirs) = names::ownership(&self.view.installation, &found.metadata)
+            .filter(|theirs| theirs.worker == *worker)
         else {
             return Err(Error::new(
                 ErrorKind::Conflict,
@@ -109,14 +112,16 @@ impl Shared {
     /// Why the API server did not make it. A refusal may come from its rules for whoever asks, or from admission.
     fn not_created(&self, failed: Failed) -> Error {
         let namespace = &self.cluster.namespace;
-        let causes = failed.status().and_then(|status| status.details.as_ref()).map(|details| &details.causes);
+        let causes =
+            failed.status().and_then(|status| status.details.as_ref()).map(|details| &details.causes);
         if causes.is_some_and(|all| all.iter().any(|cause| cause.reason == "NamespaceTerminating")) {
             return Error::new(ErrorKind::Conflict, format!("the namespace `{namespace}` is being deleted"))
                 .with_help("name another by the setting `namespace`, or make it anew when it is gone");
         }
         if failed.is_not_found() {
             let message = format!("there is no namespace `{namespace}` in the cluster");
-            return Error::config("namespace", message).with_help("make it, or name another by the setting `namespace`");
+            return Error::config("namespace", message)
+                .with_help("make it, or name another by the setting `namespace`");
         }
         self.cluster.error(failed)
     }

@@ -48,7 +48,8 @@ impl Shared {
     /// All of them: one request for each 500, since an API server that has to hold thousands at once is slow to all.
     pub(crate) async fn list(&self, filter: &WorkerFilter) -> Result<Listing> {
         let pods = self.cluster.pods();
-        let mut parameters = ListParams::default().labels(&names::selector(&self.view.installation, filter)).limit(500);
+        let mut parameters =
+            ListParams::default().labels(&names::selector(&self.view.installation, filter)).limit(500);
         let mut workers = Vec::new();
         loop {
             let reading = self.hub.reading();
@@ -57,7 +58,9 @@ impl Shared {
             let as_of = self.context.clock.now();
             let statuses = page.items.iter().filter_map(|pod| self.view.status(pod, as_of));
             workers.extend(
-                statuses.filter(|status| filter.matches_status(status)).map(|status| self.hub.saw(&reading, status)),
+                statuses
+                    .filter(|status| filter.matches_status(status))
+                    .map(|status| self.hub.saw(&reading, status)),
             );
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => parameters = parameters.continue_token(&token),

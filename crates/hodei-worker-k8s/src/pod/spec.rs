@@ -70,7 +70,11 @@ pub(super) fn pod(
         priority_class_name: options.priority_class.clone(),
         runtime_class_name: options.runtime_class.clone(),
         image_pull_secrets: some(
-            options.pull_secrets.iter().map(|name| core::LocalObjectReference { name: name.clone() }).collect(),
+            options
+                .pull_secrets
+                .iter()
+                .map(|name| core::LocalObjectReference { name: name.clone() })
+                .collect(),
         ),
         active_deadline_seconds: options.deadline.map(|deadline| grace_seconds(deadline.get())),
         ..core::PodSpec::default()
@@ -89,8 +93,9 @@ fn some<T>(all: Vec<T>) -> Option<Vec<T>> {
 }
 
 fn text(value: &impl serde::Serialize) -> Result<String> {
-    serde_json::to_string(value)
-        .map_err(|error| Error::config("metadata", "the configuration cannot be kept as data").with_source(error))
+    serde_json::to_string(value).map_err(|error| {
+        Error::config("metadata", "the configuration cannot be kept as data").with_source(error)
+    })
 }
 
 /// A kubelet replaces `$(NAME)` by a variable's value, and `$$` by `$`: what is meant as it stands is written so.
@@ -155,7 +160,8 @@ pub(crate) fn protocol(protocol: Protocol) -> &'static str {
 
 fn resources(config: &WorkerConfig) -> core::ResourceRequirements {
     let limits = &config.resources;
-    let map = |cpu: Option<hodei_worker_core::quantity::Cpu>, memory: Option<hodei_worker_core::quantity::ByteSize>| {
+    let map = |cpu: Option<hodei_worker_core::quantity::Cpu>,
+               memory: Option<hodei_worker_core::quantity::ByteSize>| {
         let cpu = cpu.map(|cpu| ("cpu".to_owned(), Quantity(format!("{}m", cpu.millis()))));
         let memory = memory.map(|size| ("memory".to_owned(), Quantity(size.bytes().to_string())));
         let all: BTreeMap<_, _> = cpu.into_iter().chain(memory).collect();
@@ -246,7 +252,11 @@ fn volumes(
             default_mode: Some(mode),
             ..core::SecretVolumeSource::default()
         };
-        volumes.push(core::Volume { name: SECRETS.to_owned(), secret: Some(source), ..core::Volume::default() });
+        volumes.push(core::Volume {
+            name: SECRETS.to_owned(),
+            secret: Some(source),
+            ..core::Volume::default()
+        });
     }
     (volumes, mounts)
 }
@@ -272,7 +282,10 @@ fn probe(check: &HealthCheckConfig) -> Option<core::Probe> {
             probe.tcp_socket = Some(core::TCPSocketAction { host: None, port });
         }
         Probe::Http(http) => {
-            let header = |(name, value): (&String, &String)| core::HTTPHeader { name: name.clone(), value: value.clone() };
+            let header = |(name, value): (&String, &String)| core::HTTPHeader {
+                name: name.clone(),
+                value: value.clone(),
+            };
             let mut headers: Vec<_> = http.headers.iter().map(header).collect();
             if let Some(host) = &http.host {
                 headers.push(core::HTTPHeader { name: "Host".to_owned(), value: host.clone() });
@@ -300,7 +313,10 @@ mod tests {
 
     fn made(config: &WorkerConfig, options: &KubernetesOptions) -> core::PodSpec {
         let ownership = Ownership::new("me".parse().unwrap(), WorkerRef::first(config.worker_id.clone()));
-        pod("hodei.me.a.1", config, options, &KubernetesSettings::default(), &ownership).unwrap().spec.unwrap()
+        pod("hodei.me.a.1", config, options, &KubernetesSettings::default(), &ownership)
+            .unwrap()
+            .spec
+            .unwrap()
     }
 
     #[test]

@@ -40,7 +40,9 @@ impl Shared {
         if run != options.after.as_ref().map(hodei_worker_core::model::RunId::as_str) {
             return match run {
                 Some(_) => Ok(()),
-                None => Err(Error::new(ErrorKind::Conflict, "it has never run, so no run can follow that one")),
+                None => {
+                    Err(Error::new(ErrorKind::Conflict, "it has never run, so no run can follow that one"))
+                }
             };
         }
         Err(Error::new(ErrorKind::Unsupported, "a pod runs once")
@@ -51,7 +53,8 @@ impl Shared {
     async fn open(&self, worker: &WorkerRef, uid: &str) -> Result<()> {
         let reading = self.hub.reading();
         let patch = json!({"metadata": {"uid": uid}, "spec": {"schedulingGates": null}});
-        let parameters = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
+        let parameters =
+            PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
         let (pods, name) = (self.cluster.pods(), self.pod_name(worker));
         let patched = self.cluster.call(pods.patch(&name, &parameters, &Patch::Merge(patch))).await;
         let pod: Pod = match patched {

@@ -30,7 +30,12 @@ impl Shared {
     }
 
     /// Deletes exactly this pod. Within a shorter grace than before, the shorter one counts.
-    pub(super) async fn ask_to_end(&self, worker: &WorkerRef, pod: &Pod, grace: Option<Duration>) -> Result<()> {
+    pub(super) async fn ask_to_end(
+        &self,
+        worker: &WorkerRef,
+        pod: &Pod,
+        grace: Option<Duration>,
+    ) -> Result<()> {
         let seconds = grace.map(|grace| u32::try_from(grace_seconds(grace)).unwrap_or(u32::MAX));
         let parameters = DeleteParams {
             grace_period_seconds: seconds,
@@ -91,7 +96,8 @@ impl Shared {
                 WorkerObservation::Listed(status) | WorkerObservation::Applied(status)
                     if status.worker == *worker =>
                 {
-                    let over = status.native_id != uid || ended_is_enough && status.phase == WorkerPhase::Exited;
+                    let over =
+                        status.native_id != uid || ended_is_enough && status.phase == WorkerPhase::Exited;
                     if over {
                         return Ok(());
                     }

@@ -30,9 +30,12 @@ pub(super) fn why(told: &PodStatus, state: &ContainerState) -> (Option<FailureCl
         }
     }
     // A disruption is told before the pod ends, and stands beside every reason.
-    if let Some(disrupted) = condition(told, "DisruptionTarget").filter(|condition| condition.status == "True") {
+    if let Some(disrupted) =
+        condition(told, "DisruptionTarget").filter(|condition| condition.status == "True")
+    {
         let reason = disrupted.reason.as_deref().unwrap_or("DisruptionTarget");
-        let class = if reason == "DeletionByTaintManager" { FailureClass::NodeLost } else { FailureClass::Evicted };
+        let class =
+            if reason == "DeletionByTaintManager" { FailureClass::NodeLost } else { FailureClass::Evicted };
         return (Some(class), words(reason, disrupted.message.as_ref()));
     }
     if let Some(reason) = told.reason.as_deref() {
@@ -41,7 +44,9 @@ pub(super) fn why(told: &PodStatus, state: &ContainerState) -> (Option<FailureCl
             "NodeLost" => Some(FailureClass::NodeLost),
             "DeadlineExceeded" => Some(FailureClass::DeadlineExceeded),
             // The kubelet's own admission: the node has changed since the scheduler chose it.
-            "NodeAffinity" | "UnexpectedAdmissionError" | "Topology affinity error" => Some(FailureClass::Capacity),
+            "NodeAffinity" | "UnexpectedAdmissionError" | "Topology affinity error" => {
+                Some(FailureClass::Capacity)
+            }
             reason if reason.starts_with("OutOf") => Some(FailureClass::Capacity),
             _ => None,
         };

@@ -147,8 +147,7 @@ fn times(pod: &Pod, told: &PodStatus, state: &ContainerState) -> PhaseTimes {
     // When its grace is over.
     let over = pod.metadata.deletion_timestamp.as_ref().map(timestamp);
     let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or_default();
-    times.stopping =
-        over.and_then(|over| over.checked_sub(jiff::SignedDuration::from_secs(grace)).ok());
+    times.stopping = over.and_then(|over| over.checked_sub(jiff::SignedDuration::from_secs(grace)).ok());
     times
 }
 
@@ -166,8 +165,11 @@ fn addresses(pod: &Pod, own: &[IpAddr]) -> Vec<Address> {
         .filter_map(|port| {
             let number = u16::try_from(port.container_port).ok()?;
             let udp = port.protocol.as_deref() == Some("UDP");
-            let protocol =
-                if udp { hodei_worker_core::model::Protocol::Udp } else { hodei_worker_core::model::Protocol::Tcp };
+            let protocol = if udp {
+                hodei_worker_core::model::Protocol::Udp
+            } else {
+                hodei_worker_core::model::Protocol::Tcp
+            };
             Some(Address::new(number, protocol, first, number))
         })
         .collect()

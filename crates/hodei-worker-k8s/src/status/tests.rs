@@ -37,7 +37,11 @@ fn told(phase: &str, state: Value) -> WorkerStatus {
 
 #[test]
 fn k2_a_pods_life_is_a_workers() {
-    let gated = seen(json!({"schedulingGates": [{"name": "hodei-worker/start"}]}), json!({"phase": "Pending"}), false);
+    let gated = seen(
+        json!({"schedulingGates": [{"name": "hodei-worker/start"}]}),
+        json!({"phase": "Pending"}),
+        false,
+    );
     assert_eq!((gated.phase, gated.run), (WorkerPhase::Created, None));
     let pending = seen(json!({}), json!({"phase": "Pending"}), false);
     assert_eq!(pending.phase, WorkerPhase::Starting);
@@ -70,7 +74,8 @@ fn k9_a_pod_that_is_to_be_deleted_is_stopping_until_its_program_has_ended() {
 
 #[test]
 fn k2_each_failure_has_its_class_and_the_clusters_words() {
-    let waiting = |reason: &str| told("Pending", json!({"waiting": {"reason": reason, "message": "so it is"}}));
+    let waiting =
+        |reason: &str| told("Pending", json!({"waiting": {"reason": reason, "message": "so it is"}}));
     for (reason, class) in [
         ("ErrImagePull", FailureClass::ImagePull),
         ("ImagePullBackOff", FailureClass::ImagePull),
@@ -85,7 +90,10 @@ fn k2_each_failure_has_its_class_and_the_clusters_words() {
     assert_eq!(waiting("ContainerCreating").failure, None);
     let killed = told("Failed", json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}));
     assert!(killed.out_of_memory && killed.failure == Some(FailureClass::OutOfMemory));
-    let missing = told("Failed", json!({"terminated": {"exitCode": 128, "reason": "StartError", "message": "no such file"}}));
+    let missing = told(
+        "Failed",
+        json!({"terminated": {"exitCode": 128, "reason": "StartError", "message": "no such file"}}),
+    );
     assert_eq!((missing.exit, missing.failure), (None, Some(FailureClass::CommandNotFound)));
 }
 
@@ -120,7 +128,8 @@ fn k10_what_the_cluster_took_away_is_not_the_workers_fault() {
 fn k2_readiness_is_health_where_there_is_a_probe() {
     let probed = |ready: &str, changed: &str| {
         let state = json!({"running": {"startedAt": "2026-01-01T00:00:02Z"}});
-        let probe = json!({"containers": [{"name": "worker", "readinessProbe": {"tcpSocket": {"port": 80}}}]});
+        let probe =
+            json!({"containers": [{"name": "worker", "readinessProbe": {"tcpSocket": {"port": 80}}}]});
         let told = json!({"phase": "Running", "containerStatuses": container(state), "conditions": [
             {"type": "ContainersReady", "status": ready, "lastTransitionTime": changed},
         ]});

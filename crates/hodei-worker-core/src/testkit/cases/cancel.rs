@@ -7,11 +7,11 @@ use crate::{
 };
 
 cases! {
-    p1_a_create_dropped_at_any_poll_is_repeated_to_one [KeepsStopped];
-    p1_a_start_dropped_at_any_poll_is_repeated_to_one_run [Logs, KeepsStopped];
+    p1_a_create_dropped_at_any_poll_is_repeated_to_one [KeepsEnded];
+    p1_a_start_dropped_at_any_poll_is_repeated_to_one_run [Logs, KeepsEnded];
     p1_a_stop_dropped_at_any_poll_is_repeated_to_the_end [Logs, KeepsStopped];
     p1_a_delete_dropped_at_any_poll_is_repeated_to_none [];
-    p1_reads_dropped_at_any_poll_do_no_harm [KeepsStopped];
+    p1_reads_dropped_at_any_poll_do_no_harm [KeepsEnded];
     p1_a_command_dropped_at_any_poll_does_the_worker_no_harm [Exec, Logs];
     l6_the_sweep_finds_what_dropped_creates_left [];
 }

@@ -7,15 +7,15 @@ use crate::{
 };
 
 cases! {
-    p1_environment_comes_through_as_it_is [Logs, KeepsStopped];
-    p1_environment_may_be_empty [Logs, KeepsStopped];
-    p1_arguments_come_through_as_they_are [Logs, KeepsStopped];
-    p1_working_directory_is_where_it_starts [Logs, KeepsStopped];
-    p1_two_workers_of_one_id_in_two_installations [KeepsStopped];
+    p1_environment_comes_through_as_it_is [Logs, KeepsEnded];
+    p1_environment_may_be_empty [Logs, KeepsEnded];
+    p1_arguments_come_through_as_they_are [Logs, KeepsEnded];
+    p1_working_directory_is_where_it_starts [Logs, KeepsEnded];
+    p1_two_workers_of_one_id_in_two_installations [KeepsEnded];
     p3_what_the_provider_lacks_is_refused_before_anything_is_created [];
     d3_a_mount_that_does_not_exist_is_refused_before_anything_is_created [HostPaths];
-    d3_a_folder_of_the_host_is_mounted_and_kept_from_writing [HostPaths, Logs, KeepsStopped];
-    d3_a_volume_outlives_its_worker_if_it_is_kept [Volumes, Logs, KeepsStopped];
+    d3_a_folder_of_the_host_is_mounted_and_kept_from_writing [HostPaths, Logs, KeepsEnded];
+    d3_a_volume_outlives_its_worker_if_it_is_kept [Volumes, Logs, KeepsEnded];
     d4_a_published_port_is_told [Networking, Logs];
 }
 

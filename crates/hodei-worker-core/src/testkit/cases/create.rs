@@ -11,10 +11,10 @@ cases! {
     p1_create_twice_makes_one [];
     p1_create_again_with_another_configuration_is_a_conflict [];
     p1_create_at_once_many_times_makes_one [];
-    p1_create_after_the_end_returns_the_same_worker [KeepsStopped];
-    p1_create_of_a_later_generation_makes_another_worker [DeferredStart, KeepsStopped];
-    p1_create_again_after_delete_makes_a_new_worker [DeferredStart, KeepsStopped];
-    p1_create_accepts_the_longest_id [KeepsStopped];
+    p1_create_after_the_end_returns_the_same_worker [KeepsEnded];
+    p1_create_of_a_later_generation_makes_another_worker [DeferredStart, KeepsEnded];
+    p1_create_again_after_delete_makes_a_new_worker [DeferredStart, KeepsEnded];
+    p1_create_accepts_the_longest_id [KeepsEnded];
     p1_create_names_no_two_workers_alike [];
     p1_create_tells_the_image_that_it_was_made_of [ImageIds];
     l6_create_marks_the_worker_as_ours [];

@@ -9,12 +9,12 @@ use crate::{
 
 cases! {
     p1_delete_of_what_is_missing_succeeds [];
-    p1_delete_twice_succeeds [KeepsStopped];
+    p1_delete_twice_succeeds [KeepsEnded];
     p1_delete_of_one_that_never_ran [DeferredStart];
     p1_delete_while_it_runs [Logs];
     p1_delete_at_once_many_times [];
-    p1_delete_of_one_generation_leaves_the_other [DeferredStart, KeepsStopped];
-    p1_delete_leaves_no_status_and_no_logs [KeepsStopped];
+    p1_delete_of_one_generation_leaves_the_other [DeferredStart, KeepsEnded];
+    p1_delete_leaves_no_status_and_no_logs [KeepsEnded];
 }
 
 async fn p1_delete_of_what_is_missing_succeeds(cx: CaseContext) -> CaseResult {

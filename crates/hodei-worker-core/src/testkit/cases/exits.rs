@@ -8,13 +8,13 @@ use crate::{
 };
 
 cases! {
-    l8_exit_code_0_is_a_success [KeepsStopped];
-    l8_exit_code_1_is_a_failure [KeepsStopped];
-    l8_exit_code_255_is_a_failure [KeepsStopped];
-    l8_exit_code_137_is_no_proof_of_a_kill [KeepsStopped];
-    l8_exit_code_143_is_no_proof_of_a_term [KeepsStopped];
+    l8_exit_code_0_is_a_success [KeepsEnded];
+    l8_exit_code_1_is_a_failure [KeepsEnded];
+    l8_exit_code_255_is_a_failure [KeepsEnded];
+    l8_exit_code_137_is_no_proof_of_a_kill [KeepsEnded];
+    l8_exit_code_143_is_no_proof_of_a_term [KeepsEnded];
     l8_a_kill_is_told_from_exit_code_137 [Logs, KeepsStopped];
-    l8_a_command_that_does_not_exist [KeepsStopped];
+    l8_a_command_that_does_not_exist [KeepsEnded];
     l8_an_image_that_does_not_exist [Images];
 }
 

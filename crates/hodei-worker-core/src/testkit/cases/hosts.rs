@@ -7,9 +7,9 @@ use crate::{
 cases! {
     l6_another_host_of_the_installation_sees_the_same [Logs];
     l6_workers_outlive_the_provider_that_started_them [Logs, SurvivesHost];
-    l6_an_exit_is_known_to_a_host_that_came_later [Logs, SurvivesHost, KeepsStopped];
+    l6_an_exit_is_known_to_a_host_that_came_later [Logs, SurvivesHost, KeepsEnded];
     l6_two_hosts_start_it_once [Logs, SurvivesHost];
-    l6_a_job_that_another_host_ran_is_not_run_again [Logs, KeepsStopped, DeferredStart];
+    l6_a_job_that_another_host_ran_is_not_run_again [Logs, KeepsEnded, DeferredStart];
     l6_a_worker_that_another_host_made_anew_is_found [Logs, KeepsStopped, DeferredStart];
 }
 

@@ -9,7 +9,7 @@ cases! {
     p1_list_by_labels [];
     p1_list_by_id_and_by_type [];
     p1_list_of_nothing_is_empty [];
-    p1_list_tells_what_the_status_tells [KeepsStopped];
+    p1_list_tells_what_the_status_tells [KeepsEnded];
     p1_status_of_what_is_missing_is_absent [];
     p1_status_shows_the_users_labels_alone [];
     p1_list_is_in_order [];

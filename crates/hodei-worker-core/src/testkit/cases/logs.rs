@@ -14,25 +14,25 @@ use crate::{
 };
 
 cases! {
-    d8_logs_of_one_that_has_exited [Logs, KeepsStopped];
-    d8_logs_are_bytes [Logs, RawBytes, KeepsStopped];
-    d8_logs_without_a_final_line_feed [Logs, KeepsStopped];
-    d8_logs_with_empty_lines [Logs, KeepsStopped];
-    d8_logs_of_ten_megabytes [Logs, KeepsStopped];
-    d8_logs_of_one_very_long_line [Logs, KeepsStopped];
-    d8_logs_tell_output_from_errors [Logs, SplitStreams, KeepsStopped];
+    d8_logs_of_one_that_has_exited [Logs, KeepsEnded];
+    d8_logs_are_bytes [Logs, RawBytes, KeepsEnded];
+    d8_logs_without_a_final_line_feed [Logs, KeepsEnded];
+    d8_logs_with_empty_lines [Logs, KeepsEnded];
+    d8_logs_of_ten_megabytes [Logs, KeepsEnded];
+    d8_logs_of_one_very_long_line [Logs, KeepsEnded];
+    d8_logs_tell_output_from_errors [Logs, SplitStreams, KeepsEnded];
     d8_logs_since_a_time [Logs];
     d8_logs_of_the_last_lines [Logs];
-    d8_logs_go_on_after_a_position [Logs, LogPositions, KeepsStopped];
+    d8_logs_go_on_after_a_position [Logs, LogPositions, KeepsEnded];
     d8_logs_go_on_after_a_position_over_runs [Logs, LogPositions, RestartInPlace, KeepsStopped];
     d8_logs_after_a_position_of_another_are_refused [Logs, LogPositions];
     d8_a_file_goes_on_with_another_host [Logs, LogPositions, RestartInPlace, KeepsStopped];
     d8_logs_are_followed_live_until_it_is_deleted [Logs];
-    d8_logs_are_followed_over_restarts [Logs, RestartInPlace, KeepsStopped];
+    d8_logs_are_followed_over_restarts [Logs, RestartInPlace, KeepsEnded];
     d8_logs_of_one_that_never_ran_are_empty [Logs, DeferredStart];
     d8_logs_of_what_is_missing_are_not_found [Logs];
-    d8_logs_go_on_over_runs [Logs, RestartInPlace, KeepsStopped];
-    d8_two_readers_read_the_same [Logs, KeepsStopped];
+    d8_logs_go_on_over_runs [Logs, RestartInPlace, KeepsEnded];
+    d8_two_readers_read_the_same [Logs, KeepsEnded];
 }
 
 async fn chunks(cx: &CaseContext, worker: &WorkerRef, options: &LogOptions) -> CaseResult<Vec<LogChunk>> {

@@ -13,12 +13,12 @@ use crate::{
 cases! {
     l7_stats_rise_under_load [Monitoring, Logs];
     l7_stats_know_the_memory [Monitoring, Logs];
-    l7_stats_of_one_that_does_not_run_are_a_conflict [Monitoring, DeferredStart, KeepsStopped];
+    l7_stats_of_one_that_does_not_run_are_a_conflict [Monitoring, DeferredStart, KeepsEnded];
     l7_stats_of_what_is_missing_are_not_found [Monitoring];
-    d5_a_memory_limit_kills_and_is_told [MemoryLimit, KeepsStopped];
-    d5_a_limit_on_processes_is_kept [PidsLimit, Logs, KeepsStopped];
+    d5_a_memory_limit_kills_and_is_told [MemoryLimit, KeepsEnded];
+    d5_a_limit_on_processes_is_kept [PidsLimit, Logs, KeepsEnded];
     d5_a_cpu_limit_is_kept [CpuLimit, Monitoring, Logs];
-    d5_limits_leave_a_modest_worker_alone [MemoryLimit, PidsLimit, KeepsStopped];
+    d5_limits_leave_a_modest_worker_alone [MemoryLimit, PidsLimit, KeepsEnded];
 }
 
 async fn l7_stats_rise_under_load(cx: CaseContext) -> CaseResult {

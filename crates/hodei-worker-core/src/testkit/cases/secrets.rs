@@ -8,11 +8,11 @@ use crate::{
 };
 
 cases! {
-    c13_a_secret_arrives_as_a_file [SecretFiles, Logs, KeepsStopped];
-    c13_a_secret_is_resolved_again_at_each_start [SecretFiles, Logs, RestartInPlace, KeepsStopped];
-    c13_a_secret_that_is_missing_keeps_the_worker_from_running [SecretFiles, KeepsStopped];
-    c13_a_secret_as_a_variable_arrives_or_is_refused [Logs, KeepsStopped];
-    c13_a_secret_shows_nowhere [SecretFiles, KeepsStopped];
+    c13_a_secret_arrives_as_a_file [SecretFiles, Logs, KeepsEnded];
+    c13_a_secret_is_resolved_again_at_each_start [SecretFiles, Logs, RestartInPlace, KeepsEnded];
+    c13_a_secret_that_is_missing_keeps_the_worker_from_running [SecretFiles, KeepsEnded];
+    c13_a_secret_as_a_variable_arrives_or_is_refused [Logs, KeepsEnded];
+    c13_a_secret_shows_nowhere [SecretFiles, KeepsEnded];
     c13_a_command_gets_secrets_as_variables [Exec, Logs];
 }
 

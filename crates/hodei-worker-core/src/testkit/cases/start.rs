@@ -7,17 +7,17 @@ use crate::{
 };
 
 cases! {
-    p1_start_runs_the_command [Logs, KeepsStopped];
+    p1_start_runs_the_command [Logs, KeepsEnded];
     p1_start_twice_runs_it_once [Logs];
-    p1_start_after_the_end_runs_it_no_second_time [Logs, KeepsStopped];
-    p1_start_at_once_many_times_runs_it_once [Logs, KeepsStopped];
-    p1_restart_after_the_last_run_runs_it_once_more [Logs, RestartInPlace, KeepsStopped];
-    p1_restart_with_an_old_token_runs_nothing [Logs, RestartInPlace, KeepsStopped];
+    p1_start_after_the_end_runs_it_no_second_time [Logs, KeepsEnded];
+    p1_start_at_once_many_times_runs_it_once [Logs, KeepsEnded];
+    p1_restart_after_the_last_run_runs_it_once_more [Logs, RestartInPlace, KeepsEnded];
+    p1_restart_with_an_old_token_runs_nothing [Logs, RestartInPlace, KeepsEnded];
     p1_restart_while_it_runs_is_a_conflict [Logs, RestartInPlace];
     p1_restart_of_a_running_worker [Logs, RestartInPlace];
     p1_restart_leaves_nothing_of_the_last_run [RestartInPlace, KeepsStopped];
     p1_start_of_what_is_missing_is_not_found [];
-    p1_start_reports_its_times [KeepsStopped];
+    p1_start_reports_its_times [KeepsEnded];
     p7_a_hundred_workers_at_once [];
 }
 

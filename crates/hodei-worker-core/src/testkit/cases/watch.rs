@@ -14,19 +14,19 @@ use crate::{
 };
 
 cases! {
-    l10_watch_opens_with_a_whole_picture_in_brackets [Watch, DeferredStart, KeepsStopped];
+    l10_watch_opens_with_a_whole_picture_in_brackets [Watch, DeferredStart, KeepsEnded];
     l10_watch_tells_a_whole_life [Watch, DeferredStart, KeepsStopped];
-    l10_watch_opened_in_the_middle_of_changes_ends_at_the_truth [Watch, KeepsStopped];
-    l10_two_watches_see_the_same [Watch, KeepsStopped];
-    l10_a_watch_that_is_not_read_slows_nobody [Watch, DeferredStart, KeepsStopped];
+    l10_watch_opened_in_the_middle_of_changes_ends_at_the_truth [Watch, KeepsEnded];
+    l10_two_watches_see_the_same [Watch, KeepsEnded];
+    l10_a_watch_that_is_not_read_slows_nobody [Watch, DeferredStart, KeepsEnded];
     l10_watch_tells_only_what_was_asked_for [Watch, DeferredStart];
-    l10_watch_sees_what_another_host_does [Watch, DeferredStart, KeepsStopped];
+    l10_watch_sees_what_another_host_does [Watch, DeferredStart, KeepsEnded];
     l10_watch_tells_no_other_installations_workers [Watch, DeferredStart];
     l10_a_late_word_on_an_older_generation_buries_nothing [Watch, DeferredStart];
-    l10_waiting_for_an_exit_means_the_present_run [Watch, KeepsStopped, RestartInPlace];
+    l10_waiting_for_an_exit_means_the_present_run [Watch, KeepsEnded, RestartInPlace];
     l10_watch_is_opened_again_after_all_were_dropped [Watch, DeferredStart];
     l10_of_two_statuses_it_is_told_which_is_later [Watch, DeferredStart, KeepsStopped];
-    l10_the_word_that_one_is_gone_names_its_run [Watch, KeepsStopped];
+    l10_the_word_that_one_is_gone_names_its_run [Watch, KeepsEnded];
 }
 
 /// A watch with the picture that a consumer would draw from it.

@@ -17,8 +17,10 @@ pub(super) struct Object {
     pub(super) ownership: Ownership,
     pub(super) native_id: String,
     pub(super) created: Timestamp,
-    /// It stays when it has ended.
-    pub(super) stays: bool,
+    /// It stays when it has ended by itself.
+    pub(super) stays_ended: bool,
+    /// It stays when it was stopped.
+    pub(super) stays_stopped: bool,
     pub(super) run: Option<Run>,
     pub(super) log: Vec<LogChunk>,
 }

@@ -148,7 +148,9 @@ impl FakePlatform {
         if let Some(task) = running.task.take() {
             task.abort();
         }
-        if state.objects.get(key).is_some_and(|object| !object.stays) {
+        let was_stopped = running.stopping;
+        let stays = |object: &Object| if was_stopped { object.stays_stopped } else { object.stays_ended };
+        if state.objects.get(key).is_some_and(|object| !stays(object)) {
             state.objects.remove(key);
         }
         drop(state);

@@ -163,9 +163,16 @@ impl FakeProvider {
         (ownership.intent, ownership.fingerprint) = (options.intent.clone(), fingerprint);
         let created = self.context.clock.now();
         let (config, log) = (config.clone(), Vec::new());
-        let stays = self.capabilities.supports(Capability::KeepsStopped);
-        let object =
-            Object { config, ownership, native_id: native_id.clone(), created, stays, run: None, log };
+        let object = Object {
+            config,
+            ownership,
+            native_id: native_id.clone(),
+            created,
+            stays_ended: self.capabilities.supports(Capability::KeepsEnded),
+            stays_stopped: self.capabilities.supports(Capability::KeepsStopped),
+            run: None,
+            log,
+        };
         state.objects.insert(key, object);
         drop(state);
         self.platform.changed();
@@ -219,8 +226,7 @@ impl FakeProvider {
             let grace =
                 options.grace.or(object.config.stop_grace.map(|grace| grace.get())).unwrap_or(DEFAULT_GRACE);
             let Some(run) = object.run.as_mut().filter(|run| run.end.is_none()) else { return Ok(None) };
-            if !run.stopping && !grace.is_zero() {
-                run.stopping = true;
+            if !std::mem::replace(&mut run.stopping, true) && !grace.is_zero() {
                 let _ = run.term.send(());
             }
             Ok(Some((run.id.clone(), grace)))

@@ -1,0 +1,91 @@
+//! A real cluster, seen by a provider with an installation of its own.
+#![allow(dead_code)] // Each test file uses its part.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use hodei_worker_core::{
+    ConnectContext, WorkerConfig, WorkerProvider as _, WorkerRef, WorkerStatus,
+    credential::MemoryCredentialProvider,
+    model::{InstallationId, WorkerConfigBuilder},
+    provider::{CreateOptions, DeleteOptions, StartOptions, WorkerFilter, WorkerProviderExt as _},
+};
+use hodei_worker_k8s::{KubernetesOptions, KubernetesProvider, KubernetesSettings};
+
+/// Longer than anything that is waited for takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub(crate) fn variable(name: &str) -> String {
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set; run this by `cargo xtask test --only kubernetes`"))
+}
+
+pub(crate) fn settings() -> KubernetesSettings {
+    KubernetesSettings::from_kubeconfig(variable("HODEI_TEST_KUBECONFIG")).in_namespace("default")
+}
+
+pub(crate) async fn limit<T>(waiting: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, waiting).await.expect("it did not come about")
+}
+
+/// A provider with an installation of its own.
+pub(crate) struct Bench {
+    pub(crate) provider: KubernetesProvider,
+    pub(crate) installation: InstallationId,
+}
+
+/// Runs a test, and removes what it has made however it ends.
+pub(crate) async fn on_cluster<F, Fut>(name: &str, test: F)
+where
+    F: FnOnce(Arc<Bench>) -> Fut,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let installation = format!("{name}-{:08x}", std::process::id()).parse().unwrap();
+    let bench = Arc::new(Bench { provider: connect(&installation, settings()).await, installation });
+    let result = tokio::spawn(test(Arc::clone(&bench))).await;
+    bench.clear().await;
+    if let Err(error) = result {
+        std::panic::resume_unwind(error.into_panic());
+    }
+}
+
+pub(crate) async fn connect(
+    installation: &InstallationId,
+    settings: KubernetesSettings,
+) -> KubernetesProvider {
+    let secrets = MemoryCredentialProvider::new().with("db/password", "planted-hunter2").unwrap();
+    let context = ConnectContext::new("cluster".parse().unwrap(), installation.clone());
+    KubernetesProvider::connect(settings, context.with_credentials(Arc::new(secrets))).await.unwrap()
+}
+
+impl Bench {
+    /// A worker that runs this script as nobody.
+    pub(crate) fn script(&self, id: &str, script: &str) -> WorkerConfigBuilder {
+        let builder = WorkerConfig::builder(id).image(variable("HODEI_TEST_KUBERNETES_IMAGE").as_str());
+        builder.command(["sh", "-c", script]).options(&KubernetesOptions::default().user(65_534))
+    }
+
+    pub(crate) async fn create(&self, config: &WorkerConfig) -> WorkerRef {
+        self.provider.create_worker(config, &CreateOptions::default()).await.unwrap().worker
+    }
+
+    pub(crate) async fn run(&self, config: &WorkerConfig) -> WorkerRef {
+        let worker = self.create(config).await;
+        self.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+        worker
+    }
+
+    pub(crate) async fn until(
+        &self,
+        worker: &WorkerRef,
+        condition: impl Fn(&WorkerStatus) -> bool + Send + Sync,
+    ) -> Arc<WorkerStatus> {
+        limit(self.provider.wait_until(worker, &condition)).await.unwrap()
+    }
+
+    async fn clear(&self) {
+        let listed = self.provider.list_workers(&WorkerFilter::all()).await.unwrap();
+        for status in listed.workers {
+            limit(self.provider.delete_worker(&status.worker, &DeleteOptions::default())).await.unwrap();
+        }
+    }
+}
