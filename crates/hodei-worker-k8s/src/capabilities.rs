@@ -1,24 +1,9 @@
 //! What a cluster can do, as it was found.
 
-use hodei_worker_core::{
-    Capability, ProviderCapabilities, Result, capability::NativeChecks, model::ProbeKind,
-};
+use hodei_worker_core::{Capability, ProviderCapabilities, capability::NativeChecks, model::ProbeKind};
 use k8s_openapi::apimachinery::pkg::version::Info;
 
-use crate::client::Cluster;
-
-pub(crate) async fn detect(
-    cluster: &Cluster,
-    version: &Info,
-    reaches_pods: bool,
-) -> Result<ProviderCapabilities> {
-    let groups = cluster.call(cluster.client.list_api_groups()).await;
-    let groups = groups.map_err(|failed| cluster.error(failed))?;
-    let measured = groups.groups.iter().any(|group| group.name == "metrics.k8s.io");
-    Ok(describe(version, measured, reaches_pods))
-}
-
-fn describe(version: &Info, measured: bool, reaches_pods: bool) -> ProviderCapabilities {
+pub(crate) fn detect(version: &Info, reaches_pods: bool) -> ProviderCapabilities {
     let found = |is_there: bool, why: &str| if is_there { Ok(()) } else { Err(why.to_owned()) };
     let not_reached = "this host does not reach pods at their own addresses: see the setting `reaches_pods`";
     ProviderCapabilities::new(format!("Kubernetes {}", version.git_version))
@@ -33,10 +18,7 @@ fn describe(version: &Info, measured: bool, reaches_pods: bool) -> ProviderCapab
         .with(Capability::Tmpfs)
         .with_detected(Capability::Networking, found(reaches_pods, not_reached))
         .with(Capability::Security)
-        .with_detected(
-            Capability::Monitoring,
-            found(measured, "the cluster has no metrics.k8s.io: install metrics-server"),
-        )
+        .without(Capability::Monitoring, "a cluster tells rates of use, no counters; they are not read yet")
         .without(Capability::MultiCluster, "one provider is one cluster; use one for each")
         .with(Capability::Watch)
         .with(Capability::Logs)
@@ -68,13 +50,12 @@ mod tests {
     #[test]
     fn p3_what_is_missing_says_why() {
         let version = Info { git_version: "v1.34.4".to_owned(), ..Info::default() };
-        let all = describe(&version, false, false);
+        let all = detect(&version, false);
         assert_eq!(all.version, "Kubernetes v1.34.4");
-        assert!(all.reason(Capability::Monitoring).unwrap().contains("metrics-server"));
         assert!(all.reason(Capability::OwnAddresses).unwrap().contains("reaches_pods"));
         for (capability, support) in all.iter() {
             assert_ne!(all.reason(capability), Some("not declared by this provider"), "{support:?}");
         }
-        assert!(describe(&version, true, true).supports(Capability::Monitoring));
+        assert!(detect(&version, true).supports(Capability::OwnAddresses));
     }
 }

@@ -16,6 +16,8 @@
 //! - Secrets become an object of the cluster when the worker starts, in memory on its node, and go with its pod.
 //! - A command's folder, environment and secrets are set by a shell in the worker (`sh` and `dd`): what stands in the
 //!   command line of an exec stands in the cluster's audit log.
+//! - A node keeps the output of a worker in files that it rotates, at 10 MiB unless its kubelet is told otherwise, and the
+//!   API shows the last of them.
 //! - Nothing is retried.
 //!
 //! # What it costs
@@ -50,7 +52,6 @@ mod pod;
 mod provider;
 mod secret;
 mod settings;
-mod stats;
 mod status;
 mod watch;
 

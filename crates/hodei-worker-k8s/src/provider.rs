@@ -6,8 +6,7 @@ use hodei_worker_core::{
     WorkerObservation, WorkerProvider, WorkerRef, WorkerStatus,
     provider::{
         BoxStream, CreateOptions, DeleteOptions, ExecOptions, ExecSession, Listing, LogItem, LogOptions,
-        Operation, ProviderInfo, StartOptions, StatsOptions, StopOptions, WatchOptions, WorkerFilter,
-        WorkerStats,
+        Operation, ProviderInfo, StartOptions, StopOptions, WatchOptions, WorkerFilter,
     },
     settings::Problems,
     watch::WatchHub,
@@ -72,7 +71,7 @@ impl KubernetesProvider {
         let version = cluster.version().await?;
         context.progress.report("finding out what the cluster can do", 60);
         let reaches_pods = settings.reaches_pods.unwrap_or(cluster.inside);
-        let capabilities = capabilities::detect(&cluster, &version, reaches_pods).await?;
+        let capabilities = capabilities::detect(&version, reaches_pods);
         let view = Viewpoint { installation: context.installation.clone(), reaches_pods };
         Ok(Self(Arc::new(Shared {
             info,
@@ -171,10 +170,5 @@ impl WorkerProvider for KubernetesProvider {
     async fn exec_in_worker(&self, worker: &WorkerRef, options: &ExecOptions) -> Result<ExecSession> {
         let session = Box::pin(self.0.exec(worker, options)).await;
         session.map_err(|error| self.0.about(Operation::Exec, Some(worker), error))
-    }
-
-    async fn worker_stats(&self, worker: &WorkerRef, _: &StatsOptions) -> Result<WorkerStats> {
-        let stats = Box::pin(self.0.stats(worker)).await;
-        stats.map_err(|error| self.0.about(Operation::Stats, Some(worker), error))
     }
 }

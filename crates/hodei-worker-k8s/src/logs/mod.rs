@@ -2,7 +2,7 @@
 
 mod cursor;
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{AsyncBufRead, AsyncBufReadExt as _, StreamExt as _, stream};
@@ -38,10 +38,16 @@ struct Reader {
     /// The line that is being read: it stays when a read is dropped.
     line: Vec<u8>,
     pause: Duration,
+    /// The last lines, while all are read and counted; `None` when they were handed out.
+    tail: Option<VecDeque<LogChunk>>,
+    /// What is handed out next.
+    ready: VecDeque<LogChunk>,
     /// Lines of this attempt that were read before.
     to_skip: u64,
     /// The run has ended: what is read now is the rest.
     over: bool,
+    /// Nothing more is read.
+    exhausted: bool,
     done: bool,
 }
 
@@ -65,8 +71,15 @@ impl Shared {
             output: None,
             line: Vec::new(),
             pause: FIRST_PAUSE,
+            // To go on after them, it has to be known how many came before them.
+            tail: (options.tail.is_some()
+                && options.after.is_none()
+                && (options.follow || options.positions))
+                .then(VecDeque::new),
+            ready: VecDeque::new(),
             to_skip: 0,
             over: false,
+            exhausted: false,
             done: is_gated(&pod) && !options.follow,
         };
         Ok(stream::unfold(reader, |mut reader| async move {
@@ -94,27 +107,54 @@ impl Reader {
 
     /// Reads on, or opens the output again where it broke off.
     async fn step(&mut self) -> Result<Option<LogChunk>> {
+        if let Some(ready) = self.ready.pop_front() {
+            return Ok(Some(ready));
+        }
+        if self.exhausted {
+            self.done = true;
+            return Ok(None);
+        }
         let Some(output) = &mut self.output else {
             return self.open().await.map(|()| None);
         };
         let read = output.read_until(b'\n', &mut self.line).await;
         if read.is_ok() && self.line.ends_with(b"\n") {
             let line = Bytes::from(std::mem::take(&mut self.line));
-            return Ok(self.take(&line));
+            return Ok(self.take(&line).and_then(|chunk| self.hold_back(chunk)));
         }
         // The output has ended, or the way to it was cut: then a line that is not whole comes again.
         self.output = None;
         let rest = Bytes::from(std::mem::take(&mut self.line));
-        if self.options.follow && !self.over {
-            return Ok(None);
-        }
-        read.map_err(|error| {
+        let goes_on = self.options.follow && !self.over;
+        let read = read.map_err(|error| {
             Error::new(ErrorKind::Unavailable, "the connection to the API server broke while output was read")
                 .with_retry(hodei_worker_core::Retry::IfIdempotent)
                 .with_source(error)
-        })?;
-        self.done = true;
-        Ok(self.take(&rest))
+        });
+        match read {
+            Ok(_) => {}
+            Err(_) if goes_on => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let last = if goes_on { None } else { self.take(&rest) };
+        let last = last.and_then(|chunk| self.hold_back(chunk));
+        if let Some(tail) = self.tail.take() {
+            self.ready = tail;
+        }
+        self.ready.extend(last);
+        self.exhausted = !goes_on;
+        Ok(None)
+    }
+
+    /// Keeps the last lines, until all have been read.
+    fn hold_back(&mut self, chunk: LogChunk) -> Option<LogChunk> {
+        let Some(tail) = &mut self.tail else { return Some(chunk) };
+        tail.push_back(chunk);
+        let most = self.options.tail.unwrap_or_default();
+        while tail.len() as u64 > most {
+            tail.pop_front();
+        }
+        None
     }
 
     fn take(&mut self, line: &Bytes) -> Option<LogChunk> {
@@ -139,14 +179,14 @@ impl Reader {
         let since = self.cursor.since().or(self.options.since);
         let parameters = LogParams {
             container: Some(CONTAINER.to_owned()),
-            follow: self.options.follow && !self.over,
+            follow: self.options.follow && !self.over && self.tail.is_none(),
             since_time: since
                 .and_then(|since| k8s_openapi::jiff::Timestamp::from_second(since.as_second()).ok()),
             // Of the first attempt: what was read cannot be counted from the end.
             tail_lines: self
                 .options
                 .tail
-                .filter(|_| self.cursor.is_at_the_begin())
+                .filter(|_| self.cursor.is_at_the_begin() && self.tail.is_none())
                 .map(|tail| i64::try_from(tail).unwrap_or(i64::MAX)),
             timestamps: true,
             ..LogParams::default()

@@ -123,6 +123,8 @@ fn kubelet_config(cluster: &Cluster<'_>) -> Value {
         "imageGCHighThresholdPercent": 100,
         // So often it looks at how much pods have written.
         "volumeStatsAggPeriod": "5s",
+        // The API shows what was written since the last rotation.
+        "containerLogMaxSize": "64Mi",
         "podLogsDir": cluster.path("logs"),
         "volumePluginDir": cluster.path("volume-plugins"),
     })
