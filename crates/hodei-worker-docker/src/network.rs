@@ -46,7 +46,9 @@ impl Shared {
             let definition = options.networking.networks.get(&network.name).cloned();
             // Its name and all that it should be.
             let wanted = format!("{} {definition:?}", network.name);
-            if self.networks_seen.seen(&wanted).is_none() {
+            // One that must exist already is nobody's here to make anew: its absence is told at once.
+            let is_anothers = definition.as_ref().is_some_and(|definition| definition.external);
+            if is_anothers || self.networks_seen.seen(&wanted).is_none() {
                 let begun = Instant::now();
                 self.ensure_network(n, network, definition, ownership, attempt).await?;
                 self.networks_seen.note(wanted, begun, ());

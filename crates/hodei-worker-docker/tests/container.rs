@@ -491,9 +491,9 @@ async fn d2_options_that_the_engine_does_not_know_are_refused_and_all_others_are
         for (id, (major, minor), field, options) in [
             ("annotated", (1, 43), "annotations", asked(&annotations)),
             ("checked", (1, 44), "health.start_interval", asked(&interval)),
+            ("inside", (1, 45), "storage.mounts./data.subpath", asked(&subpath)),
             ("addressed", (1, 0), "networking.mac_address", asked(&address)),
             ("alone", (1, 0), "networking.mac_address", asked(&address)),
-            ("inside", (1, 45), "storage.mounts./data.subpath", asked(&subpath)),
         ] {
             let volume = format!("{network}-{id}");
             let config =

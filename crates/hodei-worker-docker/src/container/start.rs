@@ -145,6 +145,7 @@ impl Shared {
         self.look_again(id);
         if error::status(&error) == Some(404) {
             // The container is there, so it is something that it needs: a network that somebody has removed.
+            self.networks_seen.forget();
             let message = format!("something that the worker needs is gone: {}", words(&error));
             return Error::new(ErrorKind::Dependency, message)
                 .with_context("container", id)

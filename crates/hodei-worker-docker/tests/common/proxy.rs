@@ -4,6 +4,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::{
@@ -42,6 +43,8 @@ struct State {
     /// Connections older than this neither pass a byte on nor end.
     frozen: watch::Sender<u64>,
     opened: Mutex<u64>,
+    /// How much later the engine's clock is said to be.
+    later: Mutex<Duration>,
 }
 
 /// A proxy in front of the engine's socket. It ends when it is dropped.
@@ -78,6 +81,7 @@ impl Proxy {
             asked: watch::Sender::new(0),
             frozen: watch::Sender::new(0),
             opened: Mutex::new(0),
+            later: Mutex::default(),
         });
         let mut tasks = JoinSet::new();
         let shared = Arc::clone(&state);
@@ -95,6 +99,10 @@ impl Proxy {
         Self { state, endpoint, _folder: folder, _tasks: tasks }
     }
 
+    /// The engine's clock is so much later from now on.
+    pub(crate) fn advance(&self, by: Duration) {
+        *self.state.later.lock().unwrap() = by;
+    }
     pub(crate) fn set(&self, mode: Mode) {
         self.state.mode.send_replace(mode);
     }
@@ -154,7 +162,7 @@ async fn serve(state: Arc<State>, number: u64, client: Box<dyn Duplex>, engine: 
         let to_client = Arc::new(tokio::sync::Mutex::new(to_client));
         tokio::select! {
             _ = forward_requests(&state, from_client, to_server, Arc::clone(&to_client)) => {}
-            _ = forward_answers(from_server, Arc::clone(&to_client)) => {}
+            _ = forward_answers(&state, from_server, Arc::clone(&to_client)) => {}
         }
     };
     tokio::pin!(work);
@@ -169,7 +177,7 @@ async fn serve(state: Arc<State>, number: u64, client: Box<dyn Duplex>, engine: 
     }
 }
 
-async fn forward_answers<R, W>(mut from: R, to: Arc<tokio::sync::Mutex<W>>) -> io::Result<()>
+async fn forward_answers<R, W>(state: &State, mut from: R, to: Arc<tokio::sync::Mutex<W>>) -> io::Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -180,10 +188,25 @@ where
         if count == 0 {
             return Ok(());
         }
+        let later = *state.later.lock().unwrap();
+        if !later.is_zero() {
+            date_later(&mut buffer[..count], later);
+        }
         let mut to = to.lock().await;
         to.write_all(&buffer[..count]).await?;
         to.flush().await?;
     }
+}
+
+/// An answer's date, if it begins here, as a later one.
+fn date_later(answer: &mut [u8], by: Duration) {
+    const NAME: &[u8] = b"\r\nDate: ";
+    const LENGTH: usize = "Mon, 30 Nov 2026 01:02:03 GMT".len();
+    let Some(begin) = answer.windows(NAME.len()).position(|window| window == NAME) else { return };
+    let date = &mut answer[begin + NAME.len()..][..LENGTH];
+    let known = jiff::fmt::rfc2822::parse(std::str::from_utf8(date).unwrap()).unwrap().timestamp();
+    let text = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&(known + by)).unwrap();
+    date.copy_from_slice(text.as_bytes());
 }
 
 async fn forward_requests<R, W, C>(
