@@ -1,18 +1,18 @@
 //! The README's capability matrix against what the providers detect. `HODEI_WRITE_MATRIX=1` writes it anew.
-#![cfg(all(feature = "process", feature = "docker"))]
+#![cfg(all(feature = "process", feature = "docker", feature = "kubernetes"))]
 
 use std::{fmt::Write as _, path::Path};
 
 use hodei_worker::{
     Capability, ConnectContext, ProviderCapabilities, Support, WorkerProvider as _, docker::DockerSettings,
-    process::ProcessSettings,
+    kubernetes::KubernetesSettings, process::ProcessSettings,
 };
 
 const BEGIN: &str = "<!-- matrix: checked by crates/hodei-worker/tests/matrix.rs -->\n";
 const END: &str = "<!-- end of matrix -->";
 
 /// What differs from machine to machine.
-const DETECTED: [(&str, Capability); 9] = [
+const DETECTED: [(&str, Capability); 11] = [
     ("process", Capability::SurvivesHost),
     ("process", Capability::CpuLimit),
     ("process", Capability::MemoryLimit),
@@ -22,6 +22,8 @@ const DETECTED: [(&str, Capability); 9] = [
     ("docker", Capability::MemoryLimit),
     ("docker", Capability::PidsLimit),
     ("docker", Capability::SecretFiles),
+    ("kubernetes", Capability::Networking),
+    ("kubernetes", Capability::OwnAddresses),
 ];
 
 fn cell(provider: &str, capability: Capability, capabilities: &ProviderCapabilities) -> &'static str {
@@ -36,19 +38,25 @@ fn cell(provider: &str, capability: Capability, capabilities: &ProviderCapabilit
 #[tokio::test]
 async fn p3_the_matrix_of_the_readme_is_what_is_detected() {
     let context = || ConnectContext::new("matrix".parse().unwrap(), "matrix".parse().unwrap());
-    let process = hodei_worker::connect(ProcessSettings::default(), context()).await.unwrap();
-    let mut settings = DockerSettings::default();
-    let host = std::env::var("HODEI_TEST_DOCKER_HOST")
-        .expect("run this by `cargo xtask test`, which starts an engine");
-    settings.endpoint = Some(host);
-    let docker = hodei_worker::connect(settings, context()).await.unwrap();
-    let (process, docker) =
-        (process.get_capabilities().await.unwrap(), docker.get_capabilities().await.unwrap());
+    let part =
+        |name: &str| std::env::var(name).expect("run this by `cargo xtask test`, which starts the parts");
+    let engine = DockerSettings::at(part("HODEI_TEST_DOCKER_HOST"));
+    let cluster = KubernetesSettings::from_kubeconfig(part("HODEI_TEST_KUBECONFIG"));
+    let providers = [
+        ("process", hodei_worker::connect(ProcessSettings::default(), context()).await.unwrap()),
+        ("docker", hodei_worker::connect(engine, context()).await.unwrap()),
+        ("kubernetes", hodei_worker::connect(cluster, context()).await.unwrap()),
+    ];
+    let mut columns = Vec::new();
+    for (name, provider) in providers {
+        columns.push((name, provider.get_capabilities().await.unwrap()));
+    }
 
-    let mut table = String::from("\n| | process | docker |\n|---|---|---|\n");
+    let names: Vec<_> = columns.iter().map(|(name, _)| *name).collect();
+    let mut table = format!("\n| | {} |\n|---|{}\n", names.join(" | "), "---|".repeat(names.len()));
     for capability in Capability::ALL {
-        let (one, other) = (cell("process", *capability, &process), cell("docker", *capability, &docker));
-        writeln!(table, "| {} | {one} | {other} |", capability.as_str().replace('_', " ")).unwrap();
+        let cells: Vec<_> = columns.iter().map(|(name, all)| cell(name, *capability, all)).collect();
+        writeln!(table, "| {} | {} |", capability.as_str().replace('_', " "), cells.join(" | ")).unwrap();
     }
     table.push('\n');
 

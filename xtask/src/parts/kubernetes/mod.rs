@@ -122,11 +122,14 @@ impl Part for Kubernetes {
     }
 
     fn packages(&self) -> &'static [&'static str] {
-        &["hodei-worker-k8s"]
+        &["hodei-worker-k8s", "hodei-worker"]
     }
 
     fn needs(&self) -> &'static [Needs] {
-        const SETTLED: &[Needs] = &[Needs { package: "hodei-worker-k8s", binary: None, test: None }];
+        const SETTLED: &[Needs] = &[
+            Needs { package: "hodei-worker-k8s", binary: None, test: None },
+            Needs { package: "hodei-worker", binary: Some("matrix"), test: None },
+        ];
         // What runs on the settled one runs on the newest once more, if it is there.
         if self.is_newest() { &[] } else { SETTLED }
     }
