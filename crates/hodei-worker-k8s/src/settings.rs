@@ -138,7 +138,11 @@ mod tests {
 
     fn problems(value: serde_json::Value) -> Vec<String> {
         let parsed = hodei_worker_core::settings::read::<KubernetesSettings>(&value);
-        parsed.problems.iter().map(|problem| problem.path.clone()).collect()
+        let mut problems = parsed.problems;
+        if let Some(settings) = parsed.value {
+            settings.validate(&mut problems);
+        }
+        problems.iter().map(|problem| problem.path.clone()).collect()
     }
 
     #[test]

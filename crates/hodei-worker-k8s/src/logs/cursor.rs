@@ -8,11 +8,18 @@ use hodei_worker_core::{Error, ErrorKind, Result, Timestamp, provider::LogPositi
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Cursor {
+    /// The second from which on lines were read at all; `None` for all.
+    from: Option<i64>,
     /// Lines read, by the second of their time; the last seconds alone.
     read: BTreeMap<i64, u64>,
 }
 
 impl Cursor {
+    /// Before the first line of that time.
+    pub(super) fn from(since: Option<Timestamp>) -> Self {
+        Self { from: since.map(Timestamp::as_second), read: BTreeMap::new() }
+    }
+
     /// Takes note of a line that was read.
     pub(super) fn pass(&mut self, time: Timestamp) {
         *self.read.entry(time.as_second()).or_default() += 1;
@@ -29,10 +36,16 @@ impl Cursor {
         self.read.is_empty()
     }
 
-    /// The time from which on is to be read again.
-    pub(super) fn since(&self) -> Option<Timestamp> {
+    /// The second from which on all lines are counted.
+    fn begin(&self) -> Option<i64> {
         let (last, _) = self.read.last_key_value()?;
-        Timestamp::from_second(last - 1).ok()
+        // What was not read was not counted.
+        Some(self.from.map_or(last - 1, |from| from.max(last - 1)))
+    }
+
+    /// The time from which on is to be read, again where something was read before.
+    pub(super) fn since(&self) -> Option<Timestamp> {
+        Timestamp::from_second(self.begin().or(self.from)?).ok()
     }
 
     /// How many lines from then on were read.
@@ -43,7 +56,8 @@ impl Cursor {
     pub(super) fn position(&self, uid: &str) -> LogPosition {
         let seconds: Vec<String> =
             self.read.iter().map(|(second, lines)| format!("{second}:{lines}")).collect();
-        LogPosition::new(format!("{uid}/{}", seconds.join("+")))
+        let begin = self.begin().map(|second| second.to_string()).unwrap_or_default();
+        LogPosition::new(format!("{uid}/{begin}/{}", seconds.join("+")))
     }
 
     /// Where a stored position is.
@@ -52,7 +66,9 @@ impl Cursor {
             Error::config("after", "is no position of a Kubernetes worker's output")
                 .with_context("position", position)
         };
-        let (of, seconds) = position.as_str().split_once('/').ok_or_else(wrong)?;
+        let (of, rest) = position.as_str().split_once('/').ok_or_else(wrong)?;
+        let (begin, seconds) = rest.split_once('/').ok_or_else(wrong)?;
+        let from = if begin.is_empty() { None } else { Some(begin.parse().map_err(|_| wrong())?) };
         let mut read = BTreeMap::new();
         for part in seconds.split('+').filter(|part| !part.is_empty()) {
             let (second, lines) = part.split_once(':').ok_or_else(wrong)?;
@@ -61,7 +77,7 @@ impl Cursor {
         if of != uid {
             return Err(Error::new(ErrorKind::Conflict, "the position is of another worker's output"));
         }
-        Ok(Self { read })
+        Ok(Self { from, read })
     }
 }
 
@@ -86,15 +102,28 @@ mod tests {
     }
 
     #[test]
+    fn k8_what_came_before_the_first_line_is_not_counted() {
+        let mut cursor = Cursor::from(Some(at("02.5")));
+        assert_eq!((cursor.since(), cursor.read_since()), (Some(at("02")), 0));
+        cursor.pass(at("02.7"));
+        assert_eq!((cursor.since(), cursor.read_since()), (Some(at("02")), 1));
+        let back = Cursor::after(&cursor.position("u-1"), "u-1").unwrap();
+        assert_eq!(back.since(), Some(at("02")));
+        cursor.pass(at("05.0"));
+        assert_eq!((cursor.since(), cursor.read_since()), (Some(at("04")), 1));
+    }
+
+    #[test]
     fn k8_a_position_is_read_back_and_is_of_one_pod() {
         let mut cursor = Cursor::default();
         for time in ["01.5", "02.1"] {
             cursor.pass(at(time));
         }
         let position = cursor.position("u-1");
-        assert_eq!(Cursor::after(&position, "u-1").unwrap(), cursor);
+        let back = Cursor::after(&position, "u-1").unwrap();
+        assert_eq!((back.since(), back.read_since()), (cursor.since(), cursor.read_since()));
         assert_eq!(Cursor::after(&position, "u-2").unwrap_err().kind(), ErrorKind::Conflict);
-        for bad in ["somewhere", "u-1/x", "u-1/1:x"] {
+        for bad in ["somewhere", "u-1/x", "u-1/x/", "u-1/1/1:x", "u-1/1/x"] {
             let error = Cursor::after(&LogPosition::new(bad), "u-1").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config, "{bad}");
         }

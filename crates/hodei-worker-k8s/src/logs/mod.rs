@@ -10,6 +10,8 @@ use hodei_worker_core::{
     Error, ErrorKind, Result, Timestamp, WorkerObservation, WorkerPhase, WorkerRef,
     provider::{BoxStream, LogChunk, LogItem, LogOptions, LogStream, WorkerFilter},
 };
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::LogParams;
 
 use crate::{
@@ -26,6 +28,9 @@ type Output = Pin<Box<dyn AsyncBufRead + Send>>;
 /// Between two attempts to reach the API server again.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A node may tell that a program has ended before it has written down the last of its output.
+const SETTLES_WITHIN: SignedDuration = SignedDuration::from_secs(60);
+const SETTLING_PAUSE: Duration = Duration::from_millis(100);
 
 /// A reader, from one attempt to the next.
 struct Reader {
@@ -46,6 +51,10 @@ struct Reader {
     to_skip: u64,
     /// The run has ended: what is read now is the rest.
     over: bool,
+    /// It has ended a moment ago: what is read to its end is looked at again, until nothing new is there.
+    settles: bool,
+    /// Lines of this attempt that were not read before.
+    news: u64,
     /// Nothing more is read.
     exhausted: bool,
     done: bool,
@@ -60,8 +69,9 @@ impl Shared {
         let pod = self.find_or_fail(worker).await?;
         let cursor = match &options.after {
             Some(position) => Cursor::after(position, uid(&pod))?,
-            None => Cursor::default(),
+            None => Cursor::from(options.since),
         };
+        let settles = self.has_just_ended(&pod);
         let reader = Reader {
             shared: Arc::clone(self),
             worker: worker.clone(),
@@ -74,11 +84,13 @@ impl Shared {
             // To go on after them, it has to be known how many came before them.
             tail: (options.tail.is_some()
                 && options.after.is_none()
-                && (options.follow || options.positions))
+                && (options.follow || options.positions || settles))
                 .then(VecDeque::new),
             ready: VecDeque::new(),
             to_skip: 0,
             over: false,
+            settles,
+            news: 0,
             exhausted: false,
             done: is_gated(&pod) && !options.follow,
         };
@@ -87,6 +99,16 @@ impl Shared {
             Some((item, reader))
         })
         .boxed())
+    }
+}
+
+impl Shared {
+    /// By a clock of ours that may be another than the node's, so that the time is generous.
+    fn has_just_ended(&self, pod: &Pod) -> bool {
+        let now = self.context.clock.now();
+        let status = self.view.status(pod, now).filter(|status| status.phase == WorkerPhase::Exited);
+        let ended = status.and_then(|status| status.times.finished);
+        ended.is_some_and(|ended| now.duration_since(ended).abs() < SETTLES_WITHIN)
     }
 }
 
@@ -133,8 +155,15 @@ impl Reader {
         });
         match read {
             Ok(_) => {}
-            Err(_) if goes_on => return Ok(None),
+            // What was read is not read again.
+            Err(_) if self.options.follow => return Ok(None),
             Err(error) => return Err(error),
+        }
+        if !goes_on && self.settles {
+            // Once more; when that brings nothing new, it was all.
+            self.settles = std::mem::take(&mut self.news) > 0;
+            tokio::time::sleep(SETTLING_PAUSE).await;
+            return Ok(None);
         }
         let last = if goes_on { None } else { self.take(&rest) };
         let last = last.and_then(|chunk| self.hold_back(chunk));
@@ -164,6 +193,7 @@ impl Reader {
             return None;
         }
         self.cursor.pass(time);
+        self.news += 1;
         if self.options.since.is_some_and(|since| time < since) {
             return None;
         }
@@ -176,7 +206,7 @@ impl Reader {
             self.done = true;
             return Ok(());
         }
-        let since = self.cursor.since().or(self.options.since);
+        let since = self.cursor.since();
         let parameters = LogParams {
             container: Some(CONTAINER.to_owned()),
             follow: self.options.follow && !self.over && self.tail.is_none(),
@@ -243,6 +273,7 @@ impl Reader {
                         WorkerPhase::Exited => {
                             // Nothing more will be written.
                             self.over = true;
+                            self.settles = true;
                             return Ok(true);
                         }
                         _ => {}
