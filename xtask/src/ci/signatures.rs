@@ -33,7 +33,7 @@ const VOCABULARY: [&str; 18] = [
 /// The one documented way out to an SDK that each provider may offer.
 const ESCAPE: &str = "client";
 /// The providers that offer it, and the SDK that it leads to.
-const ESCAPES: [(&str, &str); 2] = [("hodei-worker-docker", "bollard"), ("hodei-worker-k8s", "kube")];
+const ESCAPES: [(&str, &str); 2] = [("hodei-worker-docker", "bollard"), ("hodei-worker-k8s", "kube_client")];
 /// Files that hand something on to an SDK of the host's own, which they have to name.
 const BRIDGES: [(&str, &str); 1] = [("src/telemetry/otel.rs", "opentelemetry")];
 /// The ports, each of whose methods shows how it is used.
