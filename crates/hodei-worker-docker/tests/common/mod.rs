@@ -48,7 +48,7 @@ pub(crate) struct Bench {
 pub(crate) fn credentials() -> Arc<MemoryCredentialProvider> {
     // What begins with `planted-` is looked for in every container of the suite. The other is shown on purpose.
     let secrets = MemoryCredentialProvider::new().with("db/password", "planted-hunter2").unwrap();
-    Arc::new(secrets.with("db/shown", "on-purpose").unwrap())
+    Arc::new(secrets.with("db/shown", "shown-hunter2").unwrap())
 }
 
 pub(crate) fn context(installation: &InstallationId) -> ConnectContext {
