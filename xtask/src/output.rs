@@ -1,7 +1,7 @@
 //! Reading what `cargo test` prints.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -77,6 +77,8 @@ pub(crate) struct Reader {
     binary: String,
     since: Count,
     pub(crate) cases: Vec<Case>,
+    /// Binaries that have not said that all is well.
+    pub(crate) not_well: BTreeSet<String>,
     /// Where a binary's own sum differs from the cases that were read.
     pub(crate) odd: Vec<String>,
 }
@@ -89,6 +91,7 @@ impl Reader {
             binary: String::new(),
             since: Count::default(),
             cases: Vec::new(),
+            not_well: BTreeSet::new(),
             odd: Vec::new(),
         }
     }
@@ -101,15 +104,18 @@ impl Reader {
             if let Some((_, path)) = rest.rsplit_once('(') {
                 self.binary = file_name(path).to_owned();
                 self.part = self.binaries.0.get(&self.binary).map_or(UNIT, |one| &one.part).to_owned();
-                self.since = Count::default();
+                self.begin();
             }
         } else if let Some(name) = trimmed.strip_prefix("Doc-tests ") {
             self.binary = format!("doc-tests of {name}");
             UNIT.clone_into(&mut self.part);
-            self.since = Count::default();
+            self.begin();
         } else if let Some(sum) = line.strip_prefix("test result: ").and_then(parse_sum) {
             if sum != self.since {
                 self.odd.push(format!("{}: its sum is {sum:?}, its lines say {:?}", self.binary, self.since));
+            }
+            if sum.failed == 0 {
+                self.not_well.remove(&self.binary);
             }
             self.since = Count::default();
         } else if let Some((name, outcome, reason)) = parse_test(line) {
@@ -124,6 +130,27 @@ impl Reader {
                 millis: 0,
             });
         }
+    }
+}
+
+impl Reader {
+    fn begin(&mut self) {
+        self.since = Count::default();
+        self.not_well.insert(self.binary.clone());
+    }
+
+    /// Forgets what has failed on a part. Its binaries, if nothing else is not well.
+    pub(crate) fn forget_failures(&mut self, part: &str) -> Binaries {
+        self.cases.retain(|case| case.part != part || case.outcome != Outcome::Failed);
+        let of_part = |name: &String| self.binaries.0.get(name).is_some_and(|one| one.part == part);
+        let again: BTreeSet<String> = self.not_well.iter().filter(|name| of_part(name)).cloned().collect();
+        self.not_well.retain(|name| !again.contains(name));
+        Binaries(
+            again
+                .iter()
+                .filter_map(|name| Some((name.clone(), self.binaries.0.get(name)?.clone())))
+                .collect(),
+        )
     }
 }
 
@@ -255,6 +282,26 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
                 ("elsewhere", "unit"),
             ]
         );
+    }
+
+    #[test]
+    fn what_failed_on_a_part_is_forgotten_and_its_binary_known() {
+        let mut binaries = Binaries::default();
+        BUILT.lines().for_each(|line| binaries.note(line));
+        let mut reader = Reader::new(binaries);
+        PRINTED.lines().for_each(|line| reader.line(line));
+        assert_eq!(reader.not_well, BTreeSet::from(["b-1".to_owned()]));
+        reader.line("     Running tests/live.rs (target/debug/deps/live-12ab)");
+        reader.line("test d8_follows ... FAILED");
+        // It ended without a word.
+        let again = reader.forget_failures("docker");
+        assert_eq!(
+            again.iter().map(|binary| binary.package.as_str()).collect::<Vec<_>>(),
+            ["hodei-worker-docker"]
+        );
+        assert!(reader.cases.iter().all(|case| case.id != "d8_follows"));
+        assert!(reader.cases.iter().any(|case| case.id == "p6_waits" && case.outcome == Outcome::Failed));
+        assert_eq!(reader.not_well, BTreeSet::from(["b-1".to_owned()]));
     }
 
     #[test]

@@ -82,6 +82,20 @@ pub(crate) fn recorded(folder: &Path) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
+/// Takes out of the results folder what has failed on a part, since it is run again.
+pub(crate) fn forget_failures(folder: &Path, part: &str) -> Result<()> {
+    for file in fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        let text = fs::read_to_string(&file).context(format_args!("reading {}", file.display()))?;
+        let has_failed = |line: &str| {
+            Case::parse(line).is_ok_and(|case| case.part == part && case.outcome == Outcome::Failed)
+        };
+        let rest: String =
+            text.lines().filter(|line| !has_failed(line)).map(|line| format!("{line}\n")).collect();
+        fs::write(&file, rest).context(format_args!("writing {}", file.display()))?;
+    }
+    Ok(())
+}
+
 /// Adds to the recorded cases what cargo printed of other tests.
 pub(crate) fn merge(mut recorded: Vec<Case>, printed: Vec<Case>) -> Vec<Case> {
     let known: HashSet<String> = recorded.iter().map(|case| case.id.clone()).collect();

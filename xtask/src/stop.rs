@@ -35,6 +35,18 @@ pub(crate) fn settle(time: Duration) {
     }
 }
 
+/// Lets `time` pass, unless `is_over` says so before. Whether it has passed.
+pub(crate) fn unless(time: Duration, is_over: impl Fn() -> bool) -> bool {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        if is_over() || requested() {
+            return false;
+        }
+        settle(Duration::from_millis(50));
+    }
+    true
+}
+
 /// Asks `probe` every 50 ms until it has an answer, `limit` has passed or a stop is requested.
 pub(crate) fn wait_for<T>(
     what: &str,

@@ -7,6 +7,7 @@ use crate::cli::TestOptions;
 use crate::failure::{Context, Failure, Result};
 use crate::lock::Lock;
 use crate::output::{Binaries, Reader};
+use crate::parts::docker::Watch;
 use crate::parts::{self, Running};
 use crate::results::{self, Case};
 use crate::site::Site;
@@ -35,13 +36,14 @@ pub(crate) fn run(site: &Site, options: &TestOptions) -> Result<()> {
         running.keep()?;
     }
     let watches = running.watches();
-    let ran = built.and_then(|binaries| tests(site, options, &chosen, &running, binaries, &mut problems));
+    let ran =
+        built.and_then(|binaries| tests(site, options, &chosen, &running, &watches, binaries, &mut problems));
     if ran.is_ok() && options.arguments.is_empty() {
         problems.extend(chaos::in_a_test_run(site, &running, &chosen)?);
     }
     let mut looked = String::new();
     for watch in watches {
-        match watch.finish() {
+        match watch.finish(options.arguments.is_empty()) {
             Ok(seen) => looked.push_str(&format!("\n{seen}")),
             Err(error) => problems.push(error.to_string()),
         }
@@ -112,6 +114,7 @@ fn tests(
     options: &TestOptions,
     chosen: &[String],
     running: &Running<'_>,
+    watches: &[Watch],
     binaries: Binaries,
     problems: &mut Vec<String>,
 ) -> Result<Vec<Case>> {
@@ -121,13 +124,20 @@ fn tests(
     command.arg("--no-fail-fast").arg("--").args(&options.arguments);
     command.envs(running.environment()).envs(environment(site));
     let status = follow(&mut command, &mut reader)?;
-    if !status.success() {
+    let bench = Bench { site, options, running };
+    let mut is_known = false;
+    for watch in watches.iter().filter(|watch| watch.hung() > 0) {
+        bench.run_again(watch.name(), &mut reader, problems)?;
+        is_known = reader.not_well.is_empty();
+    }
+    if !status.success() && !is_known {
         problems.push(format!("cargo test failed ({status})"));
     }
     problems.extend(std::mem::take(&mut reader.odd));
     for presence in running.presences.iter().filter(|presence| presence.version.is_ok()) {
         let Some(other) = parts::find(presence.name).and_then(|part| part.stands_in_for()) else { continue };
-        reader.cases.extend(once_more(site, options, running, &binaries, (other, presence.name), problems)?);
+        let watch = watches.iter().find(|watch| watch.name() == presence.name);
+        reader.cases.extend(bench.once_more(&binaries, (other, presence.name), watch, problems)?);
     }
     let recorded = results::recorded(&site.results()).context("what the behaviour suite recorded")?;
     Ok(results::merge(recorded, reader.cases))
@@ -143,33 +153,65 @@ fn follow(command: &mut Command, reader: &mut Reader) -> Result<ExitStatus> {
     Ok(status)
 }
 
-/// The tests of one part on another that stands in for it.
-fn once_more(
-    site: &Site,
-    options: &TestOptions,
-    running: &Running<'_>,
-    binaries: &Binaries,
-    (other, part): (&str, &str),
-    problems: &mut Vec<String>,
-) -> Result<Vec<Case>> {
-    println!("\nthe tests of {other} once more, on {part}");
-    let moved = binaries.moved(other, part);
-    let mut reader = Reader::new(moved.clone());
-    for binary in moved.iter() {
-        let path = binary.path.display();
-        reader.line(&format!("Running {} ({path})", binary.package));
-        println!("     Running {path} on {part}");
-        let mut command = Command::new(&binary.path);
-        command.current_dir(&binary.manifest).args(&options.arguments).stdin(Stdio::null());
-        command.env("CARGO_MANIFEST_DIR", &binary.manifest).env("CARGO_PKG_NAME", &binary.package);
-        command.envs(running.environment()).envs(environment(site)).envs(running.environment_of(part));
-        let status = follow(&mut command, &mut reader)?;
-        if !status.success() {
-            problems.push(format!("{path} failed on {part} ({status})"));
+/// Where single binaries are run.
+struct Bench<'a> {
+    site: &'a Site,
+    options: &'a TestOptions,
+    running: &'a Running<'a>,
+}
+
+impl Bench<'_> {
+    /// The tests of one part on another that stands in for it.
+    fn once_more(
+        &self,
+        binaries: &Binaries,
+        (other, part): (&str, &str),
+        watch: Option<&Watch>,
+        problems: &mut Vec<String>,
+    ) -> Result<Vec<Case>> {
+        println!("\nthe tests of {other} once more, on {part}");
+        let moved = binaries.moved(other, part);
+        let mut reader = Reader::new(moved.clone());
+        let hung = || watch.map_or(0, Watch::hung);
+        let before = hung();
+        let mut failures = self.run(&moved, part, &mut reader)?;
+        if hung() > before {
+            failures.clear();
+            self.run_again(part, &mut reader, &mut failures)?;
         }
+        problems.append(&mut failures);
+        problems.append(&mut reader.odd);
+        Ok(reader.cases)
     }
-    problems.append(&mut reader.odd);
-    Ok(reader.cases)
+
+    /// What was not well on a part whose engine hung meanwhile. It says nothing of the rest: that has passed.
+    fn run_again(&self, part: &str, reader: &mut Reader, problems: &mut Vec<String>) -> Result<()> {
+        results::forget_failures(&self.site.results(), part)?;
+        let again = reader.forget_failures(part);
+        println!("\n{} binaries run again on {part}: its engine hung meanwhile", again.iter().count());
+        problems.extend(self.run(&again, part, reader)?);
+        Ok(())
+    }
+
+    /// Which of them failed.
+    fn run(&self, binaries: &Binaries, part: &str, reader: &mut Reader) -> Result<Vec<String>> {
+        let mut failed = Vec::new();
+        for binary in binaries.iter() {
+            let path = binary.path.display();
+            reader.line(&format!("Running {} ({path})", binary.package));
+            println!("     Running {path} on {part}");
+            let mut command = Command::new(&binary.path);
+            command.current_dir(&binary.manifest).args(&self.options.arguments).stdin(Stdio::null());
+            command.env("CARGO_MANIFEST_DIR", &binary.manifest).env("CARGO_PKG_NAME", &binary.package);
+            command.envs(self.running.environment()).envs(environment(self.site));
+            command.envs(self.running.environment_of(part));
+            let status = follow(&mut command, reader)?;
+            if !status.success() {
+                failed.push(format!("{path} failed on {part} ({status})"));
+            }
+        }
+        Ok(failed)
+    }
 }
 
 /// What everything that is run below this task is told, besides where the parts are.

@@ -48,7 +48,8 @@ impl Shared {
             let wanted = format!("{} {definition:?}", network.name);
             // One that must exist already is nobody's here to make anew: its absence is told at once.
             let is_anothers = definition.as_ref().is_some_and(|definition| definition.external);
-            if is_anothers || self.networks_seen.seen(&wanted).is_none() {
+            let seen = self.networks_seen.seen_or_turn(&wanted).await;
+            if is_anothers || seen.is_err() {
                 let begun = Instant::now();
                 self.ensure_network(n, network, definition, ownership, attempt).await?;
                 self.networks_seen.note(wanted, begun, ());

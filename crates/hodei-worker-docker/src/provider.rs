@@ -81,7 +81,7 @@ impl DockerProvider {
     /// sides speak.
     ///
     /// # Cancel safety
-    /// Reads only.
+    /// Removes at most what is nobody's: networks and secrets that deletions and hosts have left which were cut off.
     ///
     /// # Examples
     /// ```no_run

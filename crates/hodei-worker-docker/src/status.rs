@@ -167,7 +167,7 @@ pub(crate) fn start_failed(state: &ContainerState) -> bool {
 }
 
 /// A time of the engine's; the year 1 means never.
-fn time(text: Option<&str>) -> Option<Timestamp> {
+pub(crate) fn time(text: Option<&str>) -> Option<Timestamp> {
     let time: Timestamp = text?.parse().ok()?;
     (time > Timestamp::UNIX_EPOCH).then_some(time)
 }

@@ -16,7 +16,7 @@ async fn d7_no_secret_is_logged() {
     capture::start();
     let proxy = Proxy::unix(socket());
     on_engine_with("quiet", DockerSettings::at(&proxy.endpoint), |bench| async move {
-        let secret = SecretReference::variable("db/password", "PASSWORD");
+        let secret = SecretReference::variable("db/shown", "PASSWORD");
         let allowed = DockerOptions::default().allow_secret_variables();
         let config = bench.script("a", "sleep 1000").secret(secret).options(&allowed).build().unwrap();
         let worker = bench.create(&config).await;

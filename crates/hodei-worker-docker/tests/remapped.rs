@@ -5,18 +5,17 @@ mod common;
 
 use std::os::unix::fs::MetadataExt as _;
 
-use common::{on_engine_with, var};
+use common::{on_other_engine, var};
 use hodei_worker_core::{
     WorkerProvider as _,
     model::{Mount, SecretReference},
     provider::{LogOptions, StartOptions},
 };
-use hodei_worker_docker::DockerSettings;
 
 #[tokio::test]
 async fn d11_remapped_users_are_told_and_root_inside_is_nobody_outside() {
     let host = var("HODEI_TEST_DOCKER_REMAPPED");
-    on_engine_with("remap", DockerSettings::at(host), |bench| async move {
+    on_other_engine("remap", host, |bench| async move {
         let version = &bench.provider.get_capabilities().await.unwrap().version;
         assert!(version.contains("users remapped"), "{version}");
         let home = tempfile::tempdir().unwrap();

@@ -67,7 +67,7 @@ async fn d7_a_missing_secret_or_an_open_variable_is_refused_before_anything_exis
         let worker = bench.create(&config).await;
         bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
         bench.ended(&worker).await;
-        assert_eq!(bench.text(&worker, &LogOptions::all()).await, "on-purpose\n");
+        assert_eq!(bench.text(&worker, &LogOptions::all()).await, "shown-hunter2\n");
     })
     .await;
 }

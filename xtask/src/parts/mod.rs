@@ -1,7 +1,7 @@
 //! The real parts that tests run against: a file each.
 
 mod compose;
-mod docker;
+pub(crate) mod docker;
 pub(crate) mod kubernetes;
 mod postgres;
 mod uml;

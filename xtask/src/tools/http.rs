@@ -47,6 +47,11 @@ impl Endpoint {
         self.call(&Request::new("GET", path))
     }
 
+    /// An answer, unless one of its parts takes longer than that.
+    pub(crate) fn get_within(&self, path: &str, limit: Duration) -> io::Result<Answer> {
+        exchange(self.connect(limit)?, &Request::new("GET", path))
+    }
+
     fn try_send(&self, request: &Request<'_>) -> io::Result<Answer> {
         exchange(self.connect(Duration::from_secs(120))?, request)
     }

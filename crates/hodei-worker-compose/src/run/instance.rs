@@ -27,6 +27,9 @@ impl Instance {
     pub fn name(&self) -> String {
         format!("{}-{}", self.service, self.number)
     }
+    pub(super) fn key(&self) -> (String, usize) {
+        (self.service.clone(), self.number)
+    }
     pub(super) fn of(status: Arc<WorkerStatus>) -> Option<Self> {
         let service = status.labels.get(names::SERVICE)?.clone();
         let number = status.labels.get(names::NUMBER)?.parse().ok()?;
@@ -51,7 +54,7 @@ impl Present {
         let listing = provider.list_workers(&WorkerFilter::all().label(names::PROJECT, project)).await?;
         let mut all: BTreeMap<_, Vec<Instance>> = BTreeMap::new();
         for instance in listing.workers.into_iter().filter_map(Instance::of) {
-            all.entry((instance.service.clone(), instance.number)).or_default().push(instance);
+            all.entry(instance.key()).or_default().push(instance);
         }
         for generations in all.values_mut() {
             generations.sort_by_key(|instance| std::cmp::Reverse(instance.status.worker.generation));

@@ -3,7 +3,7 @@ use std::{
     sync::Arc,
 };
 
-use futures::future::try_join_all;
+use futures::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
 use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerPhase, WorkerRef, WorkerStatus,
     model::RunId,
@@ -195,13 +195,38 @@ impl Up<'_> {
         let removed = try_join_all(orphans.map(|one| self.composition.remove(one, None, true))).await?;
         let changed = try_join_all(self.counts.keys().map(|name| self.service(name))).await?;
         let instances = match !removed.is_empty() || changed.into_iter().any(|changed| changed) {
-            true => self.composition.instances().await?,
+            true => self.instances().await?,
             false => self.present.newest().cloned().collect(),
         };
         if self.options.wait && self.until_ready(&instances).await? {
             return self.composition.instances().await;
         }
         Ok(instances)
+    }
+
+    /// The workers that there are now. What something was done to is looked at one by one: a list of all workers costs an
+    /// engine more than that.
+    async fn instances(&self) -> Result<Vec<Instance>> {
+        let is_wanted = |one: &Instance| match self.counts.contains_key(&one.service) {
+            true => self.numbers(&one.service).contains(&one.number),
+            false => !self.options.remove_orphans || self.composition.knows(&one.service),
+        };
+        let started = self.progress.values().filter_map(|progress| progress.borrow().started.clone());
+        let changed: BTreeMap<_, _> = started
+            .flat_map(|all| all.iter().filter(|one| one.seen.is_none()).cloned().collect::<Vec<_>>())
+            .map(|one| (one.worker.id.clone(), one.worker))
+            .collect();
+        let kept =
+            self.present.newest().filter(|one| is_wanted(one) && !changed.contains_key(&one.worker().id));
+        let mut all: BTreeMap<_, _> = kept.map(|one| (one.key(), one.clone())).collect();
+        let provider = &self.composition.provider;
+        let seen: Vec<_> = stream::iter(changed.into_values())
+            .map(|worker| async move { provider.get_worker_status(&worker).await })
+            .buffer_unordered(self.options.parallelism.max(1))
+            .try_collect()
+            .await?;
+        all.extend(seen.into_iter().filter_map(Instance::of).map(|one| (one.key(), one)));
+        Ok(all.into_values().collect())
     }
 
     /// Brings one service up. Says whether anything was done.

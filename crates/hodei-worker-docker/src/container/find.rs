@@ -8,6 +8,7 @@ use hodei_worker_core::{
 };
 use http::Method;
 
+use super::unmarked::Unmarked;
 use crate::{
     client::{Answer, query},
     error,
@@ -84,7 +85,7 @@ impl Shared {
         Ok(self.inspect_at(id).await?.map(|answer| answer.value))
     }
 
-    async fn inspect_at(&self, id: &str) -> Result<Option<Answer<ContainerInspectResponse>>> {
+    pub(crate) async fn inspect_at(&self, id: &str) -> Result<Option<Answer<ContainerInspectResponse>>> {
         match self.engine.call(Method::GET, &format!("/containers/{id}/json"), "", None).await {
             Ok(inspected) => Ok(Some(inspected)),
             Err(error) if error::status(&error) == Some(404) => Ok(None),
@@ -210,8 +211,14 @@ impl Shared {
     }
 
     pub(crate) async fn read_status(&self, worker: &WorkerRef) -> Result<Arc<WorkerStatus>> {
-        let reading = self.hub.reading();
-        let found = self.find(worker).await?;
+        let mut unmarked = Unmarked::default();
+        let (reading, found) = loop {
+            let reading = self.hub.reading();
+            match self.find(worker).await? {
+                Some(found) if unmarked.look_again(&found.inspected, found.date).await => {}
+                found => break (reading, found),
+            }
+        };
         let now = self.context.clock.now();
         let Some(found) = found else { return Ok(WorkerStatus::absent(worker, now)) };
         let status = self.view.status(&found.inspected, now);

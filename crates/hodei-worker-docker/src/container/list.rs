@@ -8,7 +8,8 @@ use hodei_worker_core::{
     provider::{Listing, WorkerFilter},
 };
 
-use crate::{error::EngineError, events::is_untold, names, provider::Shared};
+use super::unmarked::Unmarked;
+use crate::{client::Answer, error::EngineError, events::is_untold, names, provider::Shared};
 
 /// An engine that does not tell of one container for that long does not hide the others.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -61,13 +62,22 @@ impl Shared {
         id: &str,
         summary: Option<ContainerSummary>,
     ) -> Result<Option<Arc<WorkerStatus>>> {
-        let (reading, as_of) = (self.hub.reading(), self.context.clock.now());
-        let inspected = tokio::time::timeout(PATIENCE.min(self.engine.timeout()), self.inspect(id)).await;
-        let inspected =
-            inspected.unwrap_or_else(|_| Err(self.engine.error(EngineError::RequestTimeoutError)));
+        let mut unmarked = Unmarked::default();
+        let (reading, as_of, inspected) = loop {
+            let (reading, as_of) = (self.hub.reading(), self.context.clock.now());
+            let limit = PATIENCE.min(self.engine.timeout());
+            let inspected = tokio::time::timeout(limit, self.inspect_at(id)).await;
+            let inspected =
+                inspected.unwrap_or_else(|_| Err(self.engine.error(EngineError::RequestTimeoutError)));
+            match &inspected {
+                // A list is not held up: whoever reads it hears of the rest by a watch, or reads again.
+                Ok(Some(at)) if summary.is_none() && unmarked.look_again(&at.value, at.date).await => {}
+                _ => break (reading, as_of, inspected),
+            }
+        };
         let why = match inspected {
             Ok(inspected) => {
-                let Some(inspected) = inspected else { return Ok(None) };
+                let Some(Answer { value: inspected, .. }) = inspected else { return Ok(None) };
                 let Some(status) = self.view.status(&inspected, as_of) else { return Ok(None) };
                 let copy = Box::pin(self.is_copy(&status.worker, &inspected)).await?;
                 return Ok((!copy).then(|| self.hub.saw(&reading, status)));

@@ -9,6 +9,7 @@ mod prepare;
 mod spec;
 mod start;
 mod stop;
+mod unmarked;
 mod versions;
 
 pub(crate) use check::told;

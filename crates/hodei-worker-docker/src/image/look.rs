@@ -43,9 +43,9 @@ impl Wanted<'_> {
 impl Shared {
     /// The image, if the engine has it for that platform, as it was within the last second.
     pub(crate) async fn inspect_image(&self, wanted: Wanted<'_>) -> Result<Option<Arc<ImageInspect>>> {
-        match self.images_seen.seen(&wanted.key()) {
-            Some(seen) => Ok(Some(seen)),
-            None => self.look_anew(wanted).await,
+        match self.images_seen.seen_or_turn(&wanted.key()).await {
+            Ok(seen) => Ok(Some(seen)),
+            Err(_turn) => self.look_anew(wanted).await,
         }
     }
 

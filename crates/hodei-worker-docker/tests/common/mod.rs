@@ -42,13 +42,15 @@ pub(crate) fn socket() -> String {
 pub(crate) struct Bench {
     pub(crate) provider: DockerProvider,
     pub(crate) installation: InstallationId,
+    /// Where the engine answers without anything in between.
+    engine: String,
 }
 
 /// Secrets that the tests know.
 pub(crate) fn credentials() -> Arc<MemoryCredentialProvider> {
     // What begins with `planted-` is looked for in every container of the suite. The other is shown on purpose.
     let secrets = MemoryCredentialProvider::new().with("db/password", "planted-hunter2").unwrap();
-    Arc::new(secrets.with("db/shown", "on-purpose").unwrap())
+    Arc::new(secrets.with("db/shown", "shown-hunter2").unwrap())
 }
 
 pub(crate) fn context(installation: &InstallationId) -> ConnectContext {
@@ -63,13 +65,13 @@ pub(crate) fn installation(tag: &str) -> InstallationId {
 impl Bench {
     pub(crate) async fn connect(settings: DockerSettings, installation: &InstallationId) -> Result<Self> {
         let provider = DockerProvider::connect(settings, context(installation)).await?;
-        Ok(Self { provider, installation: installation.clone() })
+        Ok(Self { provider, installation: installation.clone(), engine: var("HODEI_TEST_DOCKER_HOST") })
     }
 
     /// The same installation from another process, as it were: it remembers nothing.
     pub(crate) async fn stranger(&self) -> Self {
-        let settings = DockerSettings::at(var("HODEI_TEST_DOCKER_HOST"));
-        Self::connect(settings, &self.installation).await.unwrap()
+        let stranger = Self::connect(DockerSettings::at(&self.engine), &self.installation).await.unwrap();
+        Self { engine: self.engine.clone(), ..stranger }
     }
 
     /// Somebody else on the same engine.
@@ -171,7 +173,24 @@ where
     F: FnOnce(Bench) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let bench = Bench::connect(settings, &installation(tag)).await.unwrap();
+    with_bench(Bench::connect(settings, &installation(tag)).await.unwrap(), test).await;
+}
+
+/// The same on another engine than the one under test.
+pub(crate) async fn on_other_engine<F, Fut>(tag: &str, engine: String, test: F)
+where
+    F: FnOnce(Bench) -> Fut,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let bench = Bench::connect(DockerSettings::at(&engine), &installation(tag)).await.unwrap();
+    with_bench(Bench { engine, ..bench }, test).await;
+}
+
+async fn with_bench<F, Fut>(bench: Bench, test: F)
+where
+    F: FnOnce(Bench) -> Fut,
+    Fut: Future<Output = ()> + Send + 'static,
+{
     let outcome = tokio::spawn(test(bench.clone())).await;
     bench.sweep().await;
     if let Err(failure) = outcome {

@@ -155,7 +155,7 @@ impl Bench {
     ) -> Self {
         let context = context(&self.installation).with_credentials(secrets);
         let provider = DockerProvider::connect(settings, context).await.unwrap();
-        Self { provider, installation: self.installation.clone() }
+        Self { provider, installation: self.installation.clone(), ..self.clone() }
     }
 }
 

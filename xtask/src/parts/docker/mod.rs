@@ -7,6 +7,7 @@ mod content;
 mod engine;
 mod inspected;
 mod network;
+mod pulse;
 
 use std::env;
 use std::fs;
@@ -70,7 +71,7 @@ enum Kind {
 }
 
 /// One engine.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Docker {
     kind: Kind,
     name: &'static str,
