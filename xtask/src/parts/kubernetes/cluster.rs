@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::network::Network;
-use super::{Kubernetes, METRICS_SERVER, control_plane, host, images, metrics, node};
+use super::{CONTAINERD, Kubernetes, METRICS_SERVER, control_plane, host, images, metrics, node};
 use crate::failure::{Failure, Result};
 use crate::process::{self, Record};
 use crate::site::Site;
@@ -196,7 +196,10 @@ impl<'a> Cluster<'a> {
                 (ours("kube-controller-manager")?, control_plane::controller_manager(self))
             }
             Program::Scheduler => (ours("kube-scheduler")?, control_plane::scheduler(self)),
-            Program::Containerd => (debian("containerd")?, node::containerd(self)),
+            Program::Containerd => {
+                let folder = CONTAINERD.built(self.site)?;
+                (folder.join("containerd").display().to_string(), node::containerd(self))
+            }
             Program::Registry | Program::LockedRegistry => {
                 (debian("docker-registry")?, node::registry(self, program.name()))
             }

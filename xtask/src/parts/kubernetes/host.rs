@@ -107,6 +107,8 @@ fn setup(cluster: &Cluster<'_>, pause: &Path) -> String {
         );
     }
     text += &format!("chmod 1777 /tmp\nmount --bind {state}/run /run/containerd\n");
+    // A disk that others write to stalls, and containerd gives what a pod wrote last two seconds to get there.
+    text += &format!("mkdir -p {state}/logs\nmount -t tmpfs -o size=2g logs {state}/logs\n");
     for tunable in TUNABLES {
         let copy = format!("{state}/tunables/{}", tunable.replace('/', "."));
         text += &format!(

@@ -33,9 +33,8 @@ use crate::tools::{apt, control, image, registry};
 const CONFIG: &str = "HODEI_TEST_KUBECONFIG";
 
 /// Program and Debian package.
-const PROGRAMS: [(&str, &str); 16] = [
+const PROGRAMS: [(&str, &str); 15] = [
     ("etcd", "etcd-server"),
-    ("containerd", "containerd"),
     ("ctr", "containerd"),
     ("runc", "runc"),
     ("conntrack", "conntrack"),
@@ -70,6 +69,19 @@ const METRICS_SERVER: Module = Module {
     programs: &[("sigs.k8s.io/metrics-server/cmd/metrics-server", "metrics-server")],
     linked: "",
     tags: "",
+    c: false,
+};
+
+/// Debian's closes what a container writes to when the container ends, before it has read all of it: `Task.Delete` of
+/// containerd 1.6.20 does that.
+const CONTAINERD: Module = Module {
+    folder: "containerd",
+    programs: &[
+        ("github.com/containerd/containerd/cmd/containerd", "containerd"),
+        ("github.com/containerd/containerd/cmd/containerd-shim-runc-v2", "containerd-shim-runc-v2"),
+    ],
+    linked: "-X github.com/containerd/containerd/version.Version=1.7.30",
+    tags: "no_aufs no_btrfs no_devmapper no_zfs",
     c: false,
 };
 
@@ -162,6 +174,7 @@ impl Part for Kubernetes {
             }
         }
         self.module.build(site)?;
+        CONTAINERD.build(site)?;
         METRICS_SERVER.build(site).map(drop)
     }
 
