@@ -10,7 +10,7 @@ pub(crate) fn detect(version: &Info, reaches_pods: bool) -> ProviderCapabilities
         .without(Capability::AutoScaling, "groups are not built as objects of the cluster's yet")
         .with(Capability::HealthChecks)
         .with_native_checks(NativeChecks::of([ProbeKind::Command, ProbeKind::Http, ProbeKind::Tcp], Some(1)))
-        .without(Capability::Volumes, "claims are not made yet")
+        .with(Capability::Volumes)
         .without(
             Capability::HostPaths,
             "a pod runs on a node that the cluster chooses, and `restricted` forbids it",

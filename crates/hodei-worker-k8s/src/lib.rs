@@ -14,6 +14,10 @@
 //! - Pods meet the Pod Security Standard `restricted` unless their [`SecurityOptions`] say otherwise: an image that runs as
 //!   root needs [`KubernetesOptions::user`].
 //! - Secrets become an object of the cluster when the worker starts, in memory on its node, and go with its pod.
+//! - A named volume is a claim of that name. One that is made for a worker goes with the last worker that mounts it,
+//!   unless it is to be kept; one that was there before stays.
+//! - A Service goes with the last worker that asks for it. It leads to workers that are ready.
+//! - containerd before 1.6.21 loses the end of what a worker writes just before it ends.
 //! - A command's folder, environment and secrets are set by a shell in the worker (`sh` and `dd`): what stands in the
 //!   command line of an exec stands in the cluster's audit log.
 //! - A node keeps the output of a worker in files that it rotates, at 10 MiB unless its kubelet is told otherwise, and the
@@ -22,7 +26,7 @@
 //!
 //! # What it costs
 //! Creation and start are one request each, deletion three: a look, the deletion, and a watch on its end where no watch is
-//! open. Secrets cost two more. A list is one request for each 500 workers; a watch is one connection for all watchers,
+//! open. Secrets cost two more, each volume and each Service one to three. A list is one request for each 500 workers; a watch is one connection for all watchers,
 //! and while nothing changes it costs nothing.
 //!
 //! # Examples
@@ -41,6 +45,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod capabilities;
+mod claim;
 mod client;
 mod error;
 mod exec;
@@ -51,10 +56,14 @@ mod options;
 mod pod;
 mod provider;
 mod secret;
+mod service;
 mod settings;
 mod status;
 mod watch;
 
-pub use options::{KubernetesOptions, PullPolicy, SecurityOptions, Toleration};
+pub use options::{
+    AccessMode, ClaimOptions, KubernetesOptions, PullPolicy, SecurityOptions, ServiceOptions, ServiceScope,
+    Toleration,
+};
 pub use provider::KubernetesProvider;
 pub use settings::KubernetesSettings;

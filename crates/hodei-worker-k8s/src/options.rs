@@ -1,11 +1,16 @@
+mod claim;
+mod service;
+
 use std::collections::BTreeMap;
 
 use hodei_worker_core::{model::WorkerOptions, quantity::HumanDuration, settings::Problems};
 use serde::{Deserialize, Serialize};
 
 use crate::settings::is_label;
+pub use claim::{AccessMode, ClaimOptions};
+pub use service::{ServiceOptions, ServiceScope};
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -62,6 +67,13 @@ pub struct KubernetesOptions {
     /// The longest that a run may take, in whole seconds; then the cluster ends it. Default: no end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<HumanDuration>,
+    /// The claims of its named volumes, by their names, where there are none yet. Default: 1 GiB of the cluster's default
+    /// class, for the pods of one node.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: BTreeMap<String, ClaimOptions>,
+    /// Services that lead to it, with its ports. They go with the last worker that asks for them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceOptions>,
 }
 
 impl KubernetesOptions {
@@ -75,6 +87,18 @@ impl KubernetesOptions {
     #[must_use]
     pub fn node(mut self, label: impl Into<String>, value: impl Into<String>) -> Self {
         self.node_selector.insert(label.into(), value.into());
+        self
+    }
+    /// Claims the volume of this name so.
+    #[must_use]
+    pub fn claim(mut self, volume: impl Into<String>, claim: ClaimOptions) -> Self {
+        self.claims.insert(volume.into(), claim);
+        self
+    }
+    /// Is reached by this Service.
+    #[must_use]
+    pub fn service(mut self, service: ServiceOptions) -> Self {
+        self.services.push(service);
         self
     }
     /// Fetches the image by this policy.
@@ -211,6 +235,24 @@ impl WorkerOptions for KubernetesOptions {
             );
             whole_seconds(*stays, &path("stays"), problems);
         }
+        for (name, claim) in &self.claims {
+            let path = |field: &str| format!("claims.{name}{field}");
+            problems.require(is_name(name), path(""), "cannot be an object's name");
+            problems.require(claim.size.bytes() > 0, path(".size"), "must be more than 0");
+            let class = claim.storage_class.as_deref();
+            problems.require(class.is_none_or(is_name), path(".storage_class"), "cannot be an object's name");
+        }
+        for (n, service) in self.services.iter().enumerate() {
+            let name = &service.name;
+            // RFC 1035: a Service's name is one part of a host's name.
+            let good = is_label(name) && name.starts_with(|first: char| first.is_ascii_lowercase());
+            let message = format!(
+                "`{name}` cannot be a Service's name: up to 63 lower-case letters, digits and `-`, with a letter first"
+            );
+            problems.require(good, format!("services[{n}].name"), message);
+            let twice = self.services[..n].iter().any(|other| other.name == *name);
+            problems.require(!twice, format!("services[{n}].name"), "is there twice");
+        }
         if let Some(deadline) = self.deadline {
             problems.require(!deadline.is_zero(), "deadline", "must be longer than 0");
         }
@@ -224,6 +266,6 @@ fn whole_seconds(time: Option<HumanDuration>, field: &str, problems: &mut Proble
 }
 
 /// Whether it is a DNS name (RFC 1123), as names of most objects are.
-fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
 }

@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) view: Viewpoint,
     pub(crate) memory: Memory,
     pub(crate) hub: WatchHub,
+    /// Held by creations that mount volumes; alone by who removes unused ones.
+    pub(crate) mounting: tokio::sync::RwLock<()>,
     pub(crate) capabilities: Arc<ProviderCapabilities>,
 }
 
@@ -81,6 +83,7 @@ impl KubernetesProvider {
             view,
             memory: Memory::default(),
             hub: WatchHub::default(),
+            mounting: tokio::sync::RwLock::default(),
             capabilities: Arc::new(capabilities),
         })))
     }

@@ -52,7 +52,7 @@ impl Shared {
 }
 
 /// It goes when the pod does.
-fn owner(pod: &Pod) -> OwnerReference {
+pub(crate) fn owner(pod: &Pod) -> OwnerReference {
     OwnerReference {
         api_version: "v1".to_owned(),
         kind: "Pod".to_owned(),

@@ -1,6 +1,6 @@
 //! The behaviour suite against a real cluster: the one that `HODEI_TEST_KUBECONFIG` leads to.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{fmt::Debug, process::ExitCode, sync::Arc};
 
 use async_trait::async_trait;
 use hodei_worker_core::{
@@ -9,11 +9,15 @@ use hodei_worker_core::{
     testkit::{Planted, Subject, run},
 };
 use hodei_worker_k8s::{KubernetesOptions, KubernetesSettings};
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::core::v1::{PersistentVolumeClaim, Pod, Secret, Service},
+};
 use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, PostParams},
 };
+use serde::de::DeserializeOwned;
 
 struct Cluster {
     image: String,
@@ -25,7 +29,11 @@ fn variable(name: &str) -> String {
 }
 
 fn settings() -> KubernetesSettings {
-    KubernetesSettings::from_kubeconfig(variable("HODEI_TEST_KUBECONFIG")).in_namespace("default")
+    let settings = KubernetesSettings::from_kubeconfig(variable("HODEI_TEST_KUBECONFIG"));
+    let mut settings = settings.in_namespace("default");
+    // The clusters' networks are linked to this host.
+    settings.reaches_pods = Some(true);
+    settings
 }
 
 /// The cluster seen past the provider.
@@ -77,13 +85,21 @@ impl Subject for Cluster {
     async fn leftovers(&self, installation: &InstallationId) -> Result<Vec<String>> {
         let client = raw().await?;
         let selected = ListParams::default().labels(&format!("{}={installation}", labels::INSTALLATION));
-        let pods: Api<Pod> = Api::namespaced(client.clone(), "default");
-        let pods = pods.list_metadata(&selected).await.map_err(unexpected)?;
-        let secrets: Api<Secret> = Api::namespaced(client, "default");
-        let secrets = secrets.list_metadata(&selected).await.map_err(unexpected)?;
-        let pods = pods.items.into_iter().filter_map(|one| one.metadata.name);
-        Ok(pods.chain(secrets.items.into_iter().filter_map(|one| one.metadata.name)).collect())
+        let mut left = named::<Pod>(&client, &selected).await?;
+        left.extend(named::<Secret>(&client, &selected).await?);
+        left.extend(named::<PersistentVolumeClaim>(&client, &selected).await?);
+        left.extend(named::<Service>(&client, &selected).await?);
+        Ok(left)
     }
+}
+
+async fn named<K>(client: &Client, selected: &ListParams) -> Result<Vec<String>>
+where
+    K: kube::Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    let all: Api<K> = Api::namespaced(client.clone(), "default");
+    let listed = all.list_metadata(selected).await.map_err(unexpected)?;
+    Ok(listed.items.into_iter().filter_map(|one| one.metadata.name).collect())
 }
 
 struct Unowned {

@@ -2,14 +2,14 @@
 
 use hodei_worker_core::{
     Error, Result, WorkerConfig,
-    model::{Probe, SecretTarget, labels},
+    model::{MountSource, Probe, SecretTarget, labels},
     settings::Problems,
 };
 
-use crate::names;
+use crate::{KubernetesOptions, ServiceScope, names};
 
 /// Whether a cluster can do what the configuration says.
-pub(super) fn configuration(config: &WorkerConfig) -> Result<()> {
+pub(super) fn configuration(config: &WorkerConfig, options: &KubernetesOptions) -> Result<()> {
     let mut problems = Problems::new();
     let image = "a pod needs an image: name one with its tag, as in `busybox:1`";
     problems.require(config.image.is_some(), "image", image);
@@ -32,6 +32,13 @@ pub(super) fn configuration(config: &WorkerConfig) -> Result<()> {
             ),
         );
     }
+    for (n, mount) in config.mounts.iter().enumerate() {
+        if let MountSource::Volume { name } = &mount.source {
+            let message =
+                format!("`{name}` cannot be a claim's name: lower-case letters, digits, `-` and `.`");
+            problems.require(crate::options::is_name(name), format!("mounts[{n}].source.name"), message);
+        }
+    }
     for (n, secret) in config.secrets.iter().enumerate() {
         let field = format!("secrets[{n}].target");
         match &secret.target {
@@ -52,6 +59,13 @@ pub(super) fn configuration(config: &WorkerConfig) -> Result<()> {
         );
     }
     health_checks(config, &mut problems);
+    for (n, service) in options.services.iter().enumerate() {
+        let path = format!("options.kubernetes.services[{n}]");
+        let has_ports = service.headless || !config.ports.is_empty();
+        problems.require(has_ports, path.clone(), "leads to the worker's ports, of which there is none");
+        let has_group = service.of == ServiceScope::Worker || config.metadata.worker_type.is_some();
+        problems.require(has_group, path, "leads to all workers of this one's type, which it does not have");
+    }
     match &*problems {
         [only] => Err(Error::config(only.path.clone(), only.message.clone())),
         _ => problems.into_result(),

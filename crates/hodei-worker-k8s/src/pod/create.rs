@@ -1,15 +1,18 @@
 use std::sync::Arc;
 
 use hodei_worker_core::{
-    Error, ErrorKind, Result, WorkerConfig, WorkerHandle, WorkerRef, capability::needed_by,
-    credential::resolve, model::Ownership, provider::CreateOptions,
+    Error, ErrorKind, Result, WorkerConfig, WorkerHandle, WorkerRef,
+    capability::needed_by,
+    credential::resolve,
+    model::Ownership,
+    provider::{CreateOptions, DeleteOptions},
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::{api::PostParams, core::response::reason};
 
 use super::{check, spec};
 use crate::{
-    KubernetesOptions,
+    KubernetesOptions, claim,
     client::Failed,
     names,
     provider::Shared,
@@ -27,7 +30,7 @@ impl Shared {
     ) -> Result<WorkerHandle> {
         self.capabilities.require(needed_by(config))?;
         let typed = config.options::<KubernetesOptions>()?.unwrap_or_default();
-        check::configuration(config)?;
+        check::configuration(config, &typed)?;
         for secret in &config.secrets {
             // Fails before anything exists; they are resolved again at the start.
             drop(resolve(&*self.context.credentials, secret).await?);
@@ -37,7 +40,27 @@ impl Shared {
         ownership.fingerprint = Some(config.fingerprint());
         let name = self.pod_name(worker);
         let pod = spec::pod(&name, config, &typed, &self.settings, &ownership)?;
-        let made = self.create_or_adopt(worker, &name, &pod, &ownership).await?;
+        let mounting = match claim::wanted(config).is_empty() {
+            true => None,
+            false => Some(self.mounting.read().await),
+        };
+        let claims = self.ensure_claims(config, &typed, &ownership).await?;
+        let made = match self.create_or_adopt(worker, &name, &pod, &ownership).await {
+            Ok(made) => made,
+            Err(error) => {
+                self.take_back_claims(claims).await;
+                return Err(error);
+            }
+        };
+        drop(mounting);
+        // The pod waits for its start: nothing runs yet that they could miss.
+        if let Err(error) = self.give_services(&made, config, &typed, &ownership).await {
+            // What was made is found again by the next attempt, unless that would fail as well.
+            if !error.is_retryable() {
+                Box::pin(self.delete(worker, &DeleteOptions::default())).await.ok();
+            }
+            return Err(error);
+        }
         if config.secrets.is_empty() {
             self.memory.know(worker, uid(&made));
         }
@@ -110,7 +133,7 @@ impl Shared {
     }
 
     /// Why the API server did not make it. A refusal may come from its rules for whoever asks, or from admission.
-    fn not_created(&self, failed: Failed) -> Error {
+    pub(crate) fn not_created(&self, failed: Failed) -> Error {
         let namespace = &self.cluster.namespace;
         let causes =
             failed.status().and_then(|status| status.details.as_ref()).map(|details| &details.causes);

@@ -221,12 +221,23 @@ fn volumes(
     let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
     for (n, mount) in config.mounts.iter().enumerate() {
         let name = format!("mount-{n}");
-        let MountSource::Tmpfs { size } = &mount.source else { continue };
-        let memory = core::EmptyDirVolumeSource {
-            medium: Some("Memory".to_owned()),
-            size_limit: size.map(|size| Quantity(size.bytes().to_string())),
-        };
-        volumes.push(core::Volume { name: name.clone(), empty_dir: Some(memory), ..core::Volume::default() });
+        let mut volume = core::Volume { name: name.clone(), ..core::Volume::default() };
+        match &mount.source {
+            MountSource::Tmpfs { size } => {
+                volume.empty_dir = Some(core::EmptyDirVolumeSource {
+                    medium: Some("Memory".to_owned()),
+                    size_limit: size.map(|size| Quantity(size.bytes().to_string())),
+                });
+            }
+            MountSource::Volume { name } => {
+                volume.persistent_volume_claim = Some(core::PersistentVolumeClaimVolumeSource {
+                    claim_name: name.clone(),
+                    read_only: None,
+                });
+            }
+            _ => continue,
+        }
+        volumes.push(volume);
         mounts.push(core::VolumeMount {
             name,
             mount_path: mount.target.clone(),

@@ -20,7 +20,11 @@ pub(crate) fn variable(name: &str) -> String {
 }
 
 pub(crate) fn settings() -> KubernetesSettings {
-    KubernetesSettings::from_kubeconfig(variable("HODEI_TEST_KUBECONFIG")).in_namespace("default")
+    let settings = KubernetesSettings::from_kubeconfig(variable("HODEI_TEST_KUBECONFIG"));
+    let mut settings = settings.in_namespace("default");
+    // The clusters' networks are linked to this host.
+    settings.reaches_pods = Some(true);
+    settings
 }
 
 pub(crate) async fn limit<T>(waiting: impl Future<Output = T>) -> T {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::network::Network;
-use super::{CONTAINERD, Kubernetes, METRICS_SERVER, control_plane, host, images, metrics, node};
+use super::{CONTAINERD, Kubernetes, METRICS_SERVER, control_plane, host, images, metrics, node, storage};
 use crate::failure::{Failure, Result};
 use crate::process::{self, Record};
 use crate::site::Site;
@@ -154,6 +154,7 @@ impl<'a> Cluster<'a> {
             self.launch(program)?;
         }
         metrics::announce(self)?;
+        storage::announce(self)?;
         // It looks for nodes when it starts, and then after ten seconds only.
         node::await_announced(self)?;
         self.launch(Program::Metrics)

@@ -103,8 +103,6 @@ pub(super) fn controller_manager(cluster: &Cluster<'_>) -> Vec<String> {
         // Thousands of pods come and go together.
         ("kube-api-qps", "500".into()),
         ("kube-api-burst", "1000".into()),
-        // Binds claims to folders of the host.
-        ("enable-hostpath-provisioner", "true".into()),
     ])
 }
 

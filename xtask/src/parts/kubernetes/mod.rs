@@ -16,6 +16,7 @@ mod images;
 mod metrics;
 mod network;
 mod node;
+mod storage;
 pub(crate) mod sweep;
 
 use std::env;
