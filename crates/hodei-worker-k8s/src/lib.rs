@@ -22,6 +22,7 @@
 //!   command line of an exec stands in the cluster's audit log.
 //! - A node keeps the output of a worker in files that it rotates, at 10 MiB unless its kubelet is told otherwise, and the
 //!   API shows the last of them.
+//! - A host needs to be allowed what [`Permissions`] say, and nothing else; they print the Role for it.
 //! - Nothing is retried.
 //!
 //! # What it costs
@@ -53,6 +54,7 @@ mod logs;
 mod memory;
 mod names;
 mod options;
+mod permissions;
 mod pod;
 mod provider;
 mod secret;
@@ -65,5 +67,6 @@ pub use options::{
     AccessMode, ClaimOptions, KubernetesOptions, PullPolicy, SecurityOptions, ServiceOptions, ServiceScope,
     Toleration,
 };
+pub use permissions::{ClusterFeature, PermissionRule, Permissions};
 pub use provider::KubernetesProvider;
 pub use settings::KubernetesSettings;

@@ -100,10 +100,14 @@ impl KubernetesProvider {
     pub fn client(&self) -> kube::Client {
         self.0.cluster.client.clone()
     }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0
+    }
 }
 
 impl Shared {
-    fn about(&self, operation: Operation, worker: Option<&WorkerRef>, error: Error) -> Error {
+    pub(crate) fn about(&self, operation: Operation, worker: Option<&WorkerRef>, error: Error) -> Error {
         let error = error.with_operation(operation).with_provider(&self.info);
         match worker {
             Some(worker) => error.with_worker(worker),

@@ -1,14 +1,23 @@
-//! The behaviour suite against a real cluster: the one that `HODEI_TEST_KUBECONFIG` leads to.
+//! The behaviour suite against a real cluster: the one that `HODEI_TEST_KUBECONFIG` leads to. What it looks at is seen by
+//! an administrator; the provider is a host that is allowed what its generated Role says, and nothing else.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // These are tests.
 
-use std::{fmt::Debug, process::ExitCode, sync::Arc};
+mod common;
+
+use std::{
+    fmt::Debug,
+    process::ExitCode,
+    sync::{Arc, OnceLock},
+};
 
 use async_trait::async_trait;
+use common::{account::Account, settings, variable};
 use hodei_worker_core::{
     ConnectContext, Error, ErrorKind, ProviderSettings as _, Result, WorkerProvider, WorkerRef,
     model::{InstallationId, WorkerConfigBuilder, labels},
     testkit::{Planted, Subject, run},
 };
-use hodei_worker_k8s::{KubernetesOptions, KubernetesSettings};
+use hodei_worker_k8s::{KubernetesOptions, KubernetesSettings, Permissions};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::core::v1::{PersistentVolumeClaim, Pod, Secret, Service},
@@ -23,18 +32,8 @@ struct Cluster {
     image: String,
 }
 
-fn variable(name: &str) -> String {
-    std::env::var(name)
-        .unwrap_or_else(|_| panic!("{name} is not set; run this by `cargo xtask test --only kubernetes`"))
-}
-
-fn settings() -> KubernetesSettings {
-    let settings = KubernetesSettings::from_kubeconfig(variable("HODEI_TEST_KUBECONFIG"));
-    let mut settings = settings.in_namespace("default");
-    // The clusters' networks are linked to this host.
-    settings.reaches_pods = Some(true);
-    settings
-}
+/// The host's, once there is its account.
+static HOST: OnceLock<KubernetesSettings> = OnceLock::new();
 
 /// The cluster seen past the provider.
 async fn raw() -> Result<Client> {
@@ -54,7 +53,8 @@ impl Subject for Cluster {
     }
 
     async fn connect(&self, context: ConnectContext) -> Result<Arc<dyn WorkerProvider>> {
-        Ok(Arc::new(settings().connect(context).await?))
+        let settings = HOST.get().cloned().unwrap_or_else(settings);
+        Ok(Arc::new(settings.connect(context).await?))
     }
 
     fn prepare(&self, builder: WorkerConfigBuilder) -> WorkerConfigBuilder {
@@ -124,5 +124,17 @@ impl Planted for Unowned {
 }
 
 fn main() -> ExitCode {
-    run([Cluster { image: variable("HODEI_TEST_KUBERNETES_IMAGE") }])
+    let cluster = Cluster { image: variable("HODEI_TEST_KUBERNETES_IMAGE") };
+    if std::env::args().any(|word| word == "--list") {
+        return run([cluster]);
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let account = runtime.block_on(async {
+        let name = format!("suite-{:08x}", std::process::id());
+        Account::new(raw().await.unwrap(), &name, &Permissions::all(), None).await
+    });
+    HOST.set(account.settings()).unwrap();
+    let ended = run([cluster]);
+    runtime.block_on(account.remove());
+    ended
 }

@@ -1,6 +1,8 @@
 //! A real cluster, seen by a provider with an installation of its own.
 #![allow(dead_code)] // Each test file uses its part.
 
+pub(crate) mod account;
+
 use std::{future::Future, sync::Arc, time::Duration};
 
 use hodei_worker_core::{
@@ -37,13 +39,18 @@ pub(crate) struct Bench {
     pub(crate) installation: InstallationId,
 }
 
+/// An installation that no other process has.
+pub(crate) fn installation(name: &str) -> InstallationId {
+    format!("{name}-{:08x}", std::process::id()).parse().unwrap()
+}
+
 /// Runs a test, and removes what it has made however it ends.
 pub(crate) async fn on_cluster<F, Fut>(name: &str, test: F)
 where
     F: FnOnce(Arc<Bench>) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let installation = format!("{name}-{:08x}", std::process::id()).parse().unwrap();
+    let installation = installation(name);
     let bench = Arc::new(Bench { provider: connect(&installation, settings()).await, installation });
     let result = tokio::spawn(test(Arc::clone(&bench))).await;
     bench.clear().await;

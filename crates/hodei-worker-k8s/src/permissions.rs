@@ -1,0 +1,229 @@
+//! What a host has to be allowed in its namespace: a Role for exactly what it does.
+
+use std::collections::BTreeSet;
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use hodei_worker_core::{Result, provider::Operation};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use kube::{Api, api::PostParams};
+use serde_json::{Value, json};
+
+use crate::{KubernetesProvider, provider::Shared};
+
+/// Questions that are asked at once.
+const AT_ONCE: usize = 8;
+
+/// What a host may use of a cluster besides pods that come and go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum ClusterFeature {
+    /// Output of workers.
+    Logs,
+    /// Commands in workers.
+    Exec,
+    /// Secrets of workers.
+    Secrets,
+    /// Named volumes.
+    Volumes,
+    /// [`ServiceOptions`](crate::ServiceOptions).
+    Services,
+}
+
+impl ClusterFeature {
+    const ALL: [Self; 5] = [Self::Logs, Self::Exec, Self::Secrets, Self::Volumes, Self::Services];
+
+    /// Resources, each with what is done to it.
+    const fn needs(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Self::Logs => ("pods/log", &["get"]),
+            // API servers from 1.35 on ask for `create` where a websocket is opened.
+            Self::Exec => ("pods/exec", &["create", "get"]),
+            // A server-side apply of what is not there yet is both.
+            Self::Secrets => ("secrets", &["create", "patch"]),
+            Self::Volumes => ("persistentvolumeclaims", &["create", "delete", "get", "list"]),
+            Self::Services => ("services", &["create", "get", "patch"]),
+        }
+    }
+}
+
+/// What every host does.
+const WORKERS: (&str, &[&str]) = ("pods", &["create", "delete", "get", "list", "patch", "watch"]);
+
+/// What a host has to be allowed in its namespace, for the features that it uses and nothing else.
+///
+/// # Examples
+/// ```
+/// use hodei_worker_k8s::{ClusterFeature, Permissions};
+/// let permissions = Permissions::for_workers().and(ClusterFeature::Logs);
+/// assert_eq!(permissions.rules().last().unwrap().to_string(), "get pods/log");
+/// // For `kubectl apply -f -`.
+/// println!("{}", permissions.manifest("workers", "my-host"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permissions(BTreeSet<ClusterFeature>);
+
+/// One resource, and what is done to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PermissionRule {
+    /// As in `pods` or `pods/log`, of the core group.
+    pub resource: String,
+    /// As in `get`.
+    pub verbs: Vec<String>,
+}
+
+impl std::fmt::Display for PermissionRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.verbs.join(", "), self.resource)
+    }
+}
+
+impl Permissions {
+    /// To create, start, stop, delete, list and watch workers.
+    pub fn for_workers() -> Self {
+        Self(BTreeSet::new())
+    }
+    /// This as well.
+    #[must_use]
+    pub fn and(mut self, feature: ClusterFeature) -> Self {
+        self.0.insert(feature);
+        self
+    }
+    /// For all that this provider can do.
+    pub fn all() -> Self {
+        Self(ClusterFeature::ALL.into_iter().collect())
+    }
+
+    /// What is to be allowed.
+    pub fn rules(&self) -> Vec<PermissionRule> {
+        let all = std::iter::once(WORKERS).chain(self.0.iter().map(|feature| feature.needs()));
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        all.map(|(resource, verbs)| PermissionRule { resource: resource.to_owned(), verbs: words(verbs) })
+            .collect()
+    }
+
+    /// A service account, a Role and their binding, all of that name, as one JSON document that `kubectl apply` takes.
+    pub fn manifest(&self, namespace: &str, name: &str) -> String {
+        let metadata = json!({"name": name, "namespace": namespace});
+        let rules: Vec<Value> = self
+            .rules()
+            .into_iter()
+            .map(|rule| json!({"apiGroups": [""], "resources": [rule.resource], "verbs": rule.verbs}))
+            .collect();
+        let group = "rbac.authorization.k8s.io";
+        let version = format!("{group}/v1");
+        let all = json!({
+            "apiVersion": "v1",
+            "kind": "List",
+            "items": [
+                {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
+                {"apiVersion": version, "kind": "Role", "metadata": metadata, "rules": rules},
+                {
+                    "apiVersion": version, "kind": "RoleBinding", "metadata": metadata,
+                    "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
+                    "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+                },
+            ],
+        });
+        format!("{all:#}")
+    }
+}
+
+impl KubernetesProvider {
+    /// What of it this host is not allowed in its namespace, by the API server's own word. One request for each verb.
+    ///
+    /// # Errors
+    /// What any request to the API server has. Who may do what is itself a question that everybody may ask, unless the
+    /// cluster's administrator took that away ([`PermissionDenied`](hodei_worker_core::ErrorKind::PermissionDenied)).
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(provider: hodei_worker_k8s::KubernetesProvider) -> Result<(), Box<dyn std::error::Error>> {
+    /// use hodei_worker_k8s::{ClusterFeature, Permissions};
+    /// let needed = Permissions::for_workers().and(ClusterFeature::Logs);
+    /// for missing in provider.missing_permissions(&needed).await? {
+    ///     eprintln!("this host may not {missing}");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn missing_permissions(&self, needed: &Permissions) -> Result<Vec<PermissionRule>> {
+        let shared = self.shared();
+        let missing = shared.missing(needed).await;
+        missing.map_err(|error| shared.about(Operation::Capabilities, None, error))
+    }
+}
+
+impl Shared {
+    async fn missing(&self, needed: &Permissions) -> Result<Vec<PermissionRule>> {
+        let each = needed.rules().into_iter().flat_map(|rule| {
+            let resource = rule.resource;
+            rule.verbs.into_iter().map(move |verb| (resource.clone(), verb))
+        });
+        let answers: Vec<Option<(String, String)>> = stream::iter(each)
+            .map(|(resource, verb)| async move {
+                Ok::<_, hodei_worker_core::Error>(
+                    (!self.may(&resource, &verb).await?).then_some((resource, verb)),
+                )
+            })
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let mut missing: Vec<PermissionRule> = Vec::new();
+        for (resource, verb) in answers.into_iter().flatten() {
+            match missing.last_mut().filter(|last| last.resource == resource) {
+                Some(last) => last.verbs.push(verb),
+                None => missing.push(PermissionRule { resource, verbs: vec![verb] }),
+            }
+        }
+        Ok(missing)
+    }
+
+    async fn may(&self, resource: &str, verb: &str) -> Result<bool> {
+        let (resource, subresource) = match resource.split_once('/') {
+            Some((resource, sub)) => (resource, Some(sub.to_owned())),
+            None => (resource, None),
+        };
+        let question = SelfSubjectAccessReview {
+            spec: SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(ResourceAttributes {
+                    namespace: Some(self.cluster.namespace.clone()),
+                    resource: Some(resource.to_owned()),
+                    subresource,
+                    verb: Some(verb.to_owned()),
+                    ..ResourceAttributes::default()
+                }),
+                ..SelfSubjectAccessReviewSpec::default()
+            },
+            ..SelfSubjectAccessReview::default()
+        };
+        let reviews: Api<SelfSubjectAccessReview> = Api::all(self.cluster.client.clone());
+        let answer = self.cluster.call(reviews.create(&PostParams::default(), &question)).await;
+        let answer = answer.map_err(|failed| self.cluster.error(failed))?;
+        Ok(answer.status.is_some_and(|status| status.allowed))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // These are tests.
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k12_a_role_has_what_the_features_need_and_nothing_else() {
+        let rules = |permissions: &Permissions| -> Vec<String> {
+            permissions.rules().iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(rules(&Permissions::for_workers()), ["create, delete, get, list, patch, watch pods"]);
+        let some = Permissions::for_workers().and(ClusterFeature::Exec).and(ClusterFeature::Logs);
+        assert_eq!(rules(&some)[1..], ["get pods/log", "create, get pods/exec"]);
+        assert_eq!(rules(&Permissions::all()).len(), 1 + ClusterFeature::ALL.len());
+        let manifest: Value = serde_json::from_str(&some.manifest("here", "me")).unwrap();
+        assert_eq!(manifest["items"][1]["rules"][1]["resources"][0], "pods/log");
+        assert_eq!(manifest["items"][2]["subjects"][0]["namespace"], "here");
+    }
+}

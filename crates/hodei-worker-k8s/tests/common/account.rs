@@ -1,0 +1,91 @@
+//! A host that is allowed what a Role says, and nothing else.
+
+use std::{fs, path::PathBuf};
+
+use hodei_worker_k8s::{KubernetesSettings, Permissions};
+use k8s_openapi::api::{
+    authentication::v1::{TokenRequest, TokenRequestSpec},
+    core::v1::ServiceAccount,
+    rbac::v1::{Role, RoleBinding},
+};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, PostParams},
+    config::Kubeconfig,
+};
+use serde_json::{Value, json};
+
+use super::{settings, variable};
+
+const NAMESPACE: &str = "default";
+
+/// A service account with its Role, and a kubeconfig that is its.
+pub(crate) struct Account {
+    admin: Client,
+    name: String,
+    file: PathBuf,
+}
+
+impl Account {
+    /// One with these permissions, less one verb of one resource if it is named.
+    pub(crate) async fn new(
+        admin: Client,
+        name: &str,
+        permissions: &Permissions,
+        without: Option<(&str, &str)>,
+    ) -> Self {
+        let mut manifest: Value = serde_json::from_str(&permissions.manifest(NAMESPACE, name)).unwrap();
+        for rule in manifest["items"][1]["rules"].as_array_mut().unwrap() {
+            let verbs = rule["verbs"].clone();
+            let left = verbs.as_array().unwrap().iter().filter(|verb| {
+                without
+                    .is_none_or(|(resource, without)| rule["resources"][0] != resource || **verb != without)
+            });
+            rule["verbs"] = left.cloned().collect();
+        }
+        let parse = |n: usize| manifest["items"][n].clone();
+        let parameters = PostParams::default();
+        let accounts: Api<ServiceAccount> = Api::namespaced(admin.clone(), NAMESPACE);
+        accounts.create(&parameters, &serde_json::from_value(parse(0)).unwrap()).await.unwrap();
+        let roles: Api<Role> = Api::namespaced(admin.clone(), NAMESPACE);
+        roles.create(&parameters, &serde_json::from_value(parse(1)).unwrap()).await.unwrap();
+        let bindings: Api<RoleBinding> = Api::namespaced(admin.clone(), NAMESPACE);
+        bindings.create(&parameters, &serde_json::from_value(parse(2)).unwrap()).await.unwrap();
+        let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
+        let token = accounts.create_token_request(name, &parameters, &request).await.unwrap();
+        let file = std::env::temp_dir().join(format!("{name}.kubeconfig"));
+        fs::write(&file, kubeconfig(&token.status.unwrap().token)).unwrap();
+        Self { admin, name: name.to_owned(), file }
+    }
+
+    pub(crate) fn settings(&self) -> KubernetesSettings {
+        let mut settings = settings();
+        settings.kubeconfig = Some(self.file.clone());
+        settings
+    }
+
+    pub(crate) async fn remove(self) {
+        let now = DeleteParams::default();
+        let bindings: Api<RoleBinding> = Api::namespaced(self.admin.clone(), NAMESPACE);
+        bindings.delete(&self.name, &now).await.unwrap();
+        let roles: Api<Role> = Api::namespaced(self.admin.clone(), NAMESPACE);
+        roles.delete(&self.name, &now).await.unwrap();
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.admin, NAMESPACE);
+        accounts.delete(&self.name, &now).await.unwrap();
+        fs::remove_file(self.file).unwrap();
+    }
+}
+
+/// The administrator's, with another log-in.
+fn kubeconfig(token: &str) -> String {
+    let theirs = Kubeconfig::read_from(variable("HODEI_TEST_KUBECONFIG")).unwrap();
+    let cluster = theirs.clusters[0].cluster.clone().unwrap();
+    // JSON is YAML.
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "it",
+        "clusters": [{"name": "it", "cluster": cluster}],
+        "users": [{"name": "it", "user": {"token": token}}],
+        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+    });
+    config.to_string()
+}

@@ -1,0 +1,143 @@
+//! K12, K1: under the Role that is generated a host can do all that it has to, and nothing in it is in vain.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // These are tests.
+
+mod common;
+
+use common::{account::Account, connect, installation, limit, settings};
+use futures::{StreamExt as _, stream};
+use hodei_worker_core::{
+    ErrorKind, Result, WorkerConfig, WorkerObservation, WorkerPhase, WorkerProvider as _, WorkerRef,
+    model::{InstallationId, Mount, Port, SecretReference},
+    provider::{
+        CreateOptions, DeleteOptions, ExecOptions, LogOptions, StartOptions, WatchOptions, WorkerFilter,
+        WorkerProviderExt as _,
+    },
+};
+use hodei_worker_k8s::{ClusterFeature, KubernetesOptions, KubernetesProvider, Permissions, ServiceOptions};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::{Api, Client, api::DeleteParams};
+
+/// Lives that are led at once.
+const AT_ONCE: usize = 4;
+
+fn config(id: &str, name: &str) -> WorkerConfig {
+    let options = KubernetesOptions::default().user(65_534).service(ServiceOptions::of_worker(name));
+    let builder = WorkerConfig::builder(id).image(common::variable("HODEI_TEST_KUBERNETES_IMAGE").as_str());
+    builder
+        .command(["sh", "-c", "echo here; sleep 1000"])
+        .stop_grace("1s")
+        .mount(Mount::volume(name, "/data"))
+        .port(Port::tcp(8080))
+        .secret(SecretReference::file("db/password", "/run/secrets/db"))
+        .options(&options)
+        .build()
+        .unwrap()
+}
+
+/// All that a host does, once.
+async fn live(provider: &KubernetesProvider, name: &str) -> Result<()> {
+    let mut changes = provider.watch_workers(&WatchOptions::default()).await?;
+    while let Some(change) = limit(changes.next()).await {
+        if change? == WorkerObservation::Synced {
+            break;
+        }
+    }
+    provider.list_workers(&WorkerFilter::all()).await?;
+    let mut workers = Vec::new();
+    // The second finds the volume and the Service there.
+    for id in ["a", "b"] {
+        let handle = provider.create_worker(&config(id, name), &CreateOptions::default()).await?;
+        provider.start_worker(&handle.worker, &StartOptions::default()).await?;
+        workers.push(handle.worker);
+    }
+    limit(provider.wait_until(&workers[0], &|status| status.phase == WorkerPhase::Running)).await?;
+    provider.get_worker_status(&workers[0]).await?;
+    provider.collect_logs(&workers[0], &LogOptions::all()).await?;
+    provider.exec_in_worker(&workers[0], &ExecOptions::new(["true"])).await?.exit().await?;
+    provider.delete_worker(&workers[0], &DeleteOptions::default()).await?;
+    // The last one takes the volume along.
+    provider.delete_worker(&workers[1], &DeleteOptions::default()).await?;
+    Ok(())
+}
+
+/// Everything of an installation goes, whoever made it.
+async fn clear(installation: &InstallationId, admin: &Client, name: &str) {
+    let all = connect(installation, settings()).await;
+    for status in all.list_workers(&WorkerFilter::all()).await.unwrap().workers {
+        limit(all.delete_worker(&status.worker, &DeleteOptions::default())).await.unwrap();
+    }
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(admin.clone(), "default");
+    if claims.get_opt(name).await.unwrap().is_some() {
+        claims.delete(name, &DeleteParams::default()).await.unwrap();
+    }
+}
+
+/// What becomes of a life under all permissions less one.
+async fn under(admin: &Client, without: Option<(&str, &str)>) -> (Result<()>, Vec<String>) {
+    let tag = without.map_or_else(|| "all".to_owned(), |(resource, verb)| format!("{resource}-{verb}"));
+    let name = format!("{}-{:08x}", tag.replace('/', "-"), std::process::id());
+    let installation = installation(&name);
+    let account = Account::new(admin.clone(), &name, &Permissions::all(), without).await;
+    let provider = connect(&installation, account.settings()).await;
+    let missing = provider.missing_permissions(&Permissions::all()).await.unwrap();
+    let lived = live(&provider, &name).await;
+    clear(&installation, admin, &name).await;
+    account.remove().await;
+    (lived, missing.iter().map(ToString::to_string).collect())
+}
+
+#[tokio::test]
+async fn k12_every_verb_of_the_role_is_needed_and_none_is_missing() {
+    let admin = connect(&installation("admin"), settings()).await.client();
+    let (lived, missing) = under(&admin, None).await;
+    lived.unwrap();
+    assert_eq!(missing, [""; 0]);
+    let rules = Permissions::all().rules();
+    let each: Vec<(String, String)> = rules
+        .into_iter()
+        .flat_map(|rule| rule.verbs.into_iter().map(move |verb| (rule.resource.clone(), verb)))
+        // API servers before 1.35 do not ask for it.
+        .filter(|(resource, verb)| (resource.as_str(), verb.as_str()) != ("pods/exec", "create"))
+        // Without it nothing fails: see the test of claims that are left.
+        .filter(|(resource, verb)| (resource.as_str(), verb.as_str()) != ("persistentvolumeclaims", "list"))
+        .collect();
+    let admin = &admin;
+    let outcomes: Vec<_> = stream::iter(each)
+        .map(|(resource, verb)| async move {
+            let (lived, missing) = under(admin, Some((&resource, &verb))).await;
+            (format!("{verb} {resource}"), lived, missing)
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    for (without, lived, missing) in outcomes {
+        assert_eq!(missing, std::slice::from_ref(&without));
+        let refused = lived.expect_err(&without);
+        assert_eq!(refused.kind(), ErrorKind::PermissionDenied, "without {without}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn k6_a_deletion_that_was_cut_off_is_gone_on_with_and_takes_the_claim() {
+    let admin = connect(&installation("admin"), settings()).await.client();
+    let name = format!("cut-{:08x}", std::process::id());
+    let installation = installation(&name);
+    let permissions = Permissions::for_workers().and(ClusterFeature::Volumes).and(ClusterFeature::Services);
+    let permissions =
+        permissions.and(ClusterFeature::Secrets).and(ClusterFeature::Logs).and(ClusterFeature::Exec);
+    let account = Account::new(admin.clone(), &name, &permissions, None).await;
+    let provider = connect(&installation, account.settings()).await;
+    let handle = provider.create_worker(&config("a", &name), &CreateOptions::default()).await.unwrap();
+    let pods: Api<Pod> = Api::namespaced(admin.clone(), "default");
+    pods.delete(&format!("hodei.{installation}.a.1"), &DeleteParams::default().grace_period(0))
+        .await
+        .unwrap();
+    let worker: WorkerRef = handle.worker;
+    limit(provider.wait_until(&worker, &|status| status.phase == WorkerPhase::Absent)).await.ok();
+    provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(admin.clone(), "default");
+    let left = claims.get_opt(&name).await.unwrap();
+    clear(&installation, &admin, &name).await;
+    account.remove().await;
+    assert!(left.is_none_or(|claim| claim.metadata.deletion_timestamp.is_some()), "the claim is left");
+}
