@@ -17,6 +17,7 @@
 //! - A named volume is a claim of that name. One that is made for a worker goes with the last worker that mounts it,
 //!   unless it is to be kept; one that was there before stays.
 //! - A Service goes with the last worker that asks for it. It leads to workers that are ready.
+//! - A ConfigMap goes with the last worker that mounts it. Whether a NetworkPolicy holds is up to the network plugin.
 //! - containerd before 1.6.21 loses the end of what a worker writes just before it ends.
 //! - A command's folder, environment and secrets are set by a shell in the worker (`sh` and `dd`): what stands in the
 //!   command line of an exec stands in the cluster's audit log.
@@ -48,12 +49,14 @@
 mod capabilities;
 mod claim;
 mod client;
+mod config_map;
 mod error;
 mod exec;
 mod logs;
 mod memory;
 mod names;
 mod options;
+mod owned;
 mod permissions;
 mod pod;
 mod provider;
@@ -61,12 +64,14 @@ mod secret;
 mod service;
 mod settings;
 mod status;
+mod traffic;
 mod watch;
 
 pub use options::{
     AccessMode, ClaimOptions, KubernetesOptions, PullPolicy, SecurityOptions, ServiceOptions, ServiceScope,
     Toleration,
 };
+pub use options::{ConfigMapOptions, TrafficOptions, TrafficPeer, TrafficRule};
 pub use permissions::{ClusterFeature, PermissionRule, Permissions};
 pub use provider::KubernetesProvider;
 pub use settings::KubernetesSettings;

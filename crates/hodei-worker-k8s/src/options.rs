@@ -1,5 +1,7 @@
 mod claim;
+mod config_map;
 mod service;
+mod traffic;
 
 use std::collections::BTreeMap;
 
@@ -8,7 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::settings::is_label;
 pub use claim::{AccessMode, ClaimOptions};
+pub use config_map::ConfigMapOptions;
+pub(crate) use config_map::validate_files;
 pub use service::{ServiceOptions, ServiceScope};
+pub use traffic::{TrafficOptions, TrafficPeer, TrafficRule};
 
 pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
@@ -74,6 +79,12 @@ pub struct KubernetesOptions {
     /// Services that lead to it, with its ports. They go with the last worker that asks for them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<ServiceOptions>,
+    /// Files of its configuration. They go with the last worker that mounts them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub config_maps: Vec<ConfigMapOptions>,
+    /// With whom it may speak. Default: what other policies of the namespace say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<TrafficOptions>,
 }
 
 impl KubernetesOptions {
@@ -93,6 +104,18 @@ impl KubernetesOptions {
     #[must_use]
     pub fn claim(mut self, volume: impl Into<String>, claim: ClaimOptions) -> Self {
         self.claims.insert(volume.into(), claim);
+        self
+    }
+    /// Mounts these files.
+    #[must_use]
+    pub fn config_map(mut self, files: ConfigMapOptions) -> Self {
+        self.config_maps.push(files);
+        self
+    }
+    /// Speaks with these alone.
+    #[must_use]
+    pub fn traffic(mut self, traffic: TrafficOptions) -> Self {
+        self.traffic = Some(traffic);
         self
     }
     /// Is reached by this Service.
@@ -252,6 +275,16 @@ impl WorkerOptions for KubernetesOptions {
             problems.require(good, format!("services[{n}].name"), message);
             let twice = self.services[..n].iter().any(|other| other.name == *name);
             problems.require(!twice, format!("services[{n}].name"), "is there twice");
+        }
+        for (n, files) in self.config_maps.iter().enumerate() {
+            let path = format!("config_maps[{n}]");
+            files.validate(&path, problems);
+            let others = &self.config_maps[..n];
+            let twice = others.iter().any(|other| other.name == files.name || other.path == files.path);
+            problems.require(!twice, path, "has the name or the path of another one");
+        }
+        if let Some(traffic) = &self.traffic {
+            traffic.validate(problems);
         }
         if let Some(deadline) = self.deadline {
             problems.require(!deadline.is_zero(), "deadline", "must be longer than 0");

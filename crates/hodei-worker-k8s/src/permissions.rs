@@ -29,10 +29,22 @@ pub enum ClusterFeature {
     Volumes,
     /// [`ServiceOptions`](crate::ServiceOptions).
     Services,
+    /// [`ConfigMapOptions`](crate::ConfigMapOptions).
+    ConfigMaps,
+    /// [`TrafficOptions`](crate::TrafficOptions).
+    NetworkPolicies,
 }
 
 impl ClusterFeature {
-    const ALL: [Self; 5] = [Self::Logs, Self::Exec, Self::Secrets, Self::Volumes, Self::Services];
+    const ALL: [Self; 7] = [
+        Self::Logs,
+        Self::Exec,
+        Self::Secrets,
+        Self::Volumes,
+        Self::Services,
+        Self::ConfigMaps,
+        Self::NetworkPolicies,
+    ];
 
     /// Resources, each with what is done to it.
     const fn needs(self) -> (&'static str, &'static [&'static str]) {
@@ -44,12 +56,18 @@ impl ClusterFeature {
             Self::Secrets => ("secrets", &["create", "patch"]),
             Self::Volumes => ("persistentvolumeclaims", &["create", "delete", "get", "list"]),
             Self::Services => ("services", &["create", "get", "patch"]),
+            Self::ConfigMaps => ("configmaps", &["create", "get", "patch"]),
+            Self::NetworkPolicies => ("networkpolicies", &["create", "patch"]),
         }
     }
 }
 
 /// What every host does.
 const WORKERS: (&str, &[&str]) = ("pods", &["create", "delete", "get", "list", "patch", "watch"]);
+
+fn group_of(resource: &str) -> &'static str {
+    if resource == "networkpolicies" { "networking.k8s.io" } else { "" }
+}
 
 /// What a host has to be allowed in its namespace, for the features that it uses and nothing else.
 ///
@@ -68,7 +86,9 @@ pub struct Permissions(BTreeSet<ClusterFeature>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PermissionRule {
-    /// As in `pods` or `pods/log`, of the core group.
+    /// The API group; empty for the core group.
+    pub group: String,
+    /// As in `pods` or `pods/log`.
     pub resource: String,
     /// As in `get`.
     pub verbs: Vec<String>,
@@ -100,8 +120,12 @@ impl Permissions {
     pub fn rules(&self) -> Vec<PermissionRule> {
         let all = std::iter::once(WORKERS).chain(self.0.iter().map(|feature| feature.needs()));
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        all.map(|(resource, verbs)| PermissionRule { resource: resource.to_owned(), verbs: words(verbs) })
-            .collect()
+        let rule = |(resource, verbs): (&str, &[&str])| PermissionRule {
+            group: group_of(resource).to_owned(),
+            resource: resource.to_owned(),
+            verbs: words(verbs),
+        };
+        all.map(rule).collect()
     }
 
     /// A service account, a Role and their binding, all of that name, as one JSON document that `kubectl apply` takes.
@@ -110,7 +134,7 @@ impl Permissions {
         let rules: Vec<Value> = self
             .rules()
             .into_iter()
-            .map(|rule| json!({"apiGroups": [""], "resources": [rule.resource], "verbs": rule.verbs}))
+            .map(|rule| json!({"apiGroups": [rule.group], "resources": [rule.resource], "verbs": rule.verbs}))
             .collect();
         let group = "rbac.authorization.k8s.io";
         let version = format!("{group}/v1");
@@ -177,7 +201,10 @@ impl Shared {
         for (resource, verb) in answers.into_iter().flatten() {
             match missing.last_mut().filter(|last| last.resource == resource) {
                 Some(last) => last.verbs.push(verb),
-                None => missing.push(PermissionRule { resource, verbs: vec![verb] }),
+                None => {
+                    let group = group_of(&resource).to_owned();
+                    missing.push(PermissionRule { group, resource, verbs: vec![verb] });
+                }
             }
         }
         Ok(missing)
@@ -192,6 +219,7 @@ impl Shared {
             spec: SelfSubjectAccessReviewSpec {
                 resource_attributes: Some(ResourceAttributes {
                     namespace: Some(self.cluster.namespace.clone()),
+                    group: Some(group_of(resource).to_owned()),
                     resource: Some(resource.to_owned()),
                     subresource,
                     verb: Some(verb.to_owned()),

@@ -1,4 +1,4 @@
-//! K3, K6: what a cluster has besides pods, made for workers and gone with them.
+//! K3, K4, K6, K7: what a cluster has besides pods, made for workers and gone with them.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // These are tests.
 
 mod common;
@@ -17,10 +17,14 @@ use hodei_worker_core::{
     provider::{CreateOptions, DeleteOptions, ExecOptions, LogOptions, StartOptions, WorkerProviderExt as _},
     quantity::HumanDuration,
 };
-use hodei_worker_k8s::{AccessMode, ClaimOptions, KubernetesOptions, ServiceOptions};
+use hodei_worker_k8s::{
+    AccessMode, ClaimOptions, ConfigMapOptions, KubernetesOptions, ServiceOptions, TrafficOptions,
+    TrafficPeer,
+};
 use k8s_openapi::api::{
-    core::v1::{PersistentVolumeClaim, Service},
+    core::v1::{ConfigMap, PersistentVolumeClaim, Service},
     discovery::v1::EndpointSlice,
+    networking::v1::NetworkPolicy,
 };
 use kube::{
     Api,
@@ -289,6 +293,109 @@ async fn k6_a_worker_that_cannot_be_made_leaves_no_claim() {
         assert!(!refused.is_retryable(), "{refused}");
         let claims = api::<PersistentVolumeClaim>(&bench);
         until_gone(&claims, &name).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn k4_files_change_under_a_worker_that_runs_and_go_with_the_last() {
+    on_cluster("files", |bench| async move {
+        let name = format!("files-{:08x}", std::process::id());
+        let with = |level: &str| {
+            let files = ConfigMapOptions::new(&name, "/etc/app").file("level", level).file("old", "x");
+            KubernetesOptions::default().user(65_534).config_map(files)
+        };
+        let script = "while true; do cat /etc/app/level; echo; ls /etc/app; sleep 0.3; done";
+        let config = bench.script("a", script).options(&with("debug")).build().unwrap();
+        let worker = bench.run(&config).await;
+        let says = async |word: &str| {
+            until(|| async {
+                let all = bench.provider.collect_logs(&worker, &LogOptions::all().tail(8)).await;
+                all.is_ok_and(|all| String::from_utf8_lossy(&all).lines().any(|line| line == word))
+            })
+            .await;
+        };
+        says("debug").await;
+        // In place, without a restart: other content, a new file, and one less.
+        let files =
+            BTreeMap::from([("level".to_owned(), "info".to_owned()), ("new".to_owned(), String::new())]);
+        assert!(bench.provider.apply_config_map(&name, &files).await.unwrap());
+        assert!(!bench.provider.apply_config_map(&name, &files).await.unwrap(), "nothing has changed");
+        says("info").await;
+        says("new").await;
+        let config_maps = api::<ConfigMap>(&bench);
+        assert_eq!(config_maps.get(&name).await.unwrap().data.unwrap(), files);
+        let status = bench.provider.get_worker_status(&worker).await.unwrap();
+        assert_eq!(status.phase, WorkerPhase::Running);
+        // By other content in its configuration: a worker of the next generation, which takes the place.
+        let config = bench.script("a", script).options(&with("trace")).build().unwrap();
+        let same = bench.provider.create_worker(&config, &CreateOptions::default()).await.unwrap_err();
+        assert_eq!(same.kind(), ErrorKind::Conflict, "{same}");
+        let mut next = CreateOptions::default();
+        next.generation = worker.generation.next();
+        let second = bench.provider.create_worker(&config, &next).await.unwrap().worker;
+        bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
+        assert_eq!(config_maps.get(&name).await.unwrap().data.unwrap()["level"], "trace");
+        bench.provider.delete_worker(&second, &DeleteOptions::default()).await.unwrap();
+        until_gone(&config_maps, &name).await;
+        let gone = bench.provider.apply_config_map(&name, &files).await.unwrap_err();
+        assert_eq!(gone.kind(), ErrorKind::NotFound, "{gone}");
+        let bad = BTreeMap::from([("a/b".to_owned(), String::new())]);
+        let refused = bench.provider.apply_config_map(&name, &bad).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Config);
+        assert!(refused.to_string().contains("files.a/b"), "{refused}");
+    })
+    .await;
+}
+
+/// What is enforced is the network plugin's matter, and that of the test clusters enforces nothing.
+#[tokio::test]
+async fn k7_a_worker_has_its_policy_before_it_starts_and_takes_it_along() {
+    on_cluster("policy", |bench| async move {
+        let traffic = TrafficOptions::none()
+            .from(TrafficPeer::Group("web".to_owned()), [5432])
+            .from(TrafficPeer::Namespaces(BTreeMap::from([("team".to_owned(), "red".to_owned())])), [])
+            .to(TrafficPeer::Addresses("10.0.0.0/8".to_owned()), [443]);
+        let options = KubernetesOptions::default().user(65_534).traffic(traffic);
+        let worker = bench.create(&bench.script("a", "true").options(&options).build().unwrap()).await;
+        let policies = api::<NetworkPolicy>(&bench);
+        let name = format!("hodei.{}.a.1", bench.installation);
+        let spec = serde_json::to_value(policies.get(&name).await.unwrap().spec).unwrap();
+        let of_installation = serde_json::json!({"hodei-worker/installation": bench.installation});
+        let mut of_group = of_installation.clone();
+        of_group["hodei-worker/type"] = "web".into();
+        let mut of_worker = of_installation;
+        of_worker["hodei-worker/id"] = "a".into();
+        of_worker["hodei-worker/generation"] = "1".into();
+        let expected = serde_json::json!({
+            "podSelector": {"matchLabels": of_worker},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [
+                {
+                    "from": [{"podSelector": {"matchLabels": of_group}}],
+                    "ports": [{"port": 5432, "protocol": "TCP"}],
+                },
+                {"from": [{"namespaceSelector": {"matchLabels": {"team": "red"}}}]},
+            ],
+            "egress": [
+                {"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 443, "protocol": "TCP"}]},
+                {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]},
+            ],
+        });
+        assert_eq!(spec, expected);
+        let own = bench.create(&bench.script("b", "true").build().unwrap()).await;
+        assert!(policies.get_opt(&format!("hodei.{}.b.1", bench.installation)).await.unwrap().is_none());
+        bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
+        until_gone(&policies, &name).await;
+        bench.provider.delete_worker(&own, &DeleteOptions::default()).await.unwrap();
+        let wrong = TrafficOptions::none().to(TrafficPeer::Addresses("10.0.0.0/33".to_owned()), [443]);
+        let wrong =
+            bench.script("c", "true").options(&KubernetesOptions::default().user(65_534).traffic(wrong));
+        let refused = match wrong.build() {
+            Err(refused) => refused,
+            Ok(config) => bench.provider.create_worker(&config, &CreateOptions::default()).await.unwrap_err(),
+        };
+        assert!(refused.to_string().contains("traffic.egress[0].peer"), "{refused}");
     })
     .await;
 }

@@ -13,7 +13,10 @@ use hodei_worker_core::{
         WorkerProviderExt as _,
     },
 };
-use hodei_worker_k8s::{ClusterFeature, KubernetesOptions, KubernetesProvider, Permissions, ServiceOptions};
+use hodei_worker_k8s::{
+    ClusterFeature, ConfigMapOptions, KubernetesOptions, KubernetesProvider, Permissions, ServiceOptions,
+    TrafficOptions,
+};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::{Api, Client, api::DeleteParams};
 
@@ -22,6 +25,8 @@ const AT_ONCE: usize = 4;
 
 fn config(id: &str, name: &str) -> WorkerConfig {
     let options = KubernetesOptions::default().user(65_534).service(ServiceOptions::of_worker(name));
+    let options = options.config_map(ConfigMapOptions::new(name, "/etc/app").file("level", "debug"));
+    let options = options.traffic(TrafficOptions::none());
     let builder = WorkerConfig::builder(id).image(common::variable("HODEI_TEST_KUBERNETES_IMAGE").as_str());
     builder
         .command(["sh", "-c", "echo here; sleep 1000"])
@@ -122,9 +127,14 @@ async fn k6_a_deletion_that_was_cut_off_is_gone_on_with_and_takes_the_claim() {
     let admin = connect(&installation("admin"), settings()).await.client();
     let name = format!("cut-{:08x}", std::process::id());
     let installation = installation(&name);
-    let permissions = Permissions::for_workers().and(ClusterFeature::Volumes).and(ClusterFeature::Services);
-    let permissions =
-        permissions.and(ClusterFeature::Secrets).and(ClusterFeature::Logs).and(ClusterFeature::Exec);
+    let features = [
+        ClusterFeature::Volumes,
+        ClusterFeature::Services,
+        ClusterFeature::Secrets,
+        ClusterFeature::ConfigMaps,
+        ClusterFeature::NetworkPolicies,
+    ];
+    let permissions = features.into_iter().fold(Permissions::for_workers(), Permissions::and);
     let account = Account::new(admin.clone(), &name, &permissions, None).await;
     let provider = connect(&installation, account.settings()).await;
     let handle = provider.create_worker(&config("a", &name), &CreateOptions::default()).await.unwrap();

@@ -54,7 +54,7 @@ impl Shared {
         };
         drop(mounting);
         // The pod waits for its start: nothing runs yet that they could miss.
-        if let Err(error) = self.give_services(&made, config, &typed, &ownership).await {
+        if let Err(error) = self.give_objects(&made, config, &typed, &ownership).await {
             // What was made is found again by the next attempt, unless that would fail as well.
             if !error.is_retryable() {
                 Box::pin(self.delete(worker, &DeleteOptions::default())).await.ok();
@@ -65,6 +65,19 @@ impl Shared {
             self.memory.know(worker, uid(&made));
         }
         Ok(WorkerHandle::new(self.info.name.clone(), worker.clone(), uid(&made)))
+    }
+
+    /// What stands around a worker, which the cluster removes with its pod.
+    async fn give_objects(
+        &self,
+        pod: &Pod,
+        config: &WorkerConfig,
+        options: &KubernetesOptions,
+        ownership: &Ownership,
+    ) -> Result<()> {
+        self.give_traffic_rules(&ownership.worker, pod, options, ownership).await?;
+        self.give_config_maps(pod, options, ownership).await?;
+        self.give_services(pod, config, options, ownership).await
     }
 
     async fn create_or_adopt(

@@ -245,6 +245,25 @@ fn volumes(
             ..core::VolumeMount::default()
         });
     }
+    for (n, files) in options.config_maps.iter().enumerate() {
+        let name = format!("config-map-{n}");
+        let source = core::ConfigMapVolumeSource {
+            name: files.name.clone(),
+            ..core::ConfigMapVolumeSource::default()
+        };
+        volumes.push(core::Volume {
+            name: name.clone(),
+            config_map: Some(source),
+            ..core::Volume::default()
+        });
+        // The whole folder: a kubelet does not change single files in place.
+        mounts.push(core::VolumeMount {
+            name,
+            mount_path: files.path.clone(),
+            read_only: Some(true),
+            ..core::VolumeMount::default()
+        });
+    }
     for (n, secret) in config.secrets.iter().enumerate() {
         let SecretTarget::File { path } = &secret.target else { continue };
         mounts.push(core::VolumeMount {
