@@ -45,7 +45,7 @@ impl Shared {
             false => Some(self.mounting.read().await),
         };
         let claims = self.ensure_claims(config, &typed, &ownership).await?;
-        let made = match self.create_or_adopt(worker, &name, &pod, &ownership).await {
+        let (made, is_new) = match self.create_or_adopt(worker, &name, &pod, &ownership).await {
             Ok(made) => made,
             Err(error) => {
                 self.take_back_claims(claims).await;
@@ -55,8 +55,9 @@ impl Shared {
         drop(mounting);
         // The pod waits for its start: nothing runs yet that they could miss.
         if let Err(error) = self.give_objects(&made, config, &typed, &ownership).await {
-            // What was made is found again by the next attempt, unless that would fail as well.
-            if !error.is_retryable() {
+            // What was made is found again by the next attempt, unless that would fail as well. One that was there before
+            // may run.
+            if is_new && !error.is_retryable() {
                 Box::pin(self.delete(worker, &DeleteOptions::default())).await.ok();
             }
             return Err(error);
@@ -80,13 +81,14 @@ impl Shared {
         self.give_services(pod, config, options, ownership).await
     }
 
+    /// The worker's pod, and whether it was made now.
     async fn create_or_adopt(
         self: &Arc<Self>,
         worker: &WorkerRef,
         name: &str,
         pod: &Pod,
         ownership: &Ownership,
-    ) -> Result<Pod> {
+    ) -> Result<(Pod, bool)> {
         let pods = self.cluster.pods();
         let parameters =
             PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() };
@@ -96,13 +98,13 @@ impl Shared {
             let failed = match self.cluster.call(pods.create(&parameters, pod)).await {
                 Ok(made) => {
                     self.told(&reading, &made);
-                    return Ok(made);
+                    return Ok((made, true));
                 }
                 Err(failed) => failed,
             };
             match failed.status().map(|status| status.reason.as_str()) {
                 Some(reason::ALREADY_EXISTS) => match self.adopt(worker, name, ownership).await? {
-                    Some(found) => return Ok(found),
+                    Some(found) => return Ok((found, false)),
                     None => continue,
                 },
                 _ => return Err(self.not_created(failed)),
