@@ -7,6 +7,8 @@
 //! | `lifecycle` | a terminal view of workers, their states and events | `--features lifecycle` |
 //! | `two_hosts` | two hosts share a fleet, one is killed, the other takes over | PostgreSQL, `--features postgres` |
 //! | `docker` | a container with limits, logs, a command in it, and usage | a Docker Engine, `--features docker` |
+//! | `kubernetes` | a pod with limits, logs, a command in it, and the Role that a host needs | a cluster, `--features kubernetes` |
+//! | `two_clusters` | workers on two clusters as on one | two clusters, `--features kubernetes` |
 //! | `metrics` | metrics for Prometheus, served on this machine | `--features metrics` |
 //! | `custom_provider` | a provider of one's own, on a page, under the behaviour suite | `--features testkit` |
 

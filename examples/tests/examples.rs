@@ -223,3 +223,41 @@ fn d11_an_external_command_judges_images() {
         assert!(text.contains(wanted), "`{wanted}` is missing in\n{text}");
     }
 }
+
+#[cfg(feature = "kubernetes")]
+fn of_clusters(name: &str) -> String {
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name}: run this by `cargo xtask test`, which starts clusters"))
+}
+
+#[test]
+#[cfg(feature = "kubernetes")]
+fn k1_the_kubernetes_example_runs_on_a_real_cluster() {
+    let mut command = example("kubernetes");
+    command.env("KUBECONFIG", of_clusters("HODEI_TEST_KUBECONFIG"));
+    command.arg(of_clusters("HODEI_TEST_KUBERNETES_IMAGE"));
+    let text = output(command);
+    for wanted in ["running: as it should be", "log: hello from a pod", "user: 65534", "ended: Some(Code(3))"]
+    {
+        assert!(text.contains(wanted), "`{wanted}` is missing in\n{text}");
+    }
+    let mut command = example("kubernetes");
+    command.arg("--role");
+    let role = output(command);
+    assert!(role.contains("\"pods/exec\"") && !role.contains("\"secrets\""), "{role}");
+}
+
+#[test]
+#[cfg(feature = "kubernetes")]
+fn k11_the_example_of_two_clusters_places_and_lists_on_both() {
+    let mut command = example("two_clusters");
+    command.args([
+        of_clusters("HODEI_TEST_KUBECONFIG"),
+        of_clusters("HODEI_TEST_KUBECONFIG_SECOND"),
+        of_clusters("HODEI_TEST_KUBERNETES_IMAGE"),
+    ]);
+    let text = output(command);
+    for wanted in ["goes to one: turn 1 of 2", "goes to two: turn 2 of 2", "one: 2 run", "two: 2 run"] {
+        assert!(text.contains(wanted), "`{wanted}` is missing in\n{text}");
+    }
+}

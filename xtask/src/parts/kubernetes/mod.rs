@@ -135,16 +135,27 @@ impl Part for Kubernetes {
     }
 
     fn packages(&self) -> &'static [&'static str] {
-        &["hodei-worker-k8s", "hodei-worker"]
+        &["hodei-worker-k8s", "hodei-worker", "hodei-worker-examples"]
     }
 
     fn needs(&self) -> &'static [Needs] {
         const SETTLED: &[Needs] = &[
             Needs { package: "hodei-worker-k8s", binary: None, test: None },
             Needs { package: "hodei-worker", binary: Some("matrix"), test: None },
+            Needs {
+                package: "hodei-worker-examples",
+                binary: Some("examples"),
+                test: Some("k1_the_kubernetes_example_runs_on_a_real_cluster"),
+            },
+            TWO_CLUSTERS,
         ];
+        const TWO_CLUSTERS: Needs = Needs {
+            package: "hodei-worker-examples",
+            binary: Some("examples"),
+            test: Some("k11_the_example_of_two_clusters_places_and_lists_on_both"),
+        };
         // What runs on the settled one runs on the newest once more, if it is there.
-        if self.is_newest() { &[] } else { SETTLED }
+        if self.is_newest() { &[TWO_CLUSTERS] } else { SETTLED }
     }
 
     fn stand_ins(&self) -> &'static [(&'static str, &'static str)] {
