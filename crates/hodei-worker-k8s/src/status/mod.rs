@@ -56,8 +56,21 @@ impl Viewpoint {
         status.run = (!is_gated(pod)).then(|| RunId::new(uid(pod)));
         let ended = state.terminated.as_ref();
         status.exit = ended.and_then(exit);
-        if phase == WorkerPhase::Exited || phase == WorkerPhase::Starting {
-            (status.failure, status.reason) = failure::why(&told, &state);
+        let is_disrupted = is_true(&told, "DisruptionTarget");
+        match phase {
+            WorkerPhase::Exited | WorkerPhase::Starting => {
+                (status.failure, status.reason) = failure::why(&told, &state);
+            }
+            // Who asked it to end was no host.
+            WorkerPhase::Stopping if is_disrupted => {
+                (status.failure, status.reason) = failure::why(&told, &state);
+            }
+            WorkerPhase::Unknown => {
+                let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+                let node = node.unwrap_or_default();
+                status.reason = Some(format!("its node `{node}` does not answer"));
+            }
+            _ => {}
         }
         if phase == WorkerPhase::Exited
             && status.failure.is_none()
@@ -108,6 +121,17 @@ pub(crate) fn condition<'a>(status: &'a PodStatus, name: &str) -> Option<&'a Pod
     status.conditions.iter().flatten().find(|condition| condition.type_ == name)
 }
 
+fn is_true(status: &PodStatus, name: &str) -> bool {
+    condition(status, name).is_some_and(|condition| condition.status == "True")
+}
+
+/// Whether the cluster has not heard of its node for a while: it takes back that the pod is ready, and not that its
+/// containers are. A kubelet says the two together, since these pods wait for nothing else.
+fn is_lost(told: &PodStatus) -> bool {
+    let taken_back = condition(told, "Ready").is_some_and(|ready| ready.status == "False");
+    taken_back && is_true(told, "ContainersReady")
+}
+
 fn phase(pod: &Pod, told: &PodStatus, state: &ContainerState) -> WorkerPhase {
     match told.phase.as_deref() {
         Some("Succeeded" | "Failed") => WorkerPhase::Exited,
@@ -116,6 +140,7 @@ fn phase(pod: &Pod, told: &PodStatus, state: &ContainerState) -> WorkerPhase {
         Some("Unknown") => WorkerPhase::Unknown,
         _ if is_terminating(pod) => WorkerPhase::Stopping,
         _ if is_gated(pod) => WorkerPhase::Created,
+        _ if is_lost(told) => WorkerPhase::Unknown,
         _ if state.running.is_some() => WorkerPhase::Running,
         _ => WorkerPhase::Starting,
     }

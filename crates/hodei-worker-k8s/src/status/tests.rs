@@ -125,6 +125,26 @@ fn k10_what_the_cluster_took_away_is_not_the_workers_fault() {
 }
 
 #[test]
+fn k10_a_worker_of_a_node_that_does_not_answer_is_lost_and_has_not_failed() {
+    let running = |ready: &str, containers: &str| {
+        let conditions = json!([
+            {"type": "Ready", "status": ready}, {"type": "ContainersReady", "status": containers},
+        ]);
+        let state = container(json!({"running": {"startedAt": "2026-01-01T00:00:02Z"}}));
+        seen(
+            json!({}),
+            json!({"phase": "Running", "conditions": conditions, "containerStatuses": state}),
+            false,
+        )
+    };
+    let lost = running("False", "True");
+    assert_eq!((lost.phase, lost.failure), (WorkerPhase::Unknown, None));
+    assert!(lost.reason.unwrap().contains("does not answer"));
+    assert_eq!(running("True", "True").phase, WorkerPhase::Running);
+    assert_eq!(running("False", "False").phase, WorkerPhase::Running, "its probe fails");
+}
+
+#[test]
 fn k2_readiness_is_health_where_there_is_a_probe() {
     let probed = |ready: &str, changed: &str| {
         let state = json!({"running": {"startedAt": "2026-01-01T00:00:02Z"}});

@@ -1,0 +1,187 @@
+//! K10, K11: what a cluster's parts do when they are killed and come back, and a cluster that is cut off.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // These are tests.
+
+mod common;
+
+use std::{process::Command, sync::Arc};
+
+use common::{Bench, connect, limit, on_cluster, variable};
+use futures::StreamExt as _;
+use hodei_worker_core::{
+    Error, ErrorKind, WorkerObservation, WorkerPhase, WorkerProvider as _, WorkerRef, WorkerStatus,
+    provider::{BoxStream, CreateOptions, DeleteOptions, StartOptions, WatchOptions, WorkerFilter},
+    status::{ExitStatus, FailureClass},
+};
+use hodei_worker_k8s::{KubernetesOptions, KubernetesSettings, Toleration};
+use tokio::sync::Mutex;
+
+/// They share the cluster, and each takes a part of it away.
+static CLUSTER: Mutex<()> = Mutex::const_new(());
+
+/// Has something done to the cluster.
+async fn control(verb: &'static str) {
+    let done = tokio::task::spawn_blocking(move || {
+        Command::new(variable("HODEI_TEST_CLUSTER")).arg(verb).output().unwrap()
+    });
+    let done = done.await.unwrap();
+    assert!(done.status.success(), "{verb}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+type Changes = BoxStream<'static, Result<WorkerObservation, Error>>;
+
+async fn watched(bench: &Bench) -> Changes {
+    let mut changes = bench.provider.watch_workers(&WatchOptions::default()).await.unwrap();
+    while limit(changes.next()).await.unwrap().unwrap() != WorkerObservation::Synced {}
+    changes
+}
+
+/// The first status of that worker for which it is so, over all gaps.
+async fn until(
+    changes: &mut Changes,
+    worker: &WorkerRef,
+    is_so: impl Fn(&WorkerStatus) -> bool,
+) -> Arc<WorkerStatus> {
+    limit(async {
+        loop {
+            match changes.next().await.expect("the watch ended").expect("the watch failed") {
+                WorkerObservation::Listed(status) | WorkerObservation::Applied(status)
+                    if status.worker == *worker && is_so(&status) =>
+                {
+                    return status;
+                }
+                _ => {}
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn k10_an_api_server_that_is_killed_loses_no_change_and_doubles_no_worker() {
+    let _alone = CLUSTER.lock().await;
+    on_cluster("apiserver", |bench| async move {
+        let mut changes = watched(&bench).await;
+        let script = "trap 'exit 4' TERM; echo ready; while true; do sleep 0.1; done";
+        let worker = bench.run(&bench.script("a", script).build().unwrap()).await;
+        until(&mut changes, &worker, |status| status.phase == WorkerPhase::Running).await;
+        let short = bench.run(&bench.script("short", "sleep 2; exit 4").build().unwrap()).await;
+        until(&mut changes, &short, |status| status.phase == WorkerPhase::Running).await;
+        let config = bench.script("b", "sleep 1000").stop_grace("1s").build().unwrap();
+        let creation = tokio::spawn({
+            let (bench, config) = (Arc::clone(&bench), config.clone());
+            async move { bench.provider.create_worker(&config, &CreateOptions::default()).await }
+        });
+        control("kill-apiserver").await;
+        // In the middle or before it: made or not, and either is told.
+        let made = limit(creation).await.unwrap();
+        let refused = bench.provider.list_workers(&WorkerFilter::all()).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
+        assert!(refused.is_retryable(), "{refused}");
+        control("start-apiserver").await;
+        let again = bench.provider.create_worker(&config, &CreateOptions::default()).await.unwrap();
+        if let Ok(made) = made {
+            assert_eq!(made.native_id, again.native_id);
+        }
+        bench.provider.start_worker(&again.worker, &StartOptions::default()).await.unwrap();
+        // What happened while nobody could tell is told.
+        let ended = until(&mut changes, &short, |status| status.phase == WorkerPhase::Exited).await;
+        assert_eq!(ended.exit, Some(ExitStatus::Code(4)));
+        until(&mut changes, &again.worker, |status| status.phase == WorkerPhase::Running).await;
+        let listed = bench.provider.list_workers(&WorkerFilter::all()).await.unwrap();
+        assert_eq!(listed.workers.len(), 3, "{listed:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn k10_a_kubelet_that_is_killed_keeps_its_workers_and_ends_what_was_asked_to() {
+    let _alone = CLUSTER.lock().await;
+    on_cluster("kubelet", |bench| async move {
+        let mut changes = watched(&bench).await;
+        let config = |id: &str| bench.script(id, "sleep 1000").stop_grace("1s").build().unwrap();
+        let (stays, goes) = (bench.run(&config("stays")).await, bench.run(&config("goes")).await);
+        let first = until(&mut changes, &stays, |status| status.phase == WorkerPhase::Running).await;
+        until(&mut changes, &goes, |status| status.phase == WorkerPhase::Running).await;
+        control("kill-kubelet").await;
+        let deletion = tokio::spawn({
+            let (bench, goes) = (Arc::clone(&bench), goes.clone());
+            async move { bench.provider.delete_worker(&goes, &DeleteOptions::default()).await }
+        });
+        // It is asked to end, and nobody ends it.
+        until(&mut changes, &goes, |status| status.phase == WorkerPhase::Stopping).await;
+        control("start-kubelet").await;
+        limit(deletion).await.unwrap().unwrap();
+        let now = bench.provider.get_worker_status(&stays).await.unwrap();
+        assert_eq!((now.phase, &now.run), (WorkerPhase::Running, &first.run), "{now:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn k10_a_node_that_is_lost_is_told_and_its_workers_are_given_up_when_they_say() {
+    let _alone = CLUSTER.lock().await;
+    on_cluster("node", |bench| async move {
+        let mut changes = watched(&bench).await;
+        let stays = bench.run(&bench.script("stays", "sleep 1000").stop_grace("1s").build().unwrap()).await;
+        let mut options = KubernetesOptions::default().user(65_534);
+        for key in ["node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready"] {
+            let mut toleration = Toleration::of(key);
+            toleration.effect = Some("NoExecute".to_owned());
+            toleration.stays = Some("1s".parse().unwrap());
+            options.tolerations.push(toleration);
+        }
+        let config = bench.script("goes", "sleep 1000").stop_grace("1s").options(&options).build().unwrap();
+        let goes = bench.run(&config).await;
+        for worker in [&stays, &goes] {
+            until(&mut changes, worker, |status| status.phase == WorkerPhase::Running).await;
+        }
+        control("stop-kubelet").await;
+        // Nobody knows how they are: lost is not failed.
+        let unknown = until(&mut changes, &stays, |status| status.phase == WorkerPhase::Unknown).await;
+        assert_eq!(unknown.exit, None, "{unknown:?}");
+        let given_up =
+            until(&mut changes, &goes, |status| status.failure == Some(FailureClass::NodeLost)).await;
+        assert_eq!(given_up.exit, None, "{given_up:?}");
+        control("start-kubelet").await;
+        let back = until(&mut changes, &stays, |status| status.phase == WorkerPhase::Running).await;
+        assert_eq!(back.failure, None, "{back:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn k11_of_two_clusters_one_that_is_cut_off_is_unreachable_and_its_workers_are_adopted_again() {
+    let _alone = CLUSTER.lock().await;
+    on_cluster("cut", |bench| async move {
+        let mut other = KubernetesSettings::from_kubeconfig(variable("HODEI_TEST_KUBECONFIG_SECOND"));
+        other.namespace = Some("default".to_owned());
+        let other = connect(&bench.installation, other).await;
+        let config = bench.script("a", "sleep 1000").stop_grace("1s").build().unwrap();
+        let mut changes = watched(&bench).await;
+        let worker = bench.run(&config).await;
+        let before = until(&mut changes, &worker, |status| status.phase == WorkerPhase::Running).await;
+        control("cut").await;
+        let unreachable = bench.provider.get_worker_status(&worker).await.unwrap_err();
+        // The other goes on as if nothing were.
+        let elsewhere = other.create_worker(&config, &CreateOptions::default()).await;
+        let gone = other.delete_worker(&worker, &DeleteOptions::default()).await;
+        control("mend").await;
+        assert!(
+            matches!(unreachable.kind(), ErrorKind::Unavailable | ErrorKind::Timeout),
+            "unreachable, not gone: {unreachable}"
+        );
+        assert!(unreachable.is_retryable(), "{unreachable}");
+        elsewhere.unwrap();
+        gone.unwrap();
+        let again = limit(async {
+            loop {
+                if let Ok(status) = bench.provider.get_worker_status(&worker).await {
+                    return status;
+                }
+            }
+        });
+        let again = again.await;
+        assert_eq!((again.phase, &again.run), (WorkerPhase::Running, &before.run), "{again:?}");
+    })
+    .await;
+}
