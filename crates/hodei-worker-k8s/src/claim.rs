@@ -94,7 +94,9 @@ impl Shared {
                 }
                 Ok(None)
             }
-            Err(failed) => Err(self.not_created(failed).with_context("claim", name)),
+            Err(failed) => {
+                Err(self.not_created(failed, "persistentvolumeclaims").await.with_context("claim", name))
+            }
         }
     }
 

@@ -210,7 +210,8 @@ impl Shared {
         Ok(missing)
     }
 
-    async fn may(&self, resource: &str, verb: &str) -> Result<bool> {
+    /// Whether this host may do that, by the API server's own word.
+    pub(crate) async fn may(&self, resource: &str, verb: &str) -> Result<bool> {
         let (resource, subresource) = match resource.split_once('/') {
             Some((resource, sub)) => (resource, Some(sub.to_owned())),
             None => (resource, None),

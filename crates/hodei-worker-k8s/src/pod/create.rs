@@ -107,7 +107,7 @@ impl Shared {
                     Some(found) => return Ok((found, false)),
                     None => continue,
                 },
-                _ => return Err(self.not_created(failed)),
+                _ => return Err(self.not_created(failed, "pods").await),
             }
         }
         Err(Error::new(ErrorKind::Conflict, "a pod of that name comes and goes").with_context("pod", name))
@@ -148,7 +148,7 @@ impl Shared {
     }
 
     /// Why the API server did not make it. A refusal may come from its rules for whoever asks, or from admission.
-    pub(crate) fn not_created(&self, failed: Failed) -> Error {
+    pub(crate) async fn not_created(&self, failed: Failed, resource: &str) -> Error {
         let namespace = &self.cluster.namespace;
         let causes =
             failed.status().and_then(|status| status.details.as_ref()).map(|details| &details.causes);
@@ -161,6 +161,30 @@ impl Shared {
             return Error::config("namespace", message)
                 .with_help("make it, or name another by the setting `namespace`");
         }
-        self.cluster.error(failed)
+        if failed.status().is_none_or(|status| status.code != 403) {
+            return self.cluster.error(failed);
+        }
+        match self.may(resource, "create").await {
+            Ok(true) => self.not_admitted(failed),
+            _ => self.cluster.error(failed).with_help("`Permissions` says what this host has to be allowed"),
+        }
+    }
+
+    /// This host may make such objects, and the cluster takes none like this one.
+    fn not_admitted(&self, failed: Failed) -> Error {
+        let words = failed.status().map(|status| status.message.clone()).unwrap_or_default();
+        let namespace = &self.cluster.namespace;
+        // By its words: quotas have no code or reason of their own.
+        let error = if words.contains("exceeded quota") {
+            let message = format!("a quota of the namespace `{namespace}` is used up: {words}");
+            Error::new(ErrorKind::QuotaExceeded, message)
+                .with_help("have it raised, ask for less, or delete workers")
+        } else {
+            let message = format!("the cluster's admission refuses it: {words}");
+            Error::new(ErrorKind::Config, message).with_help(
+                "a Pod Security Standard or a policy of the cluster is broken; see the option `security`",
+            )
+        };
+        error.with_context("server", &self.cluster.server)
     }
 }
