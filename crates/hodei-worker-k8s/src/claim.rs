@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hodei_worker_core::{
-    Error, ErrorKind, Result, WorkerConfig, WorkerRef,
-    model::{MountSource, Ownership},
-    provider::WorkerFilter,
+    Error, Result, WorkerConfig, WorkerRef,
+    model::{MountSource, Ownership, labels},
 };
 use k8s_openapi::{
     api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, Pod, VolumeResourceRequirements},
     apimachinery::pkg::api::resource::Quantity,
 };
 use kube::{
-    api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions},
+    api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
     core::response::reason,
+    runtime::wait::{self, await_condition, conditions::is_deleted},
 };
 
 use crate::{KubernetesOptions, names, provider::Shared};
@@ -33,22 +33,22 @@ fn mounted(pod: &Pod) -> impl Iterator<Item = &str> {
     volumes.filter_map(|volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.as_str()))
 }
 
+/// Claims by name and uid.
+pub(crate) type Made = Vec<(String, String)>;
+
 impl Shared {
-    /// Makes the claims that are not there. Those that were made, by name and uid, for the case that the worker is not.
+    /// Makes the claims that are not there. Those that were made are for the case that the worker is not.
     pub(crate) async fn ensure_claims(
         &self,
         config: &WorkerConfig,
         options: &KubernetesOptions,
         ownership: &Ownership,
-    ) -> Result<Vec<(String, String)>> {
+    ) -> std::result::Result<Made, (Made, Error)> {
         let mut made = Vec::new();
         for name in wanted(config) {
             match self.ensure_claim(name, options, ownership).await {
                 Ok(uid) => made.extend(uid.map(|uid| (name.to_owned(), uid))),
-                Err(error) => {
-                    self.take_back_claims(made).await;
-                    return Err(error);
-                }
+                Err(error) => return Err((made, error)),
             }
         }
         Ok(made)
@@ -62,10 +62,13 @@ impl Shared {
     ) -> Result<Option<String>> {
         let wanted = options.claims.get(name).cloned().unwrap_or_default();
         let size = Quantity(wanted.size.bytes().to_string());
+        let user = names::user(&ownership.worker.id);
+        let mut labels: BTreeMap<_, _> = ownership.to_labels().into_iter().collect();
+        labels.insert(user.clone(), String::new());
         let claim = PersistentVolumeClaim {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
-                labels: Some(ownership.to_labels().into_iter().collect()),
+                labels: Some(labels),
                 ..ObjectMeta::default()
             },
             spec: Some(PersistentVolumeClaimSpec {
@@ -87,12 +90,35 @@ impl Shared {
             Err(failed) if failed.status().is_some_and(|status| status.reason == reason::ALREADY_EXISTS) => {
                 let found = self.cluster.call(claims.get(name)).await;
                 let found = found.map_err(|failed| self.cluster.error(failed).with_context("claim", name))?;
-                if found.metadata.deletion_timestamp.is_some() {
-                    return Err(Error::new(ErrorKind::Conflict, "the volume's claim is just being deleted")
-                        .with_retry(hodei_worker_core::Retry::Safe { after: None })
-                        .with_context("claim", name));
+                match found.metadata.deletion_timestamp {
+                    None if !self.made_for_ours(&found) => Ok(None),
+                    None if found.metadata.labels.as_ref().is_some_and(|all| all.contains_key(&user)) => {
+                        Ok(None)
+                    }
+                    None => {
+                        let patch = Patch::Merge(serde_json::json!({
+                            "metadata": {"uid": found.metadata.uid, "labels": {user: ""}},
+                        }));
+                        let parameters = PatchParams {
+                            field_manager: Some(names::MANAGER.to_owned()),
+                            ..PatchParams::default()
+                        };
+                        let noted = claims.patch(name, &parameters, &patch);
+                        let noted = self.cluster.call(noted).await;
+                        noted
+                            .map(|_| None)
+                            .map_err(|failed| self.cluster.error(failed).with_context("claim", name))
+                    }
+                    // It goes, and with it what it held.
+                    Some(_) => {
+                        self.until_claim_is_gone(name, found.metadata.uid.as_deref().unwrap_or_default())
+                            .await?;
+                        let made = self.cluster.call(claims.create(&parameters, &claim)).await;
+                        let made =
+                            made.map_err(|failed| self.cluster.error(failed).with_context("claim", name))?;
+                        Ok(made.metadata.uid)
+                    }
                 }
-                Ok(None)
             }
             Err(failed) => {
                 Err(self.not_created(failed, "persistentvolumeclaims").await.with_context("claim", name))
@@ -100,12 +126,18 @@ impl Shared {
         }
     }
 
-    /// Removes claims that were just made for a worker that was not.
-    pub(crate) async fn take_back_claims(&self, made: Vec<(String, String)>) {
-        for (name, uid) in made {
-            if let Err(error) = self.delete_claim(&name, &uid).await {
-                tracing::warn!(claim = name, %error, "a claim is left of a worker that could not be made");
-            }
+    /// Removes claims that were just made for a worker that was not, unless another one has them by now.
+    pub(crate) async fn take_back_claims(&self, made: &[(String, String)]) {
+        let claims = made.iter().map(|(name, uid)| PersistentVolumeClaim {
+            metadata: ObjectMeta {
+                name: Some(name.clone()),
+                uid: Some(uid.clone()),
+                ..ObjectMeta::default()
+            },
+            ..PersistentVolumeClaim::default()
+        });
+        if let Err(error) = self.drop_unused(claims.collect()).await {
+            tracing::warn!(%error, "claims are left of a worker that could not be made");
         }
     }
 
@@ -127,22 +159,18 @@ impl Shared {
         self.drop_unused(ours).await
     }
 
-    /// The same for a worker whose pod is gone already: what was made for it.
+    /// The same for a worker whose pod is gone already: what it has mounted, in whatever generation.
     pub(crate) async fn drop_claims_of(&self, worker: &WorkerRef) -> Result<()> {
-        let filter = WorkerFilter::id(worker.id.clone());
-        let selected = ListParams::default().labels(&names::selector(&self.view.installation, &filter));
+        let (installation, user) = (&self.view.installation, names::user(&worker.id));
+        let selected = format!("{}={installation},{user}", labels::INSTALLATION);
         let claims = self.cluster.api::<PersistentVolumeClaim>();
-        let listed = match self.cluster.call(claims.list(&selected)).await {
+        let listed = match self.cluster.call(claims.list(&ListParams::default().labels(&selected))).await {
             Ok(listed) => listed,
             // Whoever may not see claims has made none.
             Err(failed) if failed.status().is_some_and(|status| status.code == 403) => return Ok(()),
             Err(failed) => return Err(self.cluster.error(failed)),
         };
-        let of_worker = |claim: &PersistentVolumeClaim| {
-            names::ownership(&self.view.installation, &claim.metadata)
-                .is_some_and(|found| found.worker == *worker)
-        };
-        self.drop_unused(listed.items.into_iter().filter(of_worker).collect()).await
+        self.drop_unused(listed.items).await
     }
 
     fn made_for_ours(&self, claim: &PersistentVolumeClaim) -> bool {
@@ -163,9 +191,23 @@ impl Shared {
                 && !used.contains(name.as_str())
             {
                 self.delete_claim(name, uid).await?;
+                self.until_claim_is_gone(name, uid).await?;
             }
         }
         Ok(())
+    }
+
+    /// The cluster keeps it for a moment, in case that a pod still has it.
+    async fn until_claim_is_gone(&self, name: &str, uid: &str) -> Result<()> {
+        let claims = self.cluster.api::<PersistentVolumeClaim>();
+        let gone = async {
+            match await_condition(claims, name, is_deleted(uid)).await {
+                Ok(_) => Ok(Ok(())),
+                Err(wait::Error::ProbeFailed(error)) => Ok(Err(crate::watch::failed(error))),
+            }
+        };
+        let gone = self.cluster.call(gone).await.and_then(|gone| gone);
+        gone.map_err(|failed| self.cluster.error(failed).with_context("claim", name))
     }
 
     async fn delete_claim(&self, name: &str, uid: &str) -> Result<()> {

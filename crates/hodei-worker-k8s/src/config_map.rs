@@ -62,8 +62,13 @@ impl Shared {
                 },
                 ..ConfigMap::default()
             };
-            self.share(&object, serde_json::json!({})).await?;
-            self.apply_files(&wanted.name, &wanted.files).await?;
+            let (shared, is_new) = self.share(&object, serde_json::json!({}), |_| Ok(())).await?;
+            let digest = digest(&wanted.files);
+            // What a host has changed since stays, until a worker's configuration says something else than before.
+            let given = shared.metadata.annotations.as_ref().and_then(|all| all.get(names::FILES));
+            if is_new || given != Some(&digest) {
+                self.apply_files(&shared, &wanted.files, Some(digest)).await?;
+            }
         }
         Ok(())
     }
@@ -82,19 +87,44 @@ impl Shared {
         if found.data.as_ref().unwrap_or(&BTreeMap::new()) == files {
             return Ok(false);
         }
-        self.apply_files(name, files).await.map(|()| true)
+        let given = found.metadata.annotations.as_ref().and_then(|all| all.get(names::FILES)).cloned();
+        self.apply_files(&found, files, given).await.map(|()| true)
     }
 
-    /// Files that are not among them go.
-    async fn apply_files(&self, name: &str, files: &BTreeMap<String, String>) -> Result<()> {
+    /// Files that are not among them go. Nothing is done where the ConfigMap is another by now.
+    async fn apply_files(
+        &self,
+        found: &ConfigMap,
+        files: &BTreeMap<String, String>,
+        given: Option<String>,
+    ) -> Result<()> {
+        let annotations = given.map(|digest| BTreeMap::from([(names::FILES.to_owned(), digest)]));
         let object = ConfigMap {
-            metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: found.metadata.name.clone(),
+                uid: found.metadata.uid.clone(),
+                annotations,
+                ..ObjectMeta::default()
+            },
             data: Some(files.clone()),
             ..ConfigMap::default()
         };
         let parameters = PatchParams::apply(names::MANAGER).force();
         let config_maps = self.cluster.api::<ConfigMap>();
+        let name = found.metadata.name.as_deref().unwrap_or_default();
         let applied = self.cluster.call(config_maps.patch(name, &parameters, &Patch::Apply(&object))).await;
-        applied.map(drop).map_err(|failed| self.cluster.error(failed))
+        applied.map(drop).map_err(|failed| self.cluster.error(failed).with_context("configmap", name))
     }
+}
+
+/// Tells files from others (FNV-1a): nobody gains by finding two that it takes for one.
+fn digest(files: &BTreeMap<String, String>) -> String {
+    let parts = files.iter().flat_map(|(name, text)| [name.len(), text.len()].into_iter().zip([name, text]));
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for (length, text) in parts {
+        for byte in length.to_le_bytes().into_iter().chain(text.bytes()) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    format!("{hash:016x}")
 }

@@ -28,7 +28,8 @@
 //!
 //! # What it costs
 //! Creation and start are one request each, deletion three: a look, the deletion, and a watch on its end where no watch is
-//! open. Secrets cost two more, each volume and each Service one to three. A list is one request for each 500 workers; a watch is one connection for all watchers,
+//! open. Secrets cost two more, each volume, Service, ConfigMap and policy one to four, and what stands around a worker
+//! one more. A list is one request for each 500 workers; a watch is one connection for all watchers,
 //! and while nothing changes it costs nothing.
 //!
 //! # Examples

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hodei_worker_core::{
-    WorkerRef,
+    WorkerId, WorkerRef,
     model::{InstallationId, Labels, Ownership, labels},
     provider::WorkerFilter,
 };
@@ -17,8 +17,17 @@ pub(crate) const GATE: &str = "hodei-worker/start";
 pub(crate) const CONTAINER: &str = "worker";
 /// Annotation: the names of the user's labels. Others come from admission, and are not the worker's.
 pub(crate) const LABELS: &str = "hodei-worker/labels";
+/// Annotation: what stands around the worker is not all there yet.
+pub(crate) const PENDING: &str = "hodei-worker/pending";
+/// Annotation of a ConfigMap: the digest of the files that a worker's configuration gave it last.
+pub(crate) const FILES: &str = "hodei-worker/files";
 /// Annotation: the worker's secrets, as references.
 pub(crate) const SECRETS: &str = "hodei-worker/secrets";
+
+/// Label of a claim: a worker that has mounted it.
+pub(crate) fn user(worker: &WorkerId) -> String {
+    format!("used-by.hodei-worker/{worker}")
+}
 
 /// The pod's name. Ids hold no dots, so no two workers share it.
 pub(crate) fn pod(installation: &InstallationId, worker: &WorkerRef) -> String {

@@ -19,19 +19,32 @@ use crate::{names, provider::Shared};
 const ATTEMPTS: usize = 5;
 
 impl Shared {
-    /// Makes it, or adds the owners of `wanted` to those of the one that is there, which gets `changes` as well.
-    pub(crate) async fn share<K>(&self, wanted: &K, changes: Value) -> Result<()>
+    /// Makes it, or adds the owners of `wanted` to those of the one that is there, if `judge` takes that, and makes
+    /// `changes` in it. As it is then, and whether it was made now.
+    pub(crate) async fn share<K>(
+        &self,
+        wanted: &K,
+        changes: Value,
+        judge: impl Fn(&K) -> Result<()>,
+    ) -> Result<(K, bool)>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
         K: Clone + Debug + Serialize + DeserializeOwned,
     {
         let kind = K::kind(&());
         let name = wanted.meta().name.clone().unwrap_or_default();
-        let shared = self.try_share(&name, &kind, wanted, changes).await;
+        let shared = self.try_share(&name, &kind, wanted, changes, judge).await;
         shared.map_err(|error| error.with_context(kind.to_lowercase(), name))
     }
 
-    async fn try_share<K>(&self, name: &str, kind: &str, wanted: &K, mut changes: Value) -> Result<()>
+    async fn try_share<K>(
+        &self,
+        name: &str,
+        kind: &str,
+        wanted: &K,
+        mut changes: Value,
+        judge: impl Fn(&K) -> Result<()>,
+    ) -> Result<(K, bool)>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
         K: Clone + Debug + Serialize + DeserializeOwned,
@@ -41,7 +54,7 @@ impl Shared {
             PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() };
         for _ in 0..ATTEMPTS {
             match self.cluster.call(all.create(&parameters, wanted)).await {
-                Ok(_) => return Ok(()),
+                Ok(made) => return Ok((made, true)),
                 Err(failed)
                     if failed.status().is_some_and(|status| status.reason == reason::ALREADY_EXISTS) => {}
                 Err(failed) => return Err(self.cluster.error(failed)),
@@ -57,6 +70,7 @@ impl Shared {
                     format!("a {kind} of that name exists that is not this installation's; it is left alone");
                 return Err(Error::new(ErrorKind::Conflict, message));
             }
+            judge(&found)?;
             // The patch knows lists of owners by their uids.
             changes["metadata"] = serde_json::json!({
                 "uid": found.meta().uid,
@@ -65,7 +79,7 @@ impl Shared {
             let patch =
                 PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
             match self.cluster.call(all.patch(name, &patch, &Patch::Strategic(&changes))).await {
-                Ok(_) => return Ok(()),
+                Ok(joined) => return Ok((joined, false)),
                 // It went with its last worker, or was made anew since.
                 Err(failed) if failed.status().is_some_and(|status| matches!(status.code, 404 | 409)) => {}
                 Err(failed) => return Err(self.cluster.error(failed)),

@@ -54,10 +54,12 @@ impl ClusterFeature {
             Self::Exec => ("pods/exec", &["create", "get"]),
             // A server-side apply of what is not there yet is both.
             Self::Secrets => ("secrets", &["create", "patch"]),
-            Self::Volumes => ("persistentvolumeclaims", &["create", "delete", "get", "list"]),
+            Self::Volumes => {
+                ("persistentvolumeclaims", &["create", "delete", "get", "list", "patch", "watch"])
+            }
             Self::Services => ("services", &["create", "get", "patch"]),
             Self::ConfigMaps => ("configmaps", &["create", "get", "patch"]),
-            Self::NetworkPolicies => ("networkpolicies", &["create", "patch"]),
+            Self::NetworkPolicies => ("networkpolicies", &["create", "get", "patch"]),
         }
     }
 }
@@ -69,7 +71,9 @@ fn group_of(resource: &str) -> &'static str {
     if resource == "networkpolicies" { "networking.k8s.io" } else { "" }
 }
 
-/// What a host has to be allowed in its namespace, for the features that it uses and nothing else.
+/// What a host has to be allowed in its namespace, for the features that it uses and nothing else. Where the admission
+/// plugin `OwnerReferencesPermissionEnforcement` is on, a host that shares Services or ConfigMaps among workers has to be
+/// allowed to `delete` these as well.
 ///
 /// # Examples
 /// ```

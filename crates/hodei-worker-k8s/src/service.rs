@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hodei_worker_core::{
-    Result, WorkerConfig,
+    Error, ErrorKind, Result, WorkerConfig,
     model::{Ownership, labels},
 };
 use k8s_openapi::{
@@ -11,6 +11,7 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use kube::api::ObjectMeta;
+use serde_json::json;
 
 use crate::{
     KubernetesOptions, ServiceOptions, ServiceScope, pod::spec::protocol, provider::Shared, secret::owner,
@@ -66,8 +67,28 @@ impl Shared {
     ) -> Result<()> {
         for wanted in &options.services {
             let object = service(wanted, pod, config, ownership);
-            let ports = object.spec.as_ref().and_then(|spec| spec.ports.as_ref());
-            self.share(&object, serde_json::json!({"spec": {"ports": ports}})).await?;
+            let ports = object.spec.as_ref().and_then(|spec| spec.ports.clone()).unwrap_or_default();
+            // As a whole: a merge knows ports by their numbers alone, and removes none.
+            let changes = match ports.is_empty() {
+                true => json!({}),
+                false => {
+                    let whole = std::iter::once(json!({"$patch": "replace"}));
+                    json!({"spec": {"ports": whole.chain(ports.iter().map(|port| json!(port))).collect::<Vec<_>>()}})
+                }
+            };
+            let leads = |one: &Service| {
+                let spec = one.spec.clone().unwrap_or_default();
+                (spec.selector.unwrap_or_default(), spec.cluster_ip.as_deref() == Some("None"))
+            };
+            let judge = |found: &Service| match leads(found) == leads(&object) {
+                true => Ok(()),
+                false => Err(Error::new(
+                    ErrorKind::Conflict,
+                    "the Service is there, and leads to other workers or is headless where this one is not",
+                )
+                .with_help("give it another name, or delete the workers that have it")),
+            };
+            self.share(&object, changes, judge).await?;
         }
         Ok(())
     }

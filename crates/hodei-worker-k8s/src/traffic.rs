@@ -16,11 +16,9 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
-use kube::api::{ObjectMeta, Patch, PatchParams};
+use kube::api::ObjectMeta;
 
-use crate::{
-    KubernetesOptions, TrafficOptions, TrafficPeer, TrafficRule, names, provider::Shared, secret::owner,
-};
+use crate::{KubernetesOptions, TrafficOptions, TrafficPeer, TrafficRule, provider::Shared, secret::owner};
 
 const DNS: u16 = 53;
 
@@ -34,21 +32,23 @@ impl Shared {
         ownership: &Ownership,
     ) -> Result<()> {
         let Some(traffic) = &options.traffic else { return Ok(()) };
+        // A policy of no direction is one of ingress, which lets nobody in.
+        if traffic.ingress.is_none() && traffic.egress.is_none() {
+            return Ok(());
+        }
         let name = self.pod_name(worker);
         let labels: BTreeMap<_, _> = ownership.to_labels().into_iter().collect();
         let policy = NetworkPolicy {
             metadata: ObjectMeta {
-                name: Some(name.clone()),
+                name: Some(name),
                 labels: Some(labels.clone()),
                 owner_references: Some(vec![owner(pod)]),
                 ..ObjectMeta::default()
             },
             spec: Some(spec(traffic, labels, ownership)),
         };
-        let parameters = PatchParams::apply(names::MANAGER).force();
-        let policies = self.cluster.api::<NetworkPolicy>();
-        let applied = self.cluster.call(policies.patch(&name, &parameters, &Patch::Apply(&policy))).await;
-        applied.map(drop).map_err(|failed| self.cluster.error(failed).with_context("networkpolicy", name))
+        let changes = serde_json::json!({"spec": policy.spec});
+        self.share(&policy, changes, |_| Ok(())).await.map(drop)
     }
 }
 

@@ -46,7 +46,12 @@ impl Shared {
             let event = match event {
                 Ok(event) => event,
                 Err(error) => {
-                    feed.lost(&self.cluster.error(failed(error)));
+                    let error = self.cluster.error(failed(error));
+                    // Nobody is told anything by trying again what may not be done.
+                    if error.kind() == hodei_worker_core::ErrorKind::PermissionDenied {
+                        return error;
+                    }
+                    feed.lost(&error);
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                     continue;
@@ -84,7 +89,7 @@ impl Shared {
     }
 }
 
-fn failed(error: watcher::Error) -> Failed {
+pub(crate) fn failed(error: watcher::Error) -> Failed {
     Failed::Kube(match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)

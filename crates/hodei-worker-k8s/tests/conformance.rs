@@ -20,7 +20,10 @@ use hodei_worker_core::{
 use hodei_worker_k8s::{KubernetesOptions, KubernetesSettings, Permissions};
 use k8s_openapi::{
     NamespaceResourceScope,
-    api::core::v1::{PersistentVolumeClaim, Pod, Secret, Service},
+    api::{
+        core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service},
+        networking::v1::NetworkPolicy,
+    },
 };
 use kube::{
     Api, Client,
@@ -89,6 +92,8 @@ impl Subject for Cluster {
         left.extend(named::<Secret>(&client, &selected).await?);
         left.extend(named::<PersistentVolumeClaim>(&client, &selected).await?);
         left.extend(named::<Service>(&client, &selected).await?);
+        left.extend(named::<ConfigMap>(&client, &selected).await?);
+        left.extend(named::<NetworkPolicy>(&client, &selected).await?);
         Ok(left)
     }
 }

@@ -14,7 +14,10 @@ use common::{Bench, limit, on_cluster};
 use hodei_worker_core::{
     ErrorKind, WorkerConfig, WorkerPhase, WorkerProvider as _, WorkerRef,
     model::{HealthCheckConfig, Mount, Port, Probe, WorkerConfigBuilder},
-    provider::{CreateOptions, DeleteOptions, ExecOptions, LogOptions, StartOptions, WorkerProviderExt as _},
+    provider::{
+        CreateOptions, DeleteOptions, ExecOptions, LogOptions, StartOptions, StopOptions,
+        WorkerProviderExt as _,
+    },
     quantity::HumanDuration,
 };
 use hodei_worker_k8s::{
@@ -336,6 +339,11 @@ async fn k4_files_change_under_a_worker_that_runs_and_go_with_the_last() {
         let second = bench.provider.create_worker(&config, &next).await.unwrap().worker;
         bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
         assert_eq!(config_maps.get(&name).await.unwrap().data.unwrap()["level"], "trace");
+        // A worker of the same configuration changes nothing that was changed since.
+        assert!(bench.provider.apply_config_map(&name, &files).await.unwrap());
+        let third = bench.create(&bench.script("c", script).options(&with("trace")).build().unwrap()).await;
+        assert_eq!(config_maps.get(&name).await.unwrap().data.unwrap(), files);
+        bench.provider.delete_worker(&third, &DeleteOptions::default()).await.unwrap();
         bench.provider.delete_worker(&second, &DeleteOptions::default()).await.unwrap();
         until_gone(&config_maps, &name).await;
         let gone = bench.provider.apply_config_map(&name, &files).await.unwrap_err();
@@ -396,6 +404,62 @@ async fn k7_a_worker_has_its_policy_before_it_starts_and_takes_it_along() {
             Ok(config) => bench.provider.create_worker(&config, &CreateOptions::default()).await.unwrap_err(),
         };
         assert!(refused.to_string().contains("traffic.egress[0].peer"), "{refused}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn k6_a_generation_that_cannot_be_made_leaves_the_volume_of_those_before_it() {
+    on_cluster("lost", |bench| async move {
+        let name = format!("lost-{:08x}", std::process::id());
+        let services = api::<Service>(&bench);
+        let theirs = serde_json::json!({"metadata": {"name": name}, "spec": {"clusterIP": "None"}});
+        services.create(&PostParams::default(), &serde_json::from_value(theirs).unwrap()).await.unwrap();
+        let config = |options: KubernetesOptions| {
+            bench.script("db", "true").mount(Mount::volume(&name, "/data")).options(&options).build().unwrap()
+        };
+        let plain = KubernetesOptions::default().user(65_534);
+        let first = bench.create(&config(plain.clone())).await;
+        bench.provider.delete_worker(&first, &DeleteOptions::keeping_volumes()).await.unwrap();
+        let claims = api::<PersistentVolumeClaim>(&bench);
+        let before = claims.get(&name).await.unwrap().metadata;
+        let mut next = CreateOptions::default();
+        next.generation = first.generation.next();
+        let wrong = config(plain.service(ServiceOptions::of_worker(&name).headless()));
+        let refused = bench.provider.create_worker(&wrong, &next).await;
+        services.delete(&name, &kube::api::DeleteParams::default()).await.unwrap();
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Conflict);
+        let after = claims.get(&name).await.unwrap().metadata;
+        assert_eq!((after.uid, after.deletion_timestamp), (before.uid, None));
+        // It goes with a deletion that says so, although nothing but the claim is left of the worker.
+        bench.provider.delete_worker(&first, &DeleteOptions::default()).await.unwrap();
+        assert!(claims.get_opt(&name).await.unwrap().is_none());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn k6_a_worker_that_was_stopped_first_takes_its_volume_along_in_any_generation() {
+    on_cluster("stopped", |bench| async move {
+        let name = format!("stopped-{:08x}", std::process::id());
+        let config = bench.script("a", "sleep 1000").stop_grace("1s").mount(Mount::volume(&name, "/data"));
+        let config = config.build().unwrap();
+        let claims = api::<PersistentVolumeClaim>(&bench);
+        let mut worker = bench.run(&config).await;
+        for _ in 0..2 {
+            bench.until(&worker, |status| status.phase == WorkerPhase::Running).await;
+            bench.provider.stop_worker(&worker, &StopOptions::default()).await.unwrap();
+            bench.provider.delete_worker(&worker, &DeleteOptions::keeping_volumes()).await.unwrap();
+            assert!(claims.get_opt(&name).await.unwrap().is_some());
+            let mut next = CreateOptions::default();
+            next.generation = worker.generation.next();
+            worker = bench.provider.create_worker(&config, &next).await.unwrap().worker;
+            bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+        }
+        bench.until(&worker, |status| status.phase == WorkerPhase::Running).await;
+        bench.provider.stop_worker(&worker, &StopOptions::default()).await.unwrap();
+        bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
+        assert!(claims.get_opt(&name).await.unwrap().is_none());
     })
     .await;
 }

@@ -9,7 +9,8 @@ const LARGEST: usize = 1 << 20;
 /// Files of a configuration: a ConfigMap that all workers mount which name it.
 ///
 /// Its content is part of the worker's configuration: a worker whose files are others needs its next generation. What runs
-/// sees other content without that by [`KubernetesProvider::apply_config_map`](crate::KubernetesProvider::apply_config_map).
+/// sees other content without that by [`KubernetesProvider::apply_config_map`](crate::KubernetesProvider::apply_config_map),
+/// which holds until a worker is made whose files are others than those of the worker that was made before it.
 ///
 /// # Examples
 /// ```

@@ -59,6 +59,11 @@ pub(super) fn configuration(config: &WorkerConfig, options: &KubernetesOptions) 
         );
     }
     health_checks(config, &mut problems);
+    for name in options.claims.keys() {
+        let is_mounted = crate::claim::wanted(config).contains(name.as_str());
+        let path = format!("options.kubernetes.claims.{name}");
+        problems.require(is_mounted, path, "is of a volume that the worker does not mount");
+    }
     for (n, service) in options.services.iter().enumerate() {
         let path = format!("options.kubernetes.services[{n}]");
         let has_ports = service.headless || !config.ports.is_empty();

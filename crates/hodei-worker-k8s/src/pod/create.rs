@@ -8,16 +8,27 @@ use hodei_worker_core::{
     provider::{CreateOptions, DeleteOptions},
 };
 use k8s_openapi::api::core::v1::Pod;
-use kube::{api::PostParams, core::response::reason};
+use kube::{
+    api::{Patch, PatchParams, PostParams},
+    core::response::reason,
+};
 
 use super::{check, spec};
 use crate::{
-    KubernetesOptions, claim,
+    KubernetesOptions,
+    claim::{self, Made},
     client::Failed,
     names,
     provider::Shared,
     status::{is_terminating, uid},
 };
+
+/// Why a pod was not made.
+enum Refused {
+    /// One of its name is there.
+    Exists,
+    For(Error),
+}
 
 impl Shared {
     /// One request where nothing stands in the way: the creation itself. What exists already is found by the conflict of
@@ -40,25 +51,16 @@ impl Shared {
         ownership.fingerprint = Some(config.fingerprint());
         let name = self.pod_name(worker);
         let pod = spec::pod(&name, config, &typed, &self.settings, &ownership)?;
-        let mounting = match claim::wanted(config).is_empty() {
-            true => None,
-            false => Some(self.mounting.read().await),
-        };
-        let claims = self.ensure_claims(config, &typed, &ownership).await?;
-        let (made, is_new) = match self.create_or_adopt(worker, &name, &pod, &ownership).await {
-            Ok(made) => made,
-            Err(error) => {
-                self.take_back_claims(claims).await;
-                return Err(error);
-            }
-        };
-        drop(mounting);
+        let (made, claims) =
+            Box::pin(self.create_or_adopt(worker, &name, &pod, config, &typed, &ownership)).await?;
+        let is_new = claims.is_some();
         // The pod waits for its start: nothing runs yet that they could miss.
-        if let Err(error) = self.give_objects(&made, config, &typed, &ownership).await {
+        if let Err(error) = self.give_objects(&made, config, &typed, &ownership, is_new).await {
             // What was made is found again by the next attempt, unless that would fail as well. One that was there before
-            // may run.
-            if is_new && !error.is_retryable() {
-                Box::pin(self.delete(worker, &DeleteOptions::default())).await.ok();
+            // may run, and volumes that were there before hold something.
+            if let Some(claims) = claims.filter(|_| !error.is_retryable()) {
+                Box::pin(self.delete(worker, &DeleteOptions::keeping_volumes())).await.ok();
+                self.take_back_claims(&claims).await;
             }
             return Err(error);
         }
@@ -75,42 +77,88 @@ impl Shared {
         config: &WorkerConfig,
         options: &KubernetesOptions,
         ownership: &Ownership,
+        is_new: bool,
     ) -> Result<()> {
+        let is_pending =
+            pod.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(names::PENDING));
+        if !is_new && !is_pending {
+            return Ok(());
+        }
         self.give_traffic_rules(&ownership.worker, pod, options, ownership).await?;
         self.give_config_maps(pod, options, ownership).await?;
-        self.give_services(pod, config, options, ownership).await
+        self.give_services(pod, config, options, ownership).await?;
+        if !is_pending {
+            return Ok(());
+        }
+        let done = serde_json::json!({"metadata": {"uid": uid(pod), "annotations": {names::PENDING: null}}});
+        let parameters =
+            PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let pods = self.cluster.pods();
+        let noted = self.cluster.call(pods.patch(name, &parameters, &Patch::Merge(done))).await;
+        noted.map(drop).map_err(|failed| self.cluster.error(failed))
     }
 
-    /// The worker's pod, and whether it was made now.
+    /// The worker's pod; with the claims that were made for it, if it was made now.
     async fn create_or_adopt(
         self: &Arc<Self>,
         worker: &WorkerRef,
         name: &str,
         pod: &Pod,
+        config: &WorkerConfig,
+        options: &KubernetesOptions,
         ownership: &Ownership,
-    ) -> Result<(Pod, bool)> {
-        let pods = self.cluster.pods();
-        let parameters =
-            PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() };
+    ) -> Result<(Pod, Option<Made>)> {
         // What is just being deleted goes, and its name becomes free: once, unless somebody makes it again and again.
         for _ in 0..3 {
-            let reading = self.hub.reading();
-            let failed = match self.cluster.call(pods.create(&parameters, pod)).await {
-                Ok(made) => {
-                    self.told(&reading, &made);
-                    return Ok((made, true));
-                }
+            let (claims, failed) = match Box::pin(self.attempt(pod, config, options, ownership)).await {
+                Ok((made, claims)) => return Ok((made, Some(claims))),
                 Err(failed) => failed,
             };
-            match failed.status().map(|status| status.reason.as_str()) {
-                Some(reason::ALREADY_EXISTS) => match self.adopt(worker, name, ownership).await? {
-                    Some(found) => return Ok((found, false)),
-                    None => continue,
+            let error = match failed {
+                Refused::Exists => match self.adopt(worker, name, ownership).await {
+                    Ok(Some(found)) => return Ok((found, None)),
+                    Ok(None) => continue,
+                    Err(error) => error,
                 },
-                _ => return Err(self.not_created(failed, "pods").await),
+                Refused::For(error) => error,
+            };
+            // Whether it was made is not known otherwise, and then it has them.
+            if !error.is_retryable() {
+                self.take_back_claims(&claims).await;
             }
+            return Err(error);
         }
         Err(Error::new(ErrorKind::Conflict, "a pod of that name comes and goes").with_context("pod", name))
+    }
+
+    /// Claims and pod. Between the two nobody of ours removes a claim that no pod has.
+    async fn attempt(
+        &self,
+        pod: &Pod,
+        config: &WorkerConfig,
+        options: &KubernetesOptions,
+        ownership: &Ownership,
+    ) -> std::result::Result<(Pod, Made), (Made, Refused)> {
+        let _mounting = match claim::wanted(config).is_empty() {
+            true => None,
+            false => Some(self.mounting.read().await),
+        };
+        let claims = Box::pin(self.ensure_claims(config, options, ownership)).await;
+        let claims = claims.map_err(|(made, error)| (made, Refused::For(error)))?;
+        let parameters =
+            PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() };
+        let reading = self.hub.reading();
+        match self.cluster.call(self.cluster.pods().create(&parameters, pod)).await {
+            Ok(made) => {
+                self.told(&reading, &made);
+                Ok((made, claims))
+            }
+            Err(failed) => match failed.status().map(|status| status.reason.as_str()) {
+                Some(reason::ALREADY_EXISTS) => Err((claims, Refused::Exists)),
+                _ => Err((claims, Refused::For(self.not_created(failed, "pods").await))),
+            },
+        }
     }
 
     /// The pod of that name, if it is as it was asked for. `None`: it was just being deleted, and is gone.

@@ -50,6 +50,9 @@ pub(super) fn pod(
     if !config.secrets.is_empty() {
         annotations.insert(names::SECRETS.to_owned(), text(&config.secrets)?);
     }
+    if options.traffic.is_some() || !options.config_maps.is_empty() || !options.services.is_empty() {
+        annotations.insert(names::PENDING.to_owned(), String::new());
+    }
     let grace = config.stop_grace.unwrap_or(settings.default_stop_grace);
     let (volumes, mounts) = volumes(name, config, options);
     let spec = core::PodSpec {

@@ -29,6 +29,11 @@ impl Shared {
         if !is_gated(&found) {
             return Ok(());
         }
+        if found.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(names::PENDING)) {
+            let message = "its creation was cut off before all was there that stands around it";
+            return Err(Error::new(ErrorKind::Conflict, message)
+                .with_help("repeat the creation with the same configuration, or delete the worker"));
+        }
         self.give_secrets(worker, &found).await?;
         self.open(worker, uid(&found)).await
     }

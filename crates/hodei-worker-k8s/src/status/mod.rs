@@ -126,8 +126,12 @@ fn is_true(status: &PodStatus, name: &str) -> bool {
 }
 
 /// Whether the cluster has not heard of its node for a while: it takes back that the pod is ready, and not that its
-/// containers are. A kubelet says the two together, since these pods wait for nothing else.
-fn is_lost(told: &PodStatus) -> bool {
+/// containers are. A kubelet says the two together, unless admission has made the pod wait for something else. One that
+/// was not ready before is not told apart.
+fn is_lost(pod: &Pod, told: &PodStatus) -> bool {
+    if pod.spec.as_ref().is_some_and(|spec| spec.readiness_gates.is_some()) {
+        return false;
+    }
     let taken_back = condition(told, "Ready").is_some_and(|ready| ready.status == "False");
     taken_back && is_true(told, "ContainersReady")
 }
@@ -140,7 +144,7 @@ fn phase(pod: &Pod, told: &PodStatus, state: &ContainerState) -> WorkerPhase {
         Some("Unknown") => WorkerPhase::Unknown,
         _ if is_terminating(pod) => WorkerPhase::Stopping,
         _ if is_gated(pod) => WorkerPhase::Created,
-        _ if is_lost(told) => WorkerPhase::Unknown,
+        _ if is_lost(pod, told) => WorkerPhase::Unknown,
         _ if state.running.is_some() => WorkerPhase::Running,
         _ => WorkerPhase::Starting,
     }
