@@ -75,7 +75,8 @@ impl Composition {
     /// stopped is started again. Calling it again after a failure, or
     /// after its host was killed, arrives at the same end.
     ///
-    /// Volumes and networks are made as they are needed. A replaced worker keeps its volumes.
+    /// Volumes and networks are made as they are needed. A replaced worker keeps its volumes. Of what was left alone the
+    /// status is given that it had at the begin.
     ///
     /// # Errors
     /// [`ErrorKind::Dependency`] when a service that others wait for is unhealthy or ended;

@@ -8,7 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::status::time;
 
-/// The mark was there within 1.5 seconds each time that it was late (1 of 100 ends, on the newest engine).
+/// A mark in a hundred is late on the newest engine. One that is later than this is told by the watch: who reads a status
+/// is not held up for longer.
 const BETWEEN: Duration = Duration::from_millis(100);
 const LOOKS: usize = 10;
 /// By the engine's clock, which is told in whole seconds.
