@@ -63,6 +63,10 @@ async fn l5_a_stop_that_another_host_asked_for_is_not_asked_for_again() {
             }
         });
         other.says(&worker, "term").await;
+        // A host that has not heard of it yet would ask once more.
+        let id = bench.status(&worker).await.native_id.clone();
+        bench.raw().until_signal_is_told(&id).await;
+        bench.status(&worker).await;
         bench.provider.stop_worker(&worker, &StopOptions::within(Duration::from_secs(1))).await.unwrap();
         limit(asking).await.unwrap().unwrap();
         assert_eq!(bench.text(&worker, &LogOptions::all()).await, "ready\nterm\n");

@@ -9,11 +9,11 @@ use bollard::{
         VolumeCreateRequest,
     },
     query_parameters::{
-        CommitContainerOptionsBuilder, CreateContainerOptionsBuilder, InspectContainerOptions,
-        InspectNetworkOptions, ListContainersOptionsBuilder, ListNetworksOptions, ListVolumesOptions,
-        ListVolumesOptionsBuilder, PushImageOptionsBuilder, RemoveContainerOptionsBuilder,
-        RemoveImageOptions, RemoveVolumeOptions, RenameContainerOptionsBuilder, StartContainerOptions,
-        TagImageOptionsBuilder,
+        CommitContainerOptionsBuilder, CreateContainerOptionsBuilder, EventsOptionsBuilder,
+        InspectContainerOptions, InspectNetworkOptions, ListContainersOptionsBuilder, ListNetworksOptions,
+        ListVolumesOptions, ListVolumesOptionsBuilder, PushImageOptionsBuilder,
+        RemoveContainerOptionsBuilder, RemoveImageOptions, RemoveVolumeOptions,
+        RenameContainerOptionsBuilder, StartContainerOptions, TagImageOptionsBuilder,
     },
 };
 use futures::TryStreamExt as _;
@@ -25,6 +25,13 @@ use super::var;
 pub(crate) struct Raw(pub(crate) Docker);
 
 impl Raw {
+    /// Waits until the engine has told of a signal to this container: it does so after it has sent it.
+    pub(crate) async fn until_signal_is_told(&self, id: &str) {
+        let filters = HashMap::from([("container", vec![id]), ("event", vec!["kill"])]);
+        let options = EventsOptionsBuilder::default().since("1").filters(&filters).build();
+        let mut told = std::pin::pin!(self.0.events(Some(options)));
+        told.try_next().await.unwrap().expect("no event");
+    }
     /// Runs a container that sleeps.
     pub(crate) async fn sleeper(&self, name: &str) -> String {
         let options = CreateContainerOptionsBuilder::default().name(name).build();
