@@ -7,7 +7,7 @@ use common::{limit, on_cluster, variable};
 use futures::StreamExt as _;
 use hodei_worker_core::{
     WorkerObservation, WorkerPhase, WorkerProvider as _,
-    provider::{DeleteOptions, WatchOptions, WorkerProviderExt as _},
+    provider::{DeleteOptions, WatchOptions},
 };
 use serde_json::Value;
 
@@ -31,9 +31,10 @@ async fn p7_a_life_under_a_watch_is_four_requests() {
         while limit(changes.next()).await.unwrap().unwrap() != WorkerObservation::Synced {}
         let config = bench.script("a", "sleep 1000").stop_grace("1s").build().unwrap();
         let worker = bench.run(&config).await;
-        limit(bench.provider.wait_until(&worker, &|status| status.phase == WorkerPhase::Running))
-            .await
-            .unwrap();
+        let runs = |change: &WorkerObservation| {
+            change.status().is_some_and(|status| status.phase == WorkerPhase::Running)
+        };
+        while !runs(&limit(changes.next()).await.unwrap().unwrap()) {}
         bench.provider.delete_worker(&worker, &DeleteOptions::default()).await.unwrap();
         let asked = asked(bench.installation.as_str());
         // The watch's list; it is created, ungated, looked at and deleted.

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use common::{account::Account, connect, installation, limit, settings};
 use futures::{StreamExt as _, stream};
 use hodei_worker_core::{
@@ -27,11 +29,12 @@ use kube::{
 const AT_ONCE: usize = 4;
 
 fn config(id: &str, name: &str) -> WorkerConfig {
-    let options = KubernetesOptions::default().user(65_534).service(ServiceOptions::of_worker(name));
+    let options = KubernetesOptions::default().user(65_534).service(ServiceOptions::of_group(name));
     let options = options.config_map(ConfigMapOptions::new(name, "/etc/app").file("level", "debug"));
     let options = options.traffic(TrafficOptions::none());
     let builder = WorkerConfig::builder(id).image(common::variable("HODEI_TEST_KUBERNETES_IMAGE").as_str());
     builder
+        .worker_type("web")
         .command(["sh", "-c", "echo here; sleep 1000"])
         .stop_grace("1s")
         .mount(Mount::volume(name, "/data"))
@@ -91,8 +94,8 @@ async fn clear(installation: &InstallationId, admin: &Client, name: &str) {
 
 /// What becomes of a life under all permissions less one.
 async fn under(admin: &Client, without: Option<(&str, &str)>) -> (Result<()>, Vec<String>) {
-    let tag = without.map_or_else(|| "all".to_owned(), |(resource, verb)| format!("{resource}-{verb}"));
-    let name = format!("{}-{:08x}", tag.replace('/', "-"), std::process::id());
+    static LIVES: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("life-{}-{:08x}", LIVES.fetch_add(1, Ordering::Relaxed), std::process::id());
     let installation = installation(&name);
     let account = Account::new(admin.clone(), &name, &Permissions::all(), without).await;
     let provider = connect(&installation, account.settings()).await;

@@ -43,6 +43,9 @@ impl Account {
             });
             rule["verbs"] = left.cloned().collect();
         }
+        // A rule without verbs is none.
+        let rules = manifest["items"][1]["rules"].as_array_mut().unwrap();
+        rules.retain(|rule| rule["verbs"].as_array().is_some_and(|verbs| !verbs.is_empty()));
         let parse = |n: usize| manifest["items"][n].clone();
         let parameters = PostParams::default();
         let accounts: Api<ServiceAccount> = Api::namespaced(admin.clone(), NAMESPACE);
