@@ -3,12 +3,15 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use common::{account::Account, connect, installation, limit, settings};
 use futures::{StreamExt as _, stream};
 use hodei_worker_core::{
-    ErrorKind, Result, WorkerConfig, WorkerObservation, WorkerPhase, WorkerProvider as _, WorkerRef,
+    Error, ErrorKind, Result, WorkerConfig, WorkerObservation, WorkerPhase, WorkerProvider as _, WorkerRef,
     model::{InstallationId, Mount, Port, SecretReference},
     provider::{
         CreateOptions, DeleteOptions, ExecOptions, LogOptions, StartOptions, WatchOptions, WorkerFilter,
@@ -25,6 +28,8 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 
+/// Longer than any life takes on a busy machine.
+const LIFE: Duration = Duration::from_secs(60);
 /// Lives that are led at once.
 const AT_ONCE: usize = 4;
 
@@ -100,7 +105,8 @@ async fn under(admin: &Client, without: Option<(&str, &str)>) -> (Result<()>, Ve
     let account = Account::new(admin.clone(), &name, &Permissions::all(), without).await;
     let provider = connect(&installation, account.settings()).await;
     let missing = provider.missing_permissions(&Permissions::all()).await.unwrap();
-    let lived = live(&provider, admin, &name).await;
+    let lived = tokio::time::timeout(LIFE, live(&provider, admin, &name)).await;
+    let lived = lived.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "it waits for ever")));
     clear(&installation, admin, &name).await;
     account.remove().await;
     (lived, missing.iter().map(ToString::to_string).collect())
