@@ -69,7 +69,7 @@ async fn show(clusters: &Clusters, image: &str) -> Result<()> {
             .options(&KubernetesOptions::default().user(65_534))
             .build()?;
         let selection = selector.select(&WorkerRequirements::default(), &snapshot(clusters, round).await?)?;
-        let name = selection.provider.to_string();
+        let name = selection.provider.name.to_string();
         let provider = &clusters[&name];
         let worker = provider.create_worker(&config, &CreateOptions::default()).await?.worker;
         provider.start_worker(&worker, &StartOptions::default()).await?;
