@@ -8,13 +8,14 @@ use hodei_worker_core::{
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     api::{DeleteParams, Preconditions, PropagationPolicy},
-    runtime::wait::{await_condition, conditions},
+    runtime::wait::{self, await_condition, conditions},
 };
 
 use super::spec::grace_seconds;
 use crate::{
     provider::Shared,
     status::{is_gated, uid},
+    watch::failed,
 };
 
 impl Shared {
@@ -84,11 +85,9 @@ impl Shared {
                             .is_none_or(|status| status.phase == WorkerPhase::Exited)
             };
             let waited = await_condition(pods, &name, met).await;
-            return waited.map(drop).map_err(|error| {
-                Error::new(ErrorKind::Unavailable, "the cluster was lost while the worker ended")
-                    .with_retry(hodei_worker_core::Retry::IfIdempotent)
-                    .with_source(error)
-            });
+            return waited
+                .map(drop)
+                .map_err(|wait::Error::ProbeFailed(error)| self.cluster.error(failed(error)));
         }
         let mut changes = self.watch(&WorkerFilter::id(worker.id.clone()));
         while let Some(change) = changes.next().await {
