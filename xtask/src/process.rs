@@ -192,15 +192,17 @@ struct Stat {
     start: u64,
 }
 
-/// Parent and start time from a `stat` line; `None` for a zombie.
+/// Parent and start time from a `stat` line; `None` for a zombie. One whose other threads still end has its files and
+/// ports yet, and is none.
 fn parse_stat(line: &str) -> Option<Stat> {
     // The name stands in brackets and may hold anything, brackets and spaces too.
     let mut fields = line.get(line.rfind(')')? + 1..)?.split_whitespace();
-    if matches!(fields.next()?, "Z" | "X") {
-        return None;
-    }
+    let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
-    Some(Stat { parent, start: fields.nth(17)?.parse().ok()? })
+    let threads: u32 = fields.nth(15)?.parse().ok()?;
+    let start = fields.nth(1)?.parse().ok()?;
+    let is_gone = state == "X" || state == "Z" && threads <= 1;
+    (!is_gone).then_some(Stat { parent, start })
 }
 
 fn boot() -> String {
@@ -228,7 +230,10 @@ mod tests {
         let line = "42 (a) S (b)) S 7 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 123456 9 9";
         let stat = parse_stat(line).unwrap();
         assert_eq!((stat.parent, stat.start), (7, 123_456));
-        assert!(parse_stat("42 (a) Z 7 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 123456").is_none());
+        let zombie = "42 (a) Z 7 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 123456";
+        assert!(parse_stat(zombie).is_none());
+        let still_ending = zombie.replace(" 20 0 1 ", " 20 0 5 ");
+        assert_eq!(parse_stat(&still_ending).unwrap().start, 123_456);
     }
 
     #[test]

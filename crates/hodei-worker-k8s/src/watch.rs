@@ -1,6 +1,6 @@
 //! The one watch on the installation's pods, which all who watch share. Nothing is asked while nothing changes.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use hodei_worker_core::{
@@ -37,7 +37,8 @@ impl Shared {
     async fn drive(self: Arc<Self>, feed: WatchFeed) -> Error {
         let selector = names::selector(&self.view.installation, &WorkerFilter::all());
         let config = watcher::Config::default().labels(&selector);
-        let mut events = pin!(watcher::watcher(self.cluster.pods(), config));
+        let from_the_beginning = || watcher::watcher(self.cluster.pods(), config.clone()).boxed();
+        let mut events = from_the_beginning();
         let mut listed = Vec::new();
         let mut reading = feed.reading();
         let mut pause = FIRST_PAUSE;
@@ -54,6 +55,8 @@ impl Shared {
                     feed.lost(&error);
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
+                    // Going on from where it was cut would tell what is new, and never that all is known again.
+                    events = from_the_beginning();
                     continue;
                 }
             };

@@ -50,8 +50,8 @@ fn config(id: &str, name: &str) -> WorkerConfig {
         .unwrap()
 }
 
-/// All that a host does, once.
-async fn live(provider: &KubernetesProvider, admin: &Client, name: &str) -> Result<()> {
+/// All that a host does, once. A volume that is held lives on until somebody lets go of it.
+async fn live(provider: &KubernetesProvider, admin: &Client, name: &str, holds_volume: bool) -> Result<()> {
     let mut changes = provider.watch_workers(&WatchOptions::default()).await?;
     while let Some(change) = limit(changes.next()).await {
         if change? == WorkerObservation::Synced {
@@ -80,9 +80,19 @@ async fn live(provider: &KubernetesProvider, admin: &Client, name: &str) -> Resu
     provider.collect_logs(&workers[0], &LogOptions::all()).await?;
     provider.exec_in_worker(&workers[0], &ExecOptions::new(["true"])).await?.exit().await?;
     provider.delete_worker(&workers[0], &DeleteOptions::default()).await?;
+    if holds_volume {
+        hold(admin, name, &["hodei-worker.test/held"]).await.unwrap();
+    }
     // The last one takes the volume along.
     provider.delete_worker(&workers[1], &DeleteOptions::default()).await?;
     Ok(())
+}
+
+/// Has the cluster keep a volume for as long as it has finalizers.
+async fn hold(admin: &Client, volume: &str, finalizers: &[&str]) -> kube::Result<()> {
+    let patch = serde_json::json!({"metadata": {"finalizers": finalizers}});
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(admin.clone(), "default");
+    claims.patch(volume, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
 }
 
 /// Everything of an installation goes, whoever made it.
@@ -92,9 +102,16 @@ async fn clear(installation: &InstallationId, admin: &Client, name: &str) {
         limit(all.delete_worker(&status.worker, &DeleteOptions::default())).await.unwrap();
     }
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(admin.clone(), "default");
-    if claims.get_opt(name).await.unwrap().is_some() {
-        claims.delete(name, &DeleteParams::default()).await.unwrap();
-    }
+    let released = async {
+        hold(admin, name, &[]).await?;
+        claims.delete(name, &DeleteParams::default()).await
+    };
+    // It is gone with its worker, or goes meanwhile.
+    released.await.map(drop).or_else(|error| if is_not_found(&error) { Ok(()) } else { Err(error) }).unwrap();
+}
+
+fn is_not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_not_found())
 }
 
 /// What becomes of a life under all permissions less one.
@@ -105,7 +122,9 @@ async fn under(admin: &Client, without: Option<(&str, &str)>) -> (Result<()>, Ve
     let account = Account::new(admin.clone(), &name, &Permissions::all(), without).await;
     let provider = connect(&installation, account.settings()).await;
     let missing = provider.missing_permissions(&Permissions::all()).await.unwrap();
-    let lived = tokio::time::timeout(LIFE, live(&provider, admin, &name)).await;
+    // One that goes at once is not waited for, so that nobody has to watch it.
+    let holds_volume = without == Some(("persistentvolumeclaims", "watch"));
+    let lived = tokio::time::timeout(LIFE, live(&provider, admin, &name, holds_volume)).await;
     let lived = lived.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "it waits for ever")));
     clear(&installation, admin, &name).await;
     account.remove().await;
