@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Each test file uses its part.
 
 pub(crate) mod account;
+pub(crate) mod adapter;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -12,6 +13,10 @@ use hodei_worker_core::{
     provider::{CreateOptions, DeleteOptions, StartOptions, WorkerFilter, WorkerProviderExt as _},
 };
 use hodei_worker_k8s::{KubernetesOptions, KubernetesProvider, KubernetesSettings};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 
 /// Longer than anything that is waited for takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -27,6 +32,13 @@ pub(crate) fn settings() -> KubernetesSettings {
     // The clusters' networks are linked to this host.
     settings.reaches_pods = Some(true);
     settings
+}
+
+/// The cluster as its administrator sees it, without a provider.
+pub(crate) async fn admin() -> Client {
+    let theirs = Kubeconfig::read_from(variable("HODEI_TEST_KUBECONFIG")).unwrap();
+    let config = Config::from_custom_kubeconfig(theirs, &KubeConfigOptions::default()).await.unwrap();
+    Client::try_from(config).unwrap()
 }
 
 pub(crate) async fn limit<T>(waiting: impl Future<Output = T>) -> T {
