@@ -3,9 +3,13 @@
 use hodei_worker_core::{Capability, ProviderCapabilities, capability::NativeChecks, model::ProbeKind};
 use k8s_openapi::apimachinery::pkg::version::Info;
 
-pub(crate) fn detect(version: &Info, reaches_pods: bool) -> ProviderCapabilities {
+use crate::usage;
+
+pub(crate) fn detect(version: &Info, groups: &[String], reaches_pods: bool) -> ProviderCapabilities {
     let found = |is_there: bool, why: &str| if is_there { Ok(()) } else { Err(why.to_owned()) };
     let not_reached = "this host does not reach pods at their own addresses: see the setting `reaches_pods`";
+    let has = |group: &str| groups.iter().any(|name| name == group);
+    let no_metrics = "the cluster has no metrics API (`metrics.k8s.io`): metrics-server gives it one";
     ProviderCapabilities::new(format!("Kubernetes {}", version.git_version))
         .without(Capability::AutoScaling, "groups are not built as objects of the cluster's yet")
         .with(Capability::HealthChecks)
@@ -18,7 +22,7 @@ pub(crate) fn detect(version: &Info, reaches_pods: bool) -> ProviderCapabilities
         .with(Capability::Tmpfs)
         .with_detected(Capability::Networking, found(reaches_pods, not_reached))
         .with(Capability::Security)
-        .without(Capability::Monitoring, "a cluster tells rates of use, no counters; they are not read yet")
+        .with_detected(Capability::Monitoring, found(has(usage::GROUP), no_metrics))
         .without(Capability::MultiCluster, "one provider is one cluster; use one for each")
         .with(Capability::Watch)
         .with(Capability::Logs)
@@ -50,12 +54,14 @@ mod tests {
     #[test]
     fn p3_what_is_missing_says_why() {
         let version = Info { git_version: "v1.34.4".to_owned(), ..Info::default() };
-        let all = detect(&version, false);
+        let all = detect(&version, &[], false);
         assert_eq!(all.version, "Kubernetes v1.34.4");
         assert!(all.reason(Capability::OwnAddresses).unwrap().contains("reaches_pods"));
         for (capability, support) in all.iter() {
             assert_ne!(all.reason(capability), Some("not declared by this provider"), "{support:?}");
         }
-        assert!(detect(&version, true).supports(Capability::OwnAddresses));
+        assert!(all.reason(Capability::Monitoring).unwrap().contains("metrics-server"));
+        assert!(detect(&version, &[usage::GROUP.to_owned()], true).supports(Capability::Monitoring));
+        assert!(detect(&version, &[], true).supports(Capability::OwnAddresses));
     }
 }

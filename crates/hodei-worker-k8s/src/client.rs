@@ -88,6 +88,13 @@ impl Cluster {
         version.map_err(|failed| self.error(failed))
     }
 
+    /// The names of the API groups that it has.
+    pub(crate) async fn api_groups(&self) -> Result<Vec<String>> {
+        let listed = self.call(self.client.list_api_groups()).await;
+        let listed = listed.map_err(|failed| self.error(failed))?;
+        Ok(listed.groups.into_iter().map(|group| group.name).collect())
+    }
+
     /// The library's error for what failed.
     pub(crate) fn error(&self, failed: Failed) -> Error {
         error::classify(failed, &self.server)

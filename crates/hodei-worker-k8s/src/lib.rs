@@ -24,6 +24,8 @@
 //! - A node keeps the output of a worker in files that it rotates, at 10 MiB unless its kubelet is told otherwise, and the
 //!   API shows the last of them.
 //! - A host needs to be allowed what [`Permissions`] say, and nothing else; they print the Role for it.
+//! - What a worker uses is told as averages, by the cluster's metrics API where it has one: every 15 to 60 seconds, and
+//!   not of a worker that has just begun.
 //! - Nothing is retried.
 //!
 //! # What it costs
@@ -61,11 +63,13 @@ mod owned;
 mod permissions;
 mod pod;
 mod provider;
+mod quantity;
 mod secret;
 mod service;
 mod settings;
 mod status;
 mod traffic;
+mod usage;
 mod watch;
 
 pub use options::{

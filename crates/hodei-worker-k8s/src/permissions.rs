@@ -10,7 +10,7 @@ use k8s_openapi::api::authorization::v1::{
 use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
-use crate::{KubernetesProvider, provider::Shared};
+use crate::{KubernetesProvider, provider::Shared, usage};
 
 /// Questions that are asked at once.
 const AT_ONCE: usize = 8;
@@ -33,10 +33,12 @@ pub enum ClusterFeature {
     ConfigMaps,
     /// [`TrafficOptions`](crate::TrafficOptions).
     NetworkPolicies,
+    /// What workers use.
+    Usage,
 }
 
 impl ClusterFeature {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Logs,
         Self::Exec,
         Self::Secrets,
@@ -44,32 +46,30 @@ impl ClusterFeature {
         Self::Services,
         Self::ConfigMaps,
         Self::NetworkPolicies,
+        Self::Usage,
     ];
 
-    /// Resources, each with what is done to it.
-    const fn needs(self) -> (&'static str, &'static [&'static str]) {
+    /// A resource with its API group, and what is done to it.
+    const fn needs(self) -> (&'static str, &'static str, &'static [&'static str]) {
         match self {
-            Self::Logs => ("pods/log", &["get"]),
+            Self::Logs => ("", "pods/log", &["get"]),
             // API servers from 1.35 on ask for `create` where a websocket is opened.
-            Self::Exec => ("pods/exec", &["create", "get"]),
+            Self::Exec => ("", "pods/exec", &["create", "get"]),
             // A server-side apply of what is not there yet is both.
-            Self::Secrets => ("secrets", &["create", "patch"]),
+            Self::Secrets => ("", "secrets", &["create", "patch"]),
             Self::Volumes => {
-                ("persistentvolumeclaims", &["create", "delete", "get", "list", "patch", "watch"])
+                ("", "persistentvolumeclaims", &["create", "delete", "get", "list", "patch", "watch"])
             }
-            Self::Services => ("services", &["create", "get", "patch"]),
-            Self::ConfigMaps => ("configmaps", &["create", "get", "patch"]),
-            Self::NetworkPolicies => ("networkpolicies", &["create", "get", "patch"]),
+            Self::Services => ("", "services", &["create", "get", "patch"]),
+            Self::ConfigMaps => ("", "configmaps", &["create", "get", "patch"]),
+            Self::NetworkPolicies => ("networking.k8s.io", "networkpolicies", &["create", "get", "patch"]),
+            Self::Usage => (usage::GROUP, "pods", &["get"]),
         }
     }
 }
 
 /// What every host does.
-const WORKERS: (&str, &[&str]) = ("pods", &["create", "delete", "get", "list", "patch", "watch"]);
-
-fn group_of(resource: &str) -> &'static str {
-    if resource == "networkpolicies" { "networking.k8s.io" } else { "" }
-}
+const WORKERS: (&str, &str, &[&str]) = ("", "pods", &["create", "delete", "get", "list", "patch", "watch"]);
 
 /// What a host has to be allowed in its namespace, for the features that it uses and nothing else. Where the admission
 /// plugin `OwnerReferencesPermissionEnforcement` is on, a host that shares Services or ConfigMaps among workers has to be
@@ -100,7 +100,8 @@ pub struct PermissionRule {
 
 impl std::fmt::Display for PermissionRule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.verbs.join(", "), self.resource)
+        write!(f, "{} {}", self.verbs.join(", "), self.resource)?;
+        if self.group.is_empty() { Ok(()) } else { write!(f, ".{}", self.group) }
     }
 }
 
@@ -124,8 +125,8 @@ impl Permissions {
     pub fn rules(&self) -> Vec<PermissionRule> {
         let all = std::iter::once(WORKERS).chain(self.0.iter().map(|feature| feature.needs()));
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        let rule = |(resource, verbs): (&str, &[&str])| PermissionRule {
-            group: group_of(resource).to_owned(),
+        let rule = |(group, resource, verbs): (&str, &str, &[&str])| PermissionRule {
+            group: group.to_owned(),
             resource: resource.to_owned(),
             verbs: words(verbs),
         };
@@ -189,33 +190,32 @@ impl KubernetesProvider {
 impl Shared {
     async fn missing(&self, needed: &Permissions) -> Result<Vec<PermissionRule>> {
         let each = needed.rules().into_iter().flat_map(|rule| {
-            let resource = rule.resource;
-            rule.verbs.into_iter().map(move |verb| (resource.clone(), verb))
+            let one = |verb: &String| PermissionRule { verbs: vec![verb.clone()], ..rule.clone() };
+            rule.verbs.iter().map(one).collect::<Vec<_>>()
         });
-        let answers: Vec<Option<(String, String)>> = stream::iter(each)
-            .map(|(resource, verb)| async move {
-                Ok::<_, hodei_worker_core::Error>(
-                    (!self.may(&resource, &verb).await?).then_some((resource, verb)),
-                )
+        let answers: Vec<Option<PermissionRule>> = stream::iter(each)
+            .map(|one| async move {
+                let verb = one.verbs.first().map(String::as_str).unwrap_or_default();
+                let may = self.may(&one.group, &one.resource, verb).await?;
+                Ok::<_, hodei_worker_core::Error>((!may).then_some(one))
             })
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
         let mut missing: Vec<PermissionRule> = Vec::new();
-        for (resource, verb) in answers.into_iter().flatten() {
-            match missing.last_mut().filter(|last| last.resource == resource) {
-                Some(last) => last.verbs.push(verb),
-                None => {
-                    let group = group_of(&resource).to_owned();
-                    missing.push(PermissionRule { group, resource, verbs: vec![verb] });
-                }
+        for one in answers.into_iter().flatten() {
+            let same =
+                |last: &&mut PermissionRule| (&last.group, &last.resource) == (&one.group, &one.resource);
+            match missing.last_mut().filter(same) {
+                Some(last) => last.verbs.extend(one.verbs),
+                None => missing.push(one),
             }
         }
         Ok(missing)
     }
 
     /// Whether this host may do that, by the API server's own word.
-    pub(crate) async fn may(&self, resource: &str, verb: &str) -> Result<bool> {
+    pub(crate) async fn may(&self, group: &str, resource: &str, verb: &str) -> Result<bool> {
         let (resource, subresource) = match resource.split_once('/') {
             Some((resource, sub)) => (resource, Some(sub.to_owned())),
             None => (resource, None),
@@ -224,7 +224,7 @@ impl Shared {
             spec: SelfSubjectAccessReviewSpec {
                 resource_attributes: Some(ResourceAttributes {
                     namespace: Some(self.cluster.namespace.clone()),
-                    group: Some(group_of(resource).to_owned()),
+                    group: Some(group.to_owned()),
                     resource: Some(resource.to_owned()),
                     subresource,
                     verb: Some(verb.to_owned()),
@@ -254,6 +254,8 @@ mod tests {
         assert_eq!(rules(&Permissions::for_workers()), ["create, delete, get, list, patch, watch pods"]);
         let some = Permissions::for_workers().and(ClusterFeature::Exec).and(ClusterFeature::Logs);
         assert_eq!(rules(&some)[1..], ["get pods/log", "create, get pods/exec"]);
+        let some_use = Permissions::for_workers().and(ClusterFeature::Usage);
+        assert_eq!(rules(&some_use)[1..], ["get pods.metrics.k8s.io"]);
         assert_eq!(rules(&Permissions::all()).len(), 1 + ClusterFeature::ALL.len());
         let manifest: Value = serde_json::from_str(&some.manifest("here", "me")).unwrap();
         assert_eq!(manifest["items"][1]["rules"][1]["resources"][0], "pods/log");

@@ -6,7 +6,8 @@ use hodei_worker_core::{
     WorkerObservation, WorkerProvider, WorkerRef, WorkerStatus,
     provider::{
         BoxStream, CreateOptions, DeleteOptions, ExecOptions, ExecSession, Listing, LogItem, LogOptions,
-        Operation, ProviderInfo, StartOptions, StopOptions, WatchOptions, WorkerFilter,
+        Operation, ProviderInfo, StartOptions, StatsOptions, StopOptions, WatchOptions, WorkerFilter,
+        WorkerStats,
     },
     settings::Problems,
     watch::WatchHub,
@@ -73,7 +74,8 @@ impl KubernetesProvider {
         let version = cluster.version().await?;
         context.progress.report("finding out what the cluster can do", 60);
         let reaches_pods = settings.reaches_pods.unwrap_or(cluster.inside);
-        let capabilities = capabilities::detect(&version, reaches_pods);
+        let groups = cluster.api_groups().await?;
+        let capabilities = capabilities::detect(&version, &groups, reaches_pods);
         let view = Viewpoint { installation: context.installation.clone(), reaches_pods };
         Ok(Self(Arc::new(Shared {
             info,
@@ -177,5 +179,10 @@ impl WorkerProvider for KubernetesProvider {
     async fn exec_in_worker(&self, worker: &WorkerRef, options: &ExecOptions) -> Result<ExecSession> {
         let session = Box::pin(self.0.exec(worker, options)).await;
         session.map_err(|error| self.0.about(Operation::Exec, Some(worker), error))
+    }
+
+    async fn worker_stats(&self, worker: &WorkerRef, _: &StatsOptions) -> Result<WorkerStats> {
+        let measured = Box::pin(self.0.stats(worker)).await;
+        measured.map_err(|error| self.0.about(Operation::Stats, Some(worker), error))
     }
 }

@@ -14,13 +14,13 @@ use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerConfig, WorkerObservation, WorkerPhase, WorkerProvider as _, WorkerRef,
     model::{InstallationId, Mount, Port, SecretReference},
     provider::{
-        CreateOptions, DeleteOptions, ExecOptions, LogOptions, StartOptions, WatchOptions, WorkerFilter,
-        WorkerProviderExt as _,
+        CreateOptions, DeleteOptions, ExecOptions, LogOptions, StartOptions, StatsOptions, WatchOptions,
+        WorkerFilter, WorkerProviderExt as _,
     },
 };
 use hodei_worker_k8s::{
-    ClusterFeature, ConfigMapOptions, KubernetesOptions, KubernetesProvider, Permissions, ServiceOptions,
-    TrafficOptions,
+    ClusterFeature, ConfigMapOptions, KubernetesOptions, KubernetesProvider, PermissionRule, Permissions,
+    ServiceOptions, TrafficOptions,
 };
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::{
@@ -78,6 +78,7 @@ async fn live(provider: &KubernetesProvider, admin: &Client, name: &str, holds_v
     limit(provider.wait_until(&workers[0], &|status| status.phase == WorkerPhase::Running)).await?;
     provider.get_worker_status(&workers[0]).await?;
     provider.collect_logs(&workers[0], &LogOptions::all()).await?;
+    provider.worker_stats(&workers[0], &StatsOptions::default()).await?;
     provider.exec_in_worker(&workers[0], &ExecOptions::new(["true"])).await?.exit().await?;
     provider.delete_worker(&workers[0], &DeleteOptions::default()).await?;
     if holds_volume {
@@ -115,7 +116,7 @@ fn is_not_found(error: &kube::Error) -> bool {
 }
 
 /// What becomes of a life under all permissions less one.
-async fn under(admin: &Client, without: Option<(&str, &str)>) -> (Result<()>, Vec<String>) {
+async fn under(admin: &Client, without: Option<&PermissionRule>) -> (Result<()>, Vec<String>) {
     static LIVES: AtomicUsize = AtomicUsize::new(0);
     let name = format!("life-{}-{:08x}", LIVES.fetch_add(1, Ordering::Relaxed), std::process::id());
     let installation = installation(&name);
@@ -123,7 +124,7 @@ async fn under(admin: &Client, without: Option<(&str, &str)>) -> (Result<()>, Ve
     let provider = connect(&installation, account.settings()).await;
     let missing = provider.missing_permissions(&Permissions::all()).await.unwrap();
     // One that goes at once is not waited for, so that nobody has to watch it.
-    let holds_volume = without == Some(("persistentvolumeclaims", "watch"));
+    let holds_volume = without.is_some_and(|one| one.to_string() == "watch persistentvolumeclaims");
     let lived = tokio::time::timeout(LIFE, live(&provider, admin, &name, holds_volume)).await;
     let lived = lived.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "it waits for ever")));
     clear(&installation, admin, &name).await;
@@ -138,17 +139,24 @@ async fn k12_every_verb_of_the_role_is_needed_and_none_is_missing() {
     lived.unwrap();
     assert_eq!(missing, [""; 0]);
     let rules = Permissions::all().rules();
-    let each: Vec<(String, String)> = rules
-        .into_iter()
-        .flat_map(|rule| rule.verbs.into_iter().map(move |verb| (rule.resource.clone(), verb)))
+    let each: Vec<PermissionRule> = rules
+        .iter()
+        .flat_map(|rule| {
+            let one = |verb: &String| {
+                let mut one = rule.clone();
+                one.verbs = vec![verb.clone()];
+                one
+            };
+            rule.verbs.iter().map(one).collect::<Vec<_>>()
+        })
         // API servers before 1.35 do not ask for it.
-        .filter(|(resource, verb)| (resource.as_str(), verb.as_str()) != ("pods/exec", "create"))
+        .filter(|one| one.to_string() != "create pods/exec")
         .collect();
     let admin = &admin;
     let outcomes: Vec<_> = stream::iter(each)
-        .map(|(resource, verb)| async move {
-            let (lived, missing) = under(admin, Some((&resource, &verb))).await;
-            (format!("{verb} {resource}"), lived, missing)
+        .map(|without| async move {
+            let (lived, missing) = under(admin, Some(&without)).await;
+            (without.to_string(), lived, missing)
         })
         .buffer_unordered(AT_ONCE)
         .collect()

@@ -212,7 +212,7 @@ impl Shared {
         if failed.status().is_none_or(|status| status.code != 403) {
             return self.cluster.error(failed);
         }
-        match self.may(resource, "create").await {
+        match self.may("", resource, "create").await {
             Ok(true) => self.not_admitted(failed),
             _ => self.cluster.error(failed).with_help("`Permissions` says what this host has to be allowed"),
         }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use hodei_worker_k8s::{KubernetesSettings, Permissions};
+use hodei_worker_k8s::{KubernetesSettings, PermissionRule, Permissions};
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
     core::v1::ServiceAccount,
@@ -27,20 +27,23 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// One with these permissions, less one verb of one resource if it is named.
+    /// One with these permissions, less those if they are named.
     pub(crate) async fn new(
         admin: Client,
         name: &str,
         permissions: &Permissions,
-        without: Option<(&str, &str)>,
+        without: Option<&PermissionRule>,
     ) -> Self {
         let mut manifest: Value = serde_json::from_str(&permissions.manifest(NAMESPACE, name)).unwrap();
         for rule in manifest["items"][1]["rules"].as_array_mut().unwrap() {
             let verbs = rule["verbs"].clone();
-            let left = verbs.as_array().unwrap().iter().filter(|verb| {
-                without
-                    .is_none_or(|(resource, without)| rule["resources"][0] != resource || **verb != without)
-            });
+            let is_meant = |without: &&PermissionRule| {
+                rule["apiGroups"][0] == without.group && rule["resources"][0] == without.resource
+            };
+            let without =
+                without.filter(is_meant).map(|without| without.verbs.as_slice()).unwrap_or_default();
+            let left =
+                verbs.as_array().unwrap().iter().filter(|verb| !without.iter().any(|one| *one == **verb));
             rule["verbs"] = left.cloned().collect();
         }
         // A rule without verbs is none.

@@ -31,6 +31,9 @@
 //! | `hodei_worker_samples_skipped_total` | counter | workers that were not measured, as the budget was used up | |
 //! | `hodei_worker_cpu_seconds` | gauge | seconds of the processor since the run began | `provider`, `worker`, `worker_type` |
 //! | `hodei_worker_memory_bytes` | gauge | bytes in use | `provider`, `worker`, `worker_type` |
+//! | `hodei_worker_cpu_usage_cores` | gauge | cores | `provider`, `worker`, `worker_type` |
+//! | `hodei_worker_cpu_request_cores` | gauge | cores | `provider`, `worker`, `worker_type` |
+//! | `hodei_worker_memory_request_bytes` | gauge | bytes | `provider`, `worker`, `worker_type` |
 //! | `hodei_worker_memory_limit_bytes` | gauge | bytes | `provider`, `worker`, `worker_type` |
 //! | `hodei_worker_pids` | gauge | processes and threads | `provider`, `worker`, `worker_type` |
 //! | `hodei_worker_disk_read_bytes` | gauge | bytes since the run began | `provider`, `worker`, `worker_type` |

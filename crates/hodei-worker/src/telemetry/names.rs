@@ -43,6 +43,12 @@ pub const SAMPLES_SKIPPED: &str = "hodei_worker_samples_skipped_total";
 /// Gauge, in seconds: time of the processor since the run began. Labels of single workers: [`PROVIDER`], [`WORKER`],
 /// [`WORKER_TYPE`].
 pub const CPU: &str = "hodei_worker_cpu_seconds";
+/// Gauge, in cores: CPU in use on average of late, where the provider tells that. Labels as [`CPU`].
+pub const CPU_USAGE: &str = "hodei_worker_cpu_usage_cores";
+/// Gauge, in cores: CPU that is set aside for it. Labels as [`CPU`].
+pub const CPU_REQUEST: &str = "hodei_worker_cpu_request_cores";
+/// Gauge, in bytes: memory that is set aside for it. Labels as [`CPU`].
+pub const MEMORY_REQUEST: &str = "hodei_worker_memory_request_bytes";
 /// Gauge, in bytes: memory in use. Labels as [`CPU`].
 pub const MEMORY: &str = "hodei_worker_memory_bytes";
 /// Gauge, in bytes: memory that it may use. Labels as [`CPU`].

@@ -64,11 +64,18 @@ macro_rules! stat {
     };
 }
 
-static MEASURES: [Measure; 10] = [
+static MEASURES: [Measure; 13] = [
     (names::CPU, Unit::Seconds, "Processor time since the run began.", |sample| {
         Some(sample.stats.as_ref()?.cpu_time?.as_secs_f64())
     }),
+    (names::CPU_USAGE, Unit::Count, "Cores in use on average of late.", |sample| {
+        Some(number(sample.stats.as_ref()?.cpu_nanocores?) / 1e9)
+    }),
+    (names::CPU_REQUEST, Unit::Count, "Cores that are set aside.", |sample| {
+        Some(number(sample.stats.as_ref()?.cpu_request?.nanos()) / 1e9)
+    }),
     (names::MEMORY, Unit::Bytes, "Memory in use.", stat!(memory)),
+    (names::MEMORY_REQUEST, Unit::Bytes, "Memory that is set aside.", stat!(memory_request)),
     (names::MEMORY_LIMIT, Unit::Bytes, "Memory that may be used.", stat!(memory_limit)),
     (names::PIDS, Unit::Count, "Processes and threads.", stat!(pids)),
     (names::DISK_READ, Unit::Bytes, "Read from disks since the run began.", stat!(disk_read)),

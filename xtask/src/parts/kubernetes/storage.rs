@@ -12,7 +12,7 @@ use crate::failure::{Context, Result};
 /// The class of claims that name none.
 const CLASS: &str = "folders";
 /// More than the tests of one cluster's life claim.
-const FOLDERS: usize = 100;
+const FOLDERS: usize = 200;
 
 pub(super) fn announce(cluster: &Cluster<'_>) -> Result<()> {
     let class = json!({

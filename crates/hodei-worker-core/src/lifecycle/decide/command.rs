@@ -216,4 +216,9 @@ impl Next<'_> {
         self.go(change, WorkerState::Stopping);
         self.call();
     }
+
+    /// It is gone itself. What was made for it may not be: its provider is asked, unless that is to stay.
+    pub(super) fn remove_the_rest(&mut self) {
+        if self.worker.keep_volumes { self.terminate() } else { self.delete(false) }
+    }
 }

@@ -137,7 +137,7 @@ pub(super) fn vanished(next: &mut Next<'_>, reason: Option<&str>) {
         return;
     }
     if next.wants(Goal::Removed) {
-        return next.terminate();
+        return next.remove_the_rest();
     }
     let end = RunEnd {
         run: worker.run.clone(),

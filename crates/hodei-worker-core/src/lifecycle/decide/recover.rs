@@ -54,7 +54,7 @@ impl Next<'_> {
         let gone = end.gone;
         self.go(Change::Ended(Box::new(end)), WorkerState::Stopped);
         match self.worker.goal {
-            Goal::Removed if gone => self.terminate(),
+            Goal::Removed if gone => self.remove_the_rest(),
             Goal::Removed => self.delete(false),
             Goal::Running => self.start(),
             Goal::Stopped => {}

@@ -6,13 +6,14 @@ use super::{
 use crate::{
     error::ErrorKind,
     model::WorkerRef,
-    provider::StatsOptions,
+    provider::{StatsOptions, WorkerStats},
     status::{ExitStatus, FailureClass},
 };
 
 cases! {
     l7_stats_rise_under_load [Monitoring, Logs];
     l7_stats_know_the_memory [Monitoring, Logs];
+    l7_stats_know_what_is_set_aside [Monitoring, Logs];
     l7_stats_of_one_that_does_not_run_are_a_conflict [Monitoring, DeferredStart, KeepsEnded];
     l7_stats_of_what_is_missing_are_not_found [Monitoring];
     d5_a_memory_limit_kills_and_is_told [MemoryLimit, KeepsEnded];
@@ -27,10 +28,17 @@ async fn l7_stats_rise_under_load(cx: CaseContext) -> CaseResult {
     let before = cx.provider().worker_stats(&worker, &options).await?;
     eventually(PATIENCE, async || {
         let after = cx.provider().worker_stats(&worker, &options).await?;
-        let (Some(before), Some(after)) = (before.cpu_time, after.cpu_time) else {
-            return Err(CaseFailure::new(format!("no processor time: {after:?}")));
-        };
-        check!(after >= before + Duration::from_millis(50), "only {before:?} to {after:?}");
+        match (before.cpu_time, after.cpu_time, after.cpu_nanocores) {
+            (Some(before), Some(after), _) => {
+                check!(after >= before + Duration::from_millis(50), "only {before:?} to {after:?}");
+            }
+            // A platform that tells averages has none at first.
+            (_, _, Some(used)) => {
+                check!(used >= 50_000_000, "only {used} billionths of a core: {after:?}");
+                check!(after.window.is_some_and(|window| !window.is_zero()), "over which time? {after:?}");
+            }
+            _ => return Err(CaseFailure::new(format!("no processor time: {after:?}"))),
+        }
         Ok(())
     })
     .await
@@ -38,9 +46,22 @@ async fn l7_stats_rise_under_load(cx: CaseContext) -> CaseResult {
 
 async fn l7_stats_know_the_memory(cx: CaseContext) -> CaseResult {
     let worker = cx.run_ready("a", &Program::ObeyTerm(0)).await?;
+    eventually(PATIENCE, async || {
+        let stats = cx.provider().worker_stats(&worker, &StatsOptions::default()).await?;
+        check!(stats.memory.is_some_and(|bytes| (1..1 << 30).contains(&bytes)), "{stats:?}");
+        check!(stats.pids.is_none_or(|pids| pids >= 1), "{stats:?}");
+        Ok(())
+    })
+    .await
+}
+
+async fn l7_stats_know_what_is_set_aside(cx: CaseContext) -> CaseResult {
+    let builder = cx.builder("a", &Program::ObeyTerm(0)).cpu_request("100m").memory_request("16Mi");
+    let worker = cx.run_as(builder).await?;
+    cx.says(&worker, "ready").await?;
     let stats = cx.provider().worker_stats(&worker, &StatsOptions::default()).await?;
-    check!(stats.memory.is_some_and(|bytes| (1..1 << 30).contains(&bytes)), "{stats:?}");
-    check!(stats.pids.is_none_or(|pids| pids >= 1), "{stats:?}");
+    check!(stats.cpu_request.is_none_or(|cpu| cpu.millis() == 100), "{stats:?}");
+    check!(stats.memory_request.is_none_or(|bytes| bytes == 16 << 20), "{stats:?}");
     Ok(())
 }
 
@@ -78,10 +99,40 @@ async fn d5_a_limit_on_processes_is_kept(cx: CaseContext) -> CaseResult {
     cx.says(&free, "all").await
 }
 
-/// The processor time that a worker has used.
-async fn used(cx: &CaseContext, worker: &WorkerRef) -> CaseResult<Duration> {
-    let stats = cx.provider().worker_stats(worker, &StatsOptions::default()).await?;
-    stats.cpu_time.ok_or_else(|| CaseFailure::new(format!("no processor time: {stats:?}")))
+/// Percent of a core that two workers use side by side.
+async fn shares(cx: &CaseContext, workers: [&WorkerRef; 2]) -> CaseResult<[u128; 2]> {
+    let options = StatsOptions::default();
+    let look = async || {
+        let [a, b] = workers;
+        let provider = cx.provider();
+        Ok::<_, CaseFailure>([
+            provider.worker_stats(a, &options).await?,
+            provider.worker_stats(b, &options).await?,
+        ])
+    };
+    let begun = Instant::now();
+    let before = look().await?;
+    eventually(PATIENCE, async || {
+        let after = look().await?;
+        let counters = |stats: &[WorkerStats; 2]| Some([stats[0].cpu_time?, stats[1].cpu_time?]);
+        if let (Some(before), Some(after)) = (counters(&before), counters(&after)) {
+            let over = begun.elapsed();
+            // Long enough for several of the kernel's periods of 100 ms.
+            check!(over >= Duration::from_secs(2), "too early");
+            let share = |n: usize| (after[n] - before[n]).as_millis() * 100 / over.as_millis().max(1);
+            return Ok([share(0), share(1)]);
+        }
+        let averages = |n: usize| {
+            let (now, then) = (&after[n], &before[n]);
+            let began = now.time.checked_sub(now.window?).ok()?;
+            now.cpu_nanocores.filter(|_| began >= then.time).map(|nanos| u128::from(nanos) / 10_000_000)
+        };
+        match (averages(0), averages(1)) {
+            (Some(a), Some(b)) => Ok([a, b]),
+            _ => Err(CaseFailure::new(format!("no average over a time since then: {after:?}"))),
+        }
+    })
+    .await
 }
 
 async fn d5_a_cpu_limit_is_kept(cx: CaseContext) -> CaseResult {
@@ -91,17 +142,7 @@ async fn d5_a_cpu_limit_is_kept(cx: CaseContext) -> CaseResult {
     let free = cx.run_ready("free", &Program::Burn).await?;
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
-        let window = Instant::now();
-        let before = (used(&cx, &limited).await?, used(&cx, &free).await?);
-        // Long enough for several of the kernel's periods of 100 ms.
-        eventually(PATIENCE, async || {
-            check!(window.elapsed() >= Duration::from_secs(2), "too early");
-            Ok(())
-        })
-        .await?;
-        let after = (used(&cx, &limited).await?, used(&cx, &free).await?);
-        let share = |used: Duration| used.as_millis() * 100 / window.elapsed().as_millis().max(1);
-        let (limited, free) = (share(after.0 - before.0), share(after.1 - before.1));
+        let [limited, free] = shares(&cx, [&limited, &free]).await?;
         if free >= 50 {
             check!(limited < 40, "used {limited} % of a core, allowed are 20 %; {free} % could be had");
             return Ok(());

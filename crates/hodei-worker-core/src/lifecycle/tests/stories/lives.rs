@@ -227,6 +227,21 @@ fn l1_what_is_stopped_or_removed_and_is_not_there_is_so_already() {
 }
 
 #[test]
+fn l1_what_was_made_for_a_removed_worker_goes_though_a_stop_took_the_worker_itself() {
+    let mut story = Story::running(ON_FAILURE);
+    let remove = Command::Remove { grace: None, jobs: 0, keep_volumes: false };
+    assert!(matches!(story.then(&Input::Command(remove)), Some(Call::Stop { .. })));
+    assert_eq!(story.gone(), Some(Call::Delete { keep_volumes: false }), "it may have had volumes");
+    story.failed(Operation::Delete, ErrorKind::NotFound);
+    assert_eq!(story.worker().state, None);
+    // Nobody is asked where volumes are to stay.
+    let mut story = Story::running(ON_FAILURE);
+    assert!(matches!(story.remove(), Some(Call::Stop { .. })));
+    assert_eq!(story.gone(), None);
+    assert_eq!(story.worker().state, None);
+}
+
+#[test]
 fn l1_late_news_of_earlier_runs_and_generations_change_nothing() {
     let mut story = Story::running(RestartPolicy::Always);
     story.ends("r1", 1);
