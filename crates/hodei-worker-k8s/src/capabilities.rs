@@ -3,15 +3,16 @@
 use hodei_worker_core::{Capability, ProviderCapabilities, capability::NativeChecks, model::ProbeKind};
 use k8s_openapi::apimachinery::pkg::version::Info;
 
-use crate::usage;
+use crate::{group, usage};
 
 pub(crate) fn detect(version: &Info, groups: &[String], reaches_pods: bool) -> ProviderCapabilities {
     let found = |is_there: bool, why: &str| if is_there { Ok(()) } else { Err(why.to_owned()) };
     let not_reached = "this host does not reach pods at their own addresses: see the setting `reaches_pods`";
     let has = |group: &str| groups.iter().any(|name| name == group);
     let no_metrics = "the cluster has no metrics API (`metrics.k8s.io`): metrics-server gives it one";
+    let no_autoscaling = "the cluster has no autoscalers (`autoscaling`)";
     ProviderCapabilities::new(format!("Kubernetes {}", version.git_version))
-        .without(Capability::AutoScaling, "groups are not built as objects of the cluster's yet")
+        .with_detected(Capability::AutoScaling, found(has(group::AUTOSCALING), no_autoscaling))
         .with(Capability::HealthChecks)
         .with_native_checks(NativeChecks::of([ProbeKind::Command, ProbeKind::Http, ProbeKind::Tcp], Some(1)))
         .with(Capability::Volumes)
@@ -44,7 +45,7 @@ pub(crate) fn detect(version: &Info, groups: &[String], reaches_pods: bool) -> P
         .with(Capability::MemoryLimit)
         .without(Capability::PidsLimit, "a kubelet has one for all its pods, none for each")
         .with(Capability::SecretFiles)
-        .without(Capability::NativeGroups, "groups are not built as objects of the cluster's yet")
+        .with(Capability::NativeGroups)
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ impl Shared {
                 }
             }
             Err(failed) => {
-                Err(self.not_created(failed, "persistentvolumeclaims").await.with_context("claim", name))
+                Err(self.not_created(failed, "", "persistentvolumeclaims").await.with_context("claim", name))
             }
         }
     }

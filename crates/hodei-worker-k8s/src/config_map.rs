@@ -7,14 +7,13 @@ use hodei_worker_core::{
     model::{Ownership, labels},
     settings::Problems,
 };
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::api::{ObjectMeta, Patch, PatchParams};
 
 use crate::{
     KubernetesOptions, KubernetesProvider, names,
     options::{is_name, validate_files},
     provider::Shared,
-    secret::owner,
 };
 
 impl KubernetesProvider {
@@ -47,7 +46,7 @@ impl Shared {
     /// Makes the worker's ConfigMaps what its options say.
     pub(crate) async fn give_config_maps(
         &self,
-        pod: &Pod,
+        owner: &OwnerReference,
         options: &KubernetesOptions,
         ownership: &Ownership,
     ) -> Result<()> {
@@ -57,7 +56,7 @@ impl Shared {
                 metadata: ObjectMeta {
                     name: Some(wanted.name.clone()),
                     labels: Some(BTreeMap::from([installation])),
-                    owner_references: Some(vec![owner(pod)]),
+                    owner_references: Some(vec![owner.clone()]),
                     ..ObjectMeta::default()
                 },
                 ..ConfigMap::default()

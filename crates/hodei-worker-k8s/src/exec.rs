@@ -47,8 +47,8 @@ impl Shared {
             max_stdout_buf_size: Some(64 * 1024),
             max_stderr_buf_size: Some(64 * 1024),
         };
-        let (pods, name) = (self.cluster.pods(), self.pod_name(worker));
-        let begun = self.cluster.call(pods.exec(&name, command, &parameters)).await;
+        let (pods, name) = (self.cluster.pods(), pod.metadata.name.as_deref().unwrap_or_default());
+        let begun = self.cluster.call(pods.exec(name, command, &parameters)).await;
         let mut process = begun.map_err(|failed| match failed {
             failed if failed.is_not_found() => Error::worker_not_found(worker),
             failed => self.cluster.error(failed),

@@ -24,6 +24,12 @@
 //! - A node keeps the output of a worker in files that it rotates, at 10 MiB unless its kubelet is told otherwise, and the
 //!   API shows the last of them.
 //! - A host needs to be allowed what [`Permissions`] say, and nothing else; they print the Role for it.
+//! - A group is a Deployment named `hodei.<installation>.<group>`, made of a template by `scale_workers`. Its members are the
+//!   cluster's: it starts them, begins them again where they end, and makes another for one that is removed. They are
+//!   listed, watched, read and measured as workers are, under ids that the cluster chose. A group of size 0 is none:
+//!   it goes, with what stands around it. Secrets are those of the time when the group was made.
+//! - An autoscaler of the cluster's sizes a group from `autoscale` on, by CPU, memory and metrics of others
+//!   ([`AutoscalerOptions`]); what it did is read by [`KubernetesProvider::scaling_events`].
 //! - What a worker uses is told as averages, by the cluster's metrics API where it has one: every 15 to 60 seconds, and
 //!   not of a worker that has just begun.
 //! - Nothing is retried.
@@ -55,6 +61,7 @@ mod client;
 mod config_map;
 mod error;
 mod exec;
+mod group;
 mod logs;
 mod memory;
 mod names;
@@ -72,10 +79,12 @@ mod traffic;
 mod usage;
 mod watch;
 
+pub use group::{AutoscalerStatus, ScalingEvent};
 pub use options::{
     AccessMode, ClaimOptions, KubernetesOptions, PullPolicy, SecurityOptions, ServiceOptions, ServiceScope,
     Toleration,
 };
+pub use options::{AutoscalerOptions, ScalingMetric, ScalingPace, ScalingStep};
 pub use options::{ConfigMapOptions, TrafficOptions, TrafficPeer, TrafficRule};
 pub use permissions::{ClusterFeature, PermissionRule, Permissions};
 pub use provider::KubernetesProvider;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hodei_worker_core::{
     WorkerId, WorkerRef,
-    model::{InstallationId, Labels, Ownership, labels},
+    model::{Generation, GroupRef, InstallationId, Labels, Ownership, labels},
     provider::WorkerFilter,
 };
 use kube::api::ObjectMeta;
@@ -13,6 +13,8 @@ use kube::api::ObjectMeta;
 pub(crate) const MANAGER: &str = "hodei-worker";
 /// Keeps a pod from being scheduled until its start.
 pub(crate) const GATE: &str = "hodei-worker/start";
+/// Label of pods that a group made.
+pub(crate) const MEMBER: &str = "hodei-worker/member";
 /// The one container that is the worker.
 pub(crate) const CONTAINER: &str = "worker";
 /// Annotation: the names of the user's labels. Others come from admission, and are not the worker's.
@@ -34,9 +36,34 @@ pub(crate) fn pod(installation: &InstallationId, worker: &WorkerRef) -> String {
     format!("hodei.{installation}.{}.{}", worker.id, worker.generation)
 }
 
+/// The name of a group's Deployment, of what scales it and of its Secret.
+pub(crate) fn group(installation: &InstallationId, group: &GroupRef) -> String {
+    format!("hodei.{installation}.{group}")
+}
+
+/// The name of the pod of a group's member, which the cluster chose after that of its Deployment: the member's id is
+/// made of it.
+pub(crate) fn member(installation: &InstallationId, id: &WorkerId) -> String {
+    format!("hodei.{installation}.{id}")
+}
+
+/// Whether a worker can be a group's member by its name: `<group>-<template>-<number>`.
+pub(crate) fn can_be_member(worker: &WorkerRef) -> bool {
+    let mut parts = worker.id.as_str().rsplitn(3, '-');
+    worker.generation == Generation::FIRST
+        && parts.next().is_some_and(|last| last.len() == 5)
+        && parts.count() == 2
+}
+
 /// Whose a pod is, if it is this installation's.
 pub(crate) fn ownership(installation: &InstallationId, meta: &ObjectMeta) -> Option<Ownership> {
-    let ownership = Ownership::from_labels(meta.labels.as_ref()?)?;
+    let labels = meta.labels.as_ref()?;
+    if labels.contains_key(MEMBER) {
+        let is_ours = labels.get(labels::INSTALLATION).is_some_and(|theirs| theirs == installation.as_str());
+        let id = meta.name.as_deref()?.rsplit('.').next()?.parse().ok()?;
+        return is_ours.then(|| Ownership::new(installation.clone(), WorkerRef::first(id)));
+    }
+    let ownership = Ownership::from_labels(labels)?;
     (ownership.installation == *installation).then_some(ownership)
 }
 
@@ -110,6 +137,30 @@ mod tests {
             assert!(key_problem(bad).is_some(), "{bad}");
         }
         assert!(is_value("") && is_value("a.B_c-9") && !is_value("a/b") && !is_value(&"x".repeat(64)));
+    }
+
+    #[test]
+    fn k5_a_groups_members_are_known_by_their_labels_and_named_after_their_pods() {
+        let installation: InstallationId = "me".parse().unwrap();
+        let group = "web".parse().unwrap();
+        let meta = |name: &str, installation: &str| ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some(BTreeMap::from([
+                (labels::INSTALLATION.to_owned(), installation.to_owned()),
+                (labels::WORKER_TYPE.to_owned(), "web".to_owned()),
+                (MEMBER.to_owned(), String::new()),
+            ])),
+            ..ObjectMeta::default()
+        };
+        let name = format!("{}-7d4b9c-x2k4p", super::group(&installation, &group));
+        let ownership = super::ownership(&installation, &meta(&name, "me")).unwrap();
+        assert_eq!(ownership.worker, WorkerRef::first("web-7d4b9c-x2k4p".parse().unwrap()));
+        assert_eq!(member(&installation, &ownership.worker.id), name);
+        assert!(can_be_member(&ownership.worker));
+        assert_eq!(super::ownership(&installation, &meta(&name, "other")), None);
+        for other in ["web", "web-1", "a-web-1"] {
+            assert!(!can_be_member(&WorkerRef::first(other.parse().unwrap())), "{other}");
+        }
     }
 
     #[test]

@@ -1,3 +1,4 @@
+mod autoscaler;
 mod claim;
 mod config_map;
 mod service;
@@ -9,6 +10,7 @@ use hodei_worker_core::{model::WorkerOptions, quantity::HumanDuration, settings:
 use serde::{Deserialize, Serialize};
 
 use crate::settings::is_label;
+pub use autoscaler::{AutoscalerOptions, ScalingMetric, ScalingPace, ScalingStep};
 pub use claim::{AccessMode, ClaimOptions};
 pub use config_map::ConfigMapOptions;
 pub(crate) use config_map::validate_files;

@@ -10,7 +10,7 @@ use k8s_openapi::api::authorization::v1::{
 use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
-use crate::{KubernetesProvider, provider::Shared, usage};
+use crate::{KubernetesProvider, group, provider::Shared, usage};
 
 /// Questions that are asked at once.
 const AT_ONCE: usize = 8;
@@ -35,10 +35,16 @@ pub enum ClusterFeature {
     NetworkPolicies,
     /// What workers use.
     Usage,
+    /// Groups that the cluster keeps at their size.
+    Groups,
+    /// Groups that the cluster sizes by itself: with [`Groups`](Self::Groups).
+    Autoscaling,
+    /// What the cluster has written down of that: [`KubernetesProvider::scaling_events`].
+    ScalingEvents,
 }
 
 impl ClusterFeature {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 11] = [
         Self::Logs,
         Self::Exec,
         Self::Secrets,
@@ -47,6 +53,9 @@ impl ClusterFeature {
         Self::ConfigMaps,
         Self::NetworkPolicies,
         Self::Usage,
+        Self::Groups,
+        Self::Autoscaling,
+        Self::ScalingEvents,
     ];
 
     /// A resource with its API group, and what is done to it.
@@ -64,6 +73,11 @@ impl ClusterFeature {
             Self::ConfigMaps => ("", "configmaps", &["create", "get", "patch"]),
             Self::NetworkPolicies => ("networking.k8s.io", "networkpolicies", &["create", "get", "patch"]),
             Self::Usage => (usage::GROUP, "pods", &["get"]),
+            Self::Groups => ("apps", "deployments", &["create", "delete", "get", "list", "patch", "watch"]),
+            Self::Autoscaling => {
+                (group::AUTOSCALING, "horizontalpodautoscalers", &["create", "delete", "get", "patch"])
+            }
+            Self::ScalingEvents => ("", "events", &["list"]),
         }
     }
 }

@@ -3,17 +3,20 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hodei_worker_core::{
     ConnectContext, Error, ProviderCapabilities, ProviderSettings as _, Result, WorkerConfig, WorkerHandle,
-    WorkerObservation, WorkerProvider, WorkerRef, WorkerStatus,
+    WorkerId, WorkerObservation, WorkerProvider, WorkerRef, WorkerStatus,
+    model::GroupRef,
     provider::{
-        BoxStream, CreateOptions, DeleteOptions, ExecOptions, ExecSession, Listing, LogItem, LogOptions,
-        Operation, ProviderInfo, StartOptions, StatsOptions, StopOptions, WatchOptions, WorkerFilter,
-        WorkerStats,
+        AutoscaleOptions, BoxStream, CreateOptions, DeleteOptions, ExecOptions, ExecSession, Listing,
+        LogItem, LogOptions, Operation, ProviderInfo, ScaleOptions, StartOptions, StatsOptions, StopOptions,
+        WatchOptions, WorkerFilter, WorkerStats,
     },
     settings::Problems,
     watch::WatchHub,
 };
 
-use crate::{KubernetesSettings, capabilities, client::Cluster, memory::Memory, status::Viewpoint};
+use crate::{
+    AutoscalerOptions, KubernetesSettings, capabilities, client::Cluster, memory::Memory, status::Viewpoint,
+};
 
 /// Workers as pods of one Kubernetes cluster, in one namespace. Clones share everything.
 #[derive(Debug, Clone)]
@@ -158,6 +161,28 @@ impl WorkerProvider for KubernetesProvider {
     async fn list_workers(&self, filter: &WorkerFilter) -> Result<Listing> {
         let listed = Box::pin(self.0.list(filter)).await;
         listed.map_err(|error| self.0.about(Operation::List, None, error))
+    }
+
+    async fn scale_workers(
+        &self,
+        group: &GroupRef,
+        target: usize,
+        options: &ScaleOptions,
+    ) -> Result<Vec<WorkerId>> {
+        let scaled = Box::pin(self.0.scale(group, target, options)).await;
+        scaled.map_err(|error| self.0.about(Operation::Scale, None, error).with_context("group", group))
+    }
+
+    async fn autoscale(&self, group: &GroupRef, options: &AutoscaleOptions) -> Result<()> {
+        match &options.scaling {
+            Some(scaling) => self.autoscale_by(group, scaling, &AutoscalerOptions::default()).await,
+            None => {
+                let done = Box::pin(self.0.take_back(group)).await;
+                done.map_err(|error| {
+                    self.0.about(Operation::Autoscale, None, error).with_context("group", group)
+                })
+            }
+        }
     }
 
     async fn watch_workers(

@@ -7,17 +7,20 @@ use hodei_worker_core::{
     model::{Ownership, labels},
 };
 use k8s_openapi::{
-    api::core::v1::{Pod, Service, ServicePort, ServiceSpec},
-    apimachinery::pkg::util::intstr::IntOrString,
+    api::core::v1::{Service, ServicePort, ServiceSpec},
+    apimachinery::pkg::{apis::meta::v1::OwnerReference, util::intstr::IntOrString},
 };
 use kube::api::ObjectMeta;
 use serde_json::json;
 
-use crate::{
-    KubernetesOptions, ServiceOptions, ServiceScope, pod::spec::protocol, provider::Shared, secret::owner,
-};
+use crate::{KubernetesOptions, ServiceOptions, ServiceScope, pod::spec::protocol, provider::Shared};
 
-fn service(wanted: &ServiceOptions, pod: &Pod, config: &WorkerConfig, ownership: &Ownership) -> Service {
+fn service(
+    wanted: &ServiceOptions,
+    owner: &OwnerReference,
+    config: &WorkerConfig,
+    ownership: &Ownership,
+) -> Service {
     let mut selector =
         BTreeMap::from([(labels::INSTALLATION.to_owned(), ownership.installation.to_string())]);
     match (wanted.of, &config.metadata.worker_type) {
@@ -43,7 +46,7 @@ fn service(wanted: &ServiceOptions, pod: &Pod, config: &WorkerConfig, ownership:
                 labels::INSTALLATION.to_owned(),
                 ownership.installation.to_string(),
             )])),
-            owner_references: Some(vec![owner(pod)]),
+            owner_references: Some(vec![owner.clone()]),
             ..ObjectMeta::default()
         },
         spec: Some(ServiceSpec {
@@ -60,13 +63,13 @@ impl Shared {
     /// Makes the worker's Services, or joins those that other workers have.
     pub(crate) async fn give_services(
         &self,
-        pod: &Pod,
+        owner: &OwnerReference,
         config: &WorkerConfig,
         options: &KubernetesOptions,
         ownership: &Ownership,
     ) -> Result<()> {
         for wanted in &options.services {
-            let object = service(wanted, pod, config, ownership);
+            let object = service(wanted, owner, config, ownership);
             let ports = object.spec.as_ref().and_then(|spec| spec.ports.clone()).unwrap_or_default();
             // As a whole: a merge knows ports by their numbers alone, and removes none.
             let changes = match ports.is_empty() {

@@ -3,31 +3,32 @@
 use std::collections::BTreeMap;
 
 use hodei_worker_core::{
-    Result, WorkerRef,
+    Result,
     model::{Ownership, labels},
 };
 use k8s_openapi::{
-    api::{
-        core::v1::Pod,
-        networking::v1::{
-            IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
-            NetworkPolicyPort, NetworkPolicySpec,
-        },
+    api::networking::v1::{
+        IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
+        NetworkPolicyPort, NetworkPolicySpec,
     },
-    apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, OwnerReference},
+        util::intstr::IntOrString,
+    },
 };
 use kube::api::ObjectMeta;
 
-use crate::{KubernetesOptions, TrafficOptions, TrafficPeer, TrafficRule, provider::Shared, secret::owner};
+use crate::{KubernetesOptions, TrafficOptions, TrafficPeer, TrafficRule, provider::Shared};
 
 const DNS: u16 = 53;
 
 impl Shared {
-    /// Its rules, before it is started.
+    /// The rules of the pods that these labels mean, before they are started.
     pub(crate) async fn give_traffic_rules(
         &self,
-        worker: &WorkerRef,
-        pod: &Pod,
+        name: &str,
+        selected: BTreeMap<String, String>,
+        owner: &OwnerReference,
         options: &KubernetesOptions,
         ownership: &Ownership,
     ) -> Result<()> {
@@ -36,16 +37,14 @@ impl Shared {
         if traffic.ingress.is_none() && traffic.egress.is_none() {
             return Ok(());
         }
-        let name = self.pod_name(worker);
-        let labels: BTreeMap<_, _> = ownership.to_labels().into_iter().collect();
         let policy = NetworkPolicy {
             metadata: ObjectMeta {
-                name: Some(name),
-                labels: Some(labels.clone()),
-                owner_references: Some(vec![owner(pod)]),
+                name: Some(name.to_owned()),
+                labels: Some(ownership.to_labels().into_iter().collect()),
+                owner_references: Some(vec![owner.clone()]),
                 ..ObjectMeta::default()
             },
-            spec: Some(spec(traffic, labels, ownership)),
+            spec: Some(spec(traffic, selected, ownership)),
         };
         let changes = serde_json::json!({"spec": policy.spec});
         self.share(&policy, changes, |_| Ok(())).await.map(drop)
@@ -54,11 +53,9 @@ impl Shared {
 
 fn spec(
     traffic: &TrafficOptions,
-    worker: BTreeMap<String, String>,
+    selected: BTreeMap<String, String>,
     ownership: &Ownership,
 ) -> NetworkPolicySpec {
-    let of_worker = [labels::INSTALLATION, labels::WORKER, labels::GENERATION];
-    let selected = worker.into_iter().filter(|(name, _)| of_worker.contains(&name.as_str())).collect();
     let mut types = Vec::new();
     types.extend(traffic.ingress.is_some().then(|| "Ingress".to_owned()));
     types.extend(traffic.egress.is_some().then(|| "Egress".to_owned()));

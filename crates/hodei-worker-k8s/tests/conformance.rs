@@ -21,6 +21,8 @@ use hodei_worker_k8s::{KubernetesOptions, KubernetesSettings, Permissions};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
+        apps::v1::Deployment,
+        autoscaling::v2::HorizontalPodAutoscaler,
         core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service},
         networking::v1::NetworkPolicy,
     },
@@ -94,6 +96,8 @@ impl Subject for Cluster {
         left.extend(named::<Service>(&client, &selected).await?);
         left.extend(named::<ConfigMap>(&client, &selected).await?);
         left.extend(named::<NetworkPolicy>(&client, &selected).await?);
+        left.extend(named::<Deployment>(&client, &selected).await?);
+        left.extend(named::<HorizontalPodAutoscaler>(&client, &selected).await?);
         Ok(left)
     }
 }

@@ -12,10 +12,10 @@ use common::{account::Account, connect, installation, limit, settings};
 use futures::{StreamExt as _, stream};
 use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerConfig, WorkerObservation, WorkerPhase, WorkerProvider as _, WorkerRef,
-    model::{InstallationId, Mount, Port, SecretReference},
+    model::{InstallationId, Mount, Port, ScalingConfiguration, SecretReference},
     provider::{
-        CreateOptions, DeleteOptions, ExecOptions, LogOptions, StartOptions, StatsOptions, WatchOptions,
-        WorkerFilter, WorkerProviderExt as _,
+        AutoscaleOptions, CreateOptions, DeleteOptions, ExecOptions, LogOptions, ScaleOptions, StartOptions,
+        StatsOptions, WatchOptions, WorkerFilter, WorkerProviderExt as _,
     },
 };
 use hodei_worker_k8s::{
@@ -50,6 +50,13 @@ fn config(id: &str, name: &str) -> WorkerConfig {
         .unwrap()
 }
 
+fn member() -> WorkerConfig {
+    let builder =
+        WorkerConfig::builder("group").image(common::variable("HODEI_TEST_KUBERNETES_IMAGE").as_str());
+    let builder = builder.command(["sleep", "1000"]).stop_grace("1s");
+    builder.options(&KubernetesOptions::default().user(65_534)).build().unwrap()
+}
+
 /// All that a host does, once. A volume that is held lives on until somebody lets go of it.
 async fn live(provider: &KubernetesProvider, admin: &Client, name: &str, holds_volume: bool) -> Result<()> {
     let mut changes = provider.watch_workers(&WatchOptions::default()).await?;
@@ -81,6 +88,15 @@ async fn live(provider: &KubernetesProvider, admin: &Client, name: &str, holds_v
     provider.worker_stats(&workers[0], &StatsOptions::default()).await?;
     provider.exec_in_worker(&workers[0], &ExecOptions::new(["true"])).await?.exit().await?;
     provider.delete_worker(&workers[0], &DeleteOptions::default()).await?;
+    let group = "group".parse().unwrap();
+    let options = ScaleOptions::default().with_template(member());
+    provider.scale_workers(&group, 1, &options).await?;
+    let scaling = ScalingConfiguration::between(1, 2);
+    provider.autoscale(&group, &AutoscaleOptions::by(scaling)).await?;
+    provider.autoscaler(&group).await?;
+    provider.scaling_events(&group).await?;
+    provider.autoscale(&group, &AutoscaleOptions::default()).await?;
+    provider.scale_workers(&group, 0, &options).await?;
     if holds_volume {
         hold(admin, name, &["hodei-worker.test/held"]).await.unwrap();
     }
@@ -99,6 +115,9 @@ async fn hold(admin: &Client, volume: &str, finalizers: &[&str]) -> kube::Result
 /// Everything of an installation goes, whoever made it.
 async fn clear(installation: &InstallationId, admin: &Client, name: &str) {
     let all = connect(installation, settings()).await;
+    let group = "group".parse().unwrap();
+    all.autoscale(&group, &AutoscaleOptions::default()).await.unwrap();
+    limit(all.scale_workers(&group, 0, &ScaleOptions::default())).await.unwrap();
     for status in all.list_workers(&WorkerFilter::all()).await.unwrap().workers {
         limit(all.delete_worker(&status.worker, &DeleteOptions::default())).await.unwrap();
     }

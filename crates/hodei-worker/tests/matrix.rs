@@ -12,7 +12,7 @@ const BEGIN: &str = "<!-- matrix: checked by crates/hodei-worker/tests/matrix.rs
 const END: &str = "<!-- end of matrix -->";
 
 /// What differs from machine to machine.
-const DETECTED: [(&str, Capability); 11] = [
+const DETECTED: [(&str, Capability); 12] = [
     ("process", Capability::SurvivesHost),
     ("process", Capability::CpuLimit),
     ("process", Capability::MemoryLimit),
@@ -23,6 +23,7 @@ const DETECTED: [(&str, Capability); 11] = [
     ("docker", Capability::PidsLimit),
     ("docker", Capability::SecretFiles),
     ("kubernetes", Capability::Networking),
+    ("kubernetes", Capability::Monitoring),
     ("kubernetes", Capability::OwnAddresses),
 ];
 

@@ -36,6 +36,7 @@ const SETTLING_PAUSE: Duration = Duration::from_millis(100);
 struct Reader {
     shared: Arc<Shared>,
     worker: WorkerRef,
+    pod: String,
     uid: String,
     options: LogOptions,
     cursor: Cursor,
@@ -75,6 +76,7 @@ impl Shared {
         let reader = Reader {
             shared: Arc::clone(self),
             worker: worker.clone(),
+            pod: pod.metadata.name.clone().unwrap_or_default(),
             uid: uid(&pod).to_owned(),
             options: options.clone(),
             cursor,
@@ -221,8 +223,8 @@ impl Reader {
             timestamps: true,
             ..LogParams::default()
         };
-        let (pods, name) = (self.shared.cluster.pods(), self.shared.pod_name(&self.worker));
-        match self.shared.cluster.call(pods.log_stream(&name, &parameters)).await {
+        let pods = self.shared.cluster.pods();
+        match self.shared.cluster.call(pods.log_stream(&self.pod, &parameters)).await {
             Ok(read) => {
                 self.pause = FIRST_PAUSE;
                 self.to_skip = self.cursor.read_since();

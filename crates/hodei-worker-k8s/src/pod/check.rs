@@ -9,7 +9,7 @@ use hodei_worker_core::{
 use crate::{KubernetesOptions, ServiceScope, names};
 
 /// Whether a cluster can do what the configuration says.
-pub(super) fn configuration(config: &WorkerConfig, options: &KubernetesOptions) -> Result<()> {
+pub(crate) fn configuration(config: &WorkerConfig, options: &KubernetesOptions) -> Result<()> {
     let mut problems = Problems::new();
     let image = "a pod needs an image: name one with its tag, as in `busybox:1`";
     problems.require(config.image.is_some(), "image", image);

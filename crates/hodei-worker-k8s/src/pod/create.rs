@@ -4,7 +4,7 @@ use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerConfig, WorkerHandle, WorkerRef,
     capability::needed_by,
     credential::resolve,
-    model::Ownership,
+    model::{Ownership, labels},
     provider::{CreateOptions, DeleteOptions},
 };
 use k8s_openapi::api::core::v1::Pod;
@@ -20,6 +20,7 @@ use crate::{
     client::Failed,
     names,
     provider::Shared,
+    secret::owner,
     status::{is_terminating, uid},
 };
 
@@ -84,16 +85,20 @@ impl Shared {
         if !is_new && !is_pending {
             return Ok(());
         }
-        self.give_traffic_rules(&ownership.worker, pod, options, ownership).await?;
-        self.give_config_maps(pod, options, ownership).await?;
-        self.give_services(pod, config, options, ownership).await?;
+        let owner = owner(pod);
+        let of_worker = [labels::INSTALLATION, labels::WORKER, labels::GENERATION];
+        let selected =
+            ownership.to_labels().into_iter().filter(|(name, _)| of_worker.contains(&name.as_str()));
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        self.give_traffic_rules(name, selected.collect(), &owner, options, ownership).await?;
+        self.give_config_maps(&owner, options, ownership).await?;
+        self.give_services(&owner, config, options, ownership).await?;
         if !is_pending {
             return Ok(());
         }
         let done = serde_json::json!({"metadata": {"uid": uid(pod), "annotations": {names::PENDING: null}}});
         let parameters =
             PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
-        let name = pod.metadata.name.as_deref().unwrap_or_default();
         let pods = self.cluster.pods();
         let noted = self.cluster.call(pods.patch(name, &parameters, &Patch::Merge(done))).await;
         noted.map(drop).map_err(|failed| self.cluster.error(failed))
@@ -156,7 +161,7 @@ impl Shared {
             }
             Err(failed) => match failed.status().map(|status| status.reason.as_str()) {
                 Some(reason::ALREADY_EXISTS) => Err((claims, Refused::Exists)),
-                _ => Err((claims, Refused::For(self.not_created(failed, "pods").await))),
+                _ => Err((claims, Refused::For(self.not_created(failed, "", "pods").await))),
             },
         }
     }
@@ -184,7 +189,7 @@ impl Shared {
             .with_context("pod", name));
         };
         if is_terminating(&found) {
-            self.until_gone(worker, uid(&found)).await?;
+            self.until_gone(worker, &found).await?;
             return Ok(None);
         }
         if theirs.fingerprint != ownership.fingerprint {
@@ -196,7 +201,7 @@ impl Shared {
     }
 
     /// Why the API server did not make it. A refusal may come from its rules for whoever asks, or from admission.
-    pub(crate) async fn not_created(&self, failed: Failed, resource: &str) -> Error {
+    pub(crate) async fn not_created(&self, failed: Failed, group: &str, resource: &str) -> Error {
         let namespace = &self.cluster.namespace;
         let causes =
             failed.status().and_then(|status| status.details.as_ref()).map(|details| &details.causes);
@@ -212,7 +217,7 @@ impl Shared {
         if failed.status().is_none_or(|status| status.code != 403) {
             return self.cluster.error(failed);
         }
-        match self.may("", resource, "create").await {
+        match self.may(group, resource, "create").await {
             Ok(true) => self.not_admitted(failed),
             _ => self.cluster.error(failed).with_help("`Permissions` says what this host has to be allowed"),
         }

@@ -14,14 +14,25 @@ impl Shared {
         names::pod(&self.view.installation, worker)
     }
 
-    /// The worker's pod, if there is one and it is ours. One request.
+    /// The names that its pod can have: the one that we give, and the one that a group does.
+    fn pod_names(&self, worker: &WorkerRef) -> impl Iterator<Item = String> {
+        let of_member =
+            names::can_be_member(worker).then(|| names::member(&self.view.installation, &worker.id));
+        std::iter::once(self.pod_name(worker)).chain(of_member)
+    }
+
+    /// The worker's pod, if there is one and it is ours. One request; two where it may be a group's member.
     pub(crate) async fn find(&self, worker: &WorkerRef) -> Result<Option<Pod>> {
-        let (name, pods) = (self.pod_name(worker), self.cluster.pods());
-        match self.cluster.call(pods.get(&name)).await {
-            Ok(pod) => Ok(Some(pod).filter(|pod| self.is_of(pod, worker))),
-            Err(failed) if failed.is_not_found() => Ok(None),
-            Err(failed) => Err(self.cluster.error(failed)),
+        let pods = self.cluster.pods();
+        for name in self.pod_names(worker) {
+            match self.cluster.call(pods.get(&name)).await {
+                Ok(pod) if self.is_of(&pod, worker) => return Ok(Some(pod)),
+                Ok(_) => {}
+                Err(failed) if failed.is_not_found() => {}
+                Err(failed) => return Err(self.cluster.error(failed)),
+            }
         }
+        Ok(None)
     }
 
     pub(crate) async fn find_or_fail(&self, worker: &WorkerRef) -> Result<Pod> {

@@ -1,6 +1,6 @@
 //! A worker's pod: made, started, stopped, deleted.
 
-mod check;
+pub(crate) mod check;
 mod create;
 mod delete;
 mod find;

@@ -33,7 +33,7 @@ pub(crate) fn grace_seconds(grace: std::time::Duration) -> i64 {
     i64::try_from(seconds.max(1)).unwrap_or(i64::MAX)
 }
 
-pub(super) fn pod(
+pub(crate) fn pod(
     name: &str,
     config: &WorkerConfig,
     options: &KubernetesOptions,

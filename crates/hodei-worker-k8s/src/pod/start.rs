@@ -34,7 +34,7 @@ impl Shared {
             return Err(Error::new(ErrorKind::Conflict, message)
                 .with_help("repeat the creation with the same configuration, or delete the worker"));
         }
-        self.give_secrets(worker, &found).await?;
+        self.give_secrets(&found).await?;
         self.open(worker, uid(&found)).await
     }
 

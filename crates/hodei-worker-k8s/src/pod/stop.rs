@@ -26,17 +26,12 @@ impl Shared {
         if is_gated(&found) || phase == Some(WorkerPhase::Exited) {
             return Ok(());
         }
-        self.ask_to_end(worker, &found, options.grace).await?;
-        self.until_over(worker, uid(&found)).await
+        self.ask_to_end(&found, options.grace).await?;
+        self.until(worker, &found, true).await
     }
 
     /// Deletes exactly this pod. Within a shorter grace than before, the shorter one counts.
-    pub(super) async fn ask_to_end(
-        &self,
-        worker: &WorkerRef,
-        pod: &Pod,
-        grace: Option<Duration>,
-    ) -> Result<()> {
+    pub(super) async fn ask_to_end(&self, pod: &Pod, grace: Option<Duration>) -> Result<()> {
         let seconds = grace.map(|grace| u32::try_from(grace_seconds(grace)).unwrap_or(u32::MAX));
         let parameters = DeleteParams {
             grace_period_seconds: seconds,
@@ -45,8 +40,8 @@ impl Shared {
             ..DeleteParams::default()
         };
         let reading = self.hub.reading();
-        let (pods, name) = (self.cluster.pods(), self.pod_name(worker));
-        match self.cluster.call(pods.delete(&name, &parameters)).await {
+        let (pods, name) = (self.cluster.pods(), pod.metadata.name.as_deref().unwrap_or_default());
+        match self.cluster.call(pods.delete(name, &parameters)).await {
             Ok(either) => {
                 if let Some(pod) = either.left() {
                     self.told(&reading, &pod);
@@ -60,20 +55,16 @@ impl Shared {
         }
     }
 
-    /// Waits until its program has ended or the pod is gone.
-    async fn until_over(self: &Arc<Self>, worker: &WorkerRef, uid: &str) -> Result<()> {
-        self.until(worker, uid, true).await
-    }
-
     /// Waits until the pod is gone.
-    pub(crate) async fn until_gone(self: &Arc<Self>, worker: &WorkerRef, uid: &str) -> Result<()> {
-        self.until(worker, uid, false).await
+    pub(crate) async fn until_gone(self: &Arc<Self>, worker: &WorkerRef, pod: &Pod) -> Result<()> {
+        self.until(worker, pod, false).await
     }
 
-    /// By the watch that is open, or else by one of its own. Whoever calls sets the deadline.
-    async fn until(self: &Arc<Self>, worker: &WorkerRef, uid: &str, ended_is_enough: bool) -> Result<()> {
+    /// Waits until the pod is gone, or its program has ended. By the watch that is open, or else by one of its own. Whoever calls sets the deadline.
+    async fn until(self: &Arc<Self>, worker: &WorkerRef, pod: &Pod, ended_is_enough: bool) -> Result<()> {
+        let uid = uid(pod);
         if self.hub.watches() == 0 {
-            let (pods, name) = (self.cluster.pods(), self.pod_name(worker));
+            let (pods, name) = (self.cluster.pods(), pod.metadata.name.as_deref().unwrap_or_default());
             let view = self.view.clone();
             let now = self.context.clock.now();
             let gone = conditions::is_deleted(uid);
@@ -84,7 +75,7 @@ impl Shared {
                             .and_then(|pod| view.status(pod, now))
                             .is_none_or(|status| status.phase == WorkerPhase::Exited)
             };
-            let waited = await_condition(pods, &name, met).await;
+            let waited = await_condition(pods, name, met).await;
             return waited
                 .map(drop)
                 .map_err(|wait::Error::ProbeFailed(error)| self.cluster.error(failed(error)));

@@ -24,6 +24,15 @@ pub(crate) struct Viewpoint {
     pub(crate) reaches_pods: bool,
 }
 
+/// A pod's one run; of a group's member, which runs again and again, the one at present.
+fn run(pod: &Pod, told: &PodStatus) -> RunId {
+    let container = told.container_statuses.iter().flatten().find(|one| one.name == CONTAINER);
+    match container.map_or(0, |container| container.restart_count) {
+        0 => RunId::new(uid(pod)),
+        restarts => RunId::new(format!("{}/{restarts}", uid(pod))),
+    }
+}
+
 /// Whether it was never started.
 pub(crate) fn is_gated(pod: &Pod) -> bool {
     let gates = pod.spec.iter().flat_map(|spec| spec.scheduling_gates.iter().flatten());
@@ -53,7 +62,7 @@ impl Viewpoint {
         let phase = phase(pod, &told, &state);
         let mut status = WorkerStatus::new(ownership.worker.clone(), phase, as_of);
         status.native_id = uid(pod).to_owned();
-        status.run = (!is_gated(pod)).then(|| RunId::new(uid(pod)));
+        status.run = (!is_gated(pod)).then(|| run(pod, &told));
         let ended = state.terminated.as_ref();
         status.exit = ended.and_then(exit);
         let is_disrupted = is_true(&told, "DisruptionTarget");
@@ -137,8 +146,11 @@ fn is_lost(pod: &Pod, told: &PodStatus) -> bool {
 }
 
 fn phase(pod: &Pod, told: &PodStatus, state: &ContainerState) -> WorkerPhase {
+    let restarts = pod.spec.as_ref().is_some_and(|spec| spec.restart_policy.as_deref() == Some("Always"));
     match told.phase.as_deref() {
         Some("Succeeded" | "Failed") => WorkerPhase::Exited,
+        // A group's member: the kubelet starts it again.
+        _ if state.terminated.is_some() && restarts && !is_terminating(pod) => WorkerPhase::Starting,
         _ if state.terminated.is_some() => WorkerPhase::Exited,
         // The node does not answer any more.
         Some("Unknown") => WorkerPhase::Unknown,

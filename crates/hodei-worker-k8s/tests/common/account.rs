@@ -5,6 +5,7 @@ use std::{fs, path::PathBuf};
 use hodei_worker_k8s::{KubernetesSettings, PermissionRule, Permissions};
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
+    authorization::v1::SubjectAccessReview,
     core::v1::ServiceAccount,
     rbac::v1::{Role, RoleBinding},
 };
@@ -15,7 +16,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{settings, variable};
+use super::{limit, settings, variable};
 
 const NAMESPACE: &str = "default";
 
@@ -57,6 +58,7 @@ impl Account {
         roles.create(&parameters, &serde_json::from_value(parse(1)).unwrap()).await.unwrap();
         let bindings: Api<RoleBinding> = Api::namespaced(admin.clone(), NAMESPACE);
         bindings.create(&parameters, &serde_json::from_value(parse(2)).unwrap()).await.unwrap();
+        until_it_holds(&admin, name).await;
         let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
         let token = accounts.create_token_request(name, &parameters, &request).await.unwrap();
         let file = std::env::temp_dir().join(format!("{name}.kubeconfig"));
@@ -80,6 +82,27 @@ impl Account {
         accounts.delete(&self.name, &now).await.unwrap();
         fs::remove_file(self.file).unwrap();
     }
+}
+
+/// Waits until the API server goes by the Role, of which at most one verb is missing.
+async fn until_it_holds(admin: &Client, name: &str) {
+    let reviews: Api<SubjectAccessReview> = Api::all(admin.clone());
+    let questions = ["get", "list"].map(|verb| {
+        let question = json!({"spec": {
+            "user": format!("system:serviceaccount:{NAMESPACE}:{name}"),
+            "resourceAttributes": {"namespace": NAMESPACE, "verb": verb, "resource": "pods"},
+        }});
+        serde_json::from_value::<SubjectAccessReview>(question).unwrap()
+    });
+    limit(async {
+        for question in questions.iter().cycle() {
+            let answer = reviews.create(&PostParams::default(), question).await.unwrap();
+            if answer.status.unwrap().allowed {
+                return;
+            }
+        }
+    })
+    .await;
 }
 
 /// The administrator's, with another log-in.

@@ -9,12 +9,14 @@ use std::{future::Future, sync::Arc, time::Duration};
 use hodei_worker_core::{
     ConnectContext, WorkerConfig, WorkerProvider as _, WorkerRef, WorkerStatus,
     credential::MemoryCredentialProvider,
-    model::{InstallationId, WorkerConfigBuilder},
+    model::{InstallationId, WorkerConfigBuilder, labels},
     provider::{CreateOptions, DeleteOptions, StartOptions, WorkerFilter, WorkerProviderExt as _},
 };
 use hodei_worker_k8s::{KubernetesOptions, KubernetesProvider, KubernetesSettings};
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
-    Client, Config,
+    Api, Client, Config,
+    api::{DeleteParams, ListParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
 
@@ -106,6 +108,13 @@ impl Bench {
     }
 
     async fn clear(&self) {
+        // Its members would come again.
+        let groups: Api<Deployment> = Api::namespaced(self.provider.client(), "default");
+        let ours = format!("{}={}", labels::INSTALLATION, self.installation);
+        let all = groups.list_metadata(&ListParams::default().labels(&ours)).await.unwrap();
+        for name in all.items.into_iter().filter_map(|one| one.metadata.name) {
+            groups.delete(&name, &DeleteParams::background()).await.unwrap();
+        }
         let listed = self.provider.list_workers(&WorkerFilter::all()).await.unwrap();
         for status in listed.workers {
             limit(self.provider.delete_worker(&status.worker, &DeleteOptions::default())).await.unwrap();
