@@ -64,7 +64,7 @@ impl ClusterFeature {
             Self::Logs => ("", "pods/log", &["get"]),
             // API servers from 1.35 on ask for `create` where a websocket is opened.
             Self::Exec => ("", "pods/exec", &["create", "get"]),
-            // A server-side apply of what is not there yet is both.
+            // One that an attempt has left which was cut off is written over.
             Self::Secrets => ("", "secrets", &["create", "patch"]),
             Self::Volumes => {
                 ("", "persistentvolumeclaims", &["create", "delete", "get", "list", "patch", "watch"])

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use hodei_worker_core::{Error, Result, credential::resolve, model::SecretReference};
+use hodei_worker_core::{
+    Error, ErrorKind, Result,
+    credential::resolve,
+    model::{SecretReference, labels},
+};
 use k8s_openapi::{
     ByteString,
     api::core::v1::{Pod, Secret},
@@ -10,9 +14,11 @@ use k8s_openapi::{
 };
 use kube::{
     Resource,
-    api::{ObjectMeta, Patch, PatchParams},
+    api::{ObjectMeta, PostParams},
+    core::response::reason,
 };
 use secrecy::zeroize::Zeroize as _;
+use serde_json::json;
 
 use crate::{names, pod::spec::secret_key, provider::Shared};
 
@@ -48,19 +54,74 @@ impl Shared {
             data: Some(data),
             ..Secret::default()
         };
-        let parameters = PatchParams::apply(names::MANAGER).force();
-        let name = whose.meta().name.clone().unwrap_or_default();
-        let secrets = self.cluster.api::<Secret>();
-        let applied = self.cluster.call(secrets.patch(&name, &parameters, &Patch::Apply(&object))).await;
+        let written = self.write_secret(&object).await;
         object.data.iter_mut().flatten().for_each(|(_, value)| value.0.zeroize());
-        match applied {
+        written.map_err(|error| error.with_context("secret", object.metadata.name.unwrap_or_default()))
+    }
+
+    /// Makes it, or writes over the one that an attempt which was cut off has left.
+    async fn write_secret(&self, object: &Secret) -> Result<()> {
+        let secrets = self.cluster.api::<Secret>();
+        let parameters =
+            PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() };
+        match self.cluster.call(secrets.create(&parameters, object)).await {
+            Ok(made) => {
+                forget(made);
+                return Ok(());
+            }
+            Err(failed) if failed.status().is_some_and(|status| status.reason == reason::ALREADY_EXISTS) => {}
+            Err(failed) => return Err(self.cluster.error(failed)),
+        }
+        let request = self.rewriting(object)?;
+        match self.cluster.call(self.cluster.client.request::<Secret>(request)).await {
             Ok(written) => {
-                written.data.into_iter().flatten().for_each(|(_, mut value)| value.0.zeroize());
+                forget(written);
                 Ok(())
             }
-            Err(failed) => Err(self.cluster.error(failed).with_context("secret", name)),
+            // What it was to be like, it is not.
+            Err(failed) if failed.status().is_some_and(|status| status.code == 422) => {
+                let message = "a Secret of that name exists that is not this worker's; it is left alone";
+                Err(Error::new(ErrorKind::Conflict, message)
+                    .with_help("delete it, or give the worker another id"))
+            }
+            Err(failed) => Err(self.cluster.error(failed)),
         }
     }
+
+    /// Writes over one that has the labels of this one, without reading it: nobody has to be allowed that.
+    fn rewriting(&self, object: &Secret) -> Result<http::Request<Vec<u8>>> {
+        let labels = object.metadata.labels.iter().flatten();
+        let ours = labels.filter(|(name, _)| {
+            [labels::INSTALLATION, labels::WORKER, labels::WORKER_TYPE].contains(&name.as_str())
+        });
+        let tests = ours.map(|(name, value)| {
+            let path = format!("/metadata/labels/{}", name.replace('~', "~0").replace('/', "~1"));
+            json!({"op": "test", "path": path, "value": value})
+        });
+        let changes = [
+            json!({"op": "add", "path": "/data", "value": object.data}),
+            json!({"op": "add", "path": "/metadata/ownerReferences", "value": object.metadata.owner_references}),
+        ];
+        let patch: Vec<_> = tests.chain(changes).collect();
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        let path = format!(
+            "/api/v1/namespaces/{}/secrets/{name}?fieldManager={}",
+            self.cluster.namespace,
+            names::MANAGER
+        );
+        let request =
+            http::Request::patch(path).header(http::header::CONTENT_TYPE, "application/json-patch+json");
+        let body = serde_json::to_vec(&patch).map_err(|error| unsendable().with_source(error))?;
+        request.body(body).map_err(|error| unsendable().with_source(error))
+    }
+}
+
+fn unsendable() -> Error {
+    Error::new(ErrorKind::Unexpected, "the secrets cannot be sent to the API server")
+}
+
+fn forget(secret: Secret) {
+    secret.data.into_iter().flatten().for_each(|(_, mut value)| value.0.zeroize());
 }
 
 /// What it owns goes with it.

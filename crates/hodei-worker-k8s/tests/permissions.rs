@@ -22,11 +22,12 @@ use hodei_worker_k8s::{
     ClusterFeature, ConfigMapOptions, KubernetesOptions, KubernetesProvider, PermissionRule, Permissions,
     ServiceOptions, TrafficOptions,
 };
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use kube::{
     Api, Client,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
+use serde_json::json;
 
 /// Longer than any life takes on a busy machine.
 const LIFE: Duration = Duration::from_secs(60);
@@ -71,7 +72,7 @@ async fn live(provider: &KubernetesProvider, admin: &Client, name: &str, holds_v
     for id in ["a", "b"] {
         let handle = provider.create_worker(&config(id, name), &CreateOptions::default()).await?;
         // As if the creation had been cut off: it is repeated.
-        let cut_off = serde_json::json!({"metadata": {"annotations": {"hodei-worker/pending": ""}}});
+        let cut_off = json!({"metadata": {"annotations": {"hodei-worker/pending": ""}}});
         let pods: Api<Pod> = Api::namespaced(admin.clone(), "default");
         let pod =
             pods.list(&ListParams::default().labels(&format!("hodei-worker/id={id}"))).await.unwrap().items;
@@ -79,6 +80,17 @@ async fn live(provider: &KubernetesProvider, admin: &Client, name: &str, holds_v
         let pod = pod.iter().find(of_ours).unwrap().metadata.name.clone().unwrap();
         pods.patch(&pod, &PatchParams::default(), &Patch::Merge(cut_off)).await.unwrap();
         provider.create_worker(&config(id, name), &CreateOptions::default()).await?;
+        if id == "a" {
+            // As if a start had been cut off.
+            let left = json!({"metadata": {"name": pod, "labels": {
+                "hodei-worker/installation": format!("{name}-{:08x}", std::process::id()),
+                "hodei-worker/id": id,
+                "hodei-worker/type": "web",
+            }}});
+            let secrets: Api<Secret> = Api::namespaced(admin.clone(), "default");
+            let left = serde_json::from_value(left).unwrap();
+            secrets.create(&PostParams::default(), &left).await.unwrap();
+        }
         provider.start_worker(&handle.worker, &StartOptions::default()).await?;
         workers.push(handle.worker);
     }
@@ -107,7 +119,7 @@ async fn live(provider: &KubernetesProvider, admin: &Client, name: &str, holds_v
 
 /// Has the cluster keep a volume for as long as it has finalizers.
 async fn hold(admin: &Client, volume: &str, finalizers: &[&str]) -> kube::Result<()> {
-    let patch = serde_json::json!({"metadata": {"finalizers": finalizers}});
+    let patch = json!({"metadata": {"finalizers": finalizers}});
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(admin.clone(), "default");
     claims.patch(volume, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
 }

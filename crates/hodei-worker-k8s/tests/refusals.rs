@@ -3,13 +3,14 @@
 
 mod common;
 
-use common::{connect, installation, limit, settings, variable};
+use common::{connect, installation, limit, on_cluster, settings, variable};
 use hodei_worker_core::{
     ErrorKind, WorkerConfig, WorkerProvider as _,
-    provider::{CreateOptions, DeleteOptions},
+    model::SecretReference,
+    provider::{CreateOptions, DeleteOptions, StartOptions},
 };
 use hodei_worker_k8s::{KubernetesOptions, KubernetesProvider};
-use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
+use k8s_openapi::api::core::v1::{Namespace, ResourceQuota, Secret};
 use kube::{
     Api, Client,
     api::{DeleteParams, PostParams},
@@ -36,6 +37,28 @@ async fn remove(admin: &Client, namespace: &str) {
 fn config(options: &KubernetesOptions) -> WorkerConfig {
     let builder = WorkerConfig::builder("a").image(variable("HODEI_TEST_KUBERNETES_IMAGE").as_str());
     builder.command(["true"]).options(options).build().unwrap()
+}
+
+#[tokio::test]
+async fn k12_a_secret_of_somebody_else_is_left_alone() {
+    on_cluster("foreign", |bench| async move {
+        let config =
+            bench.script("a", "true").secret(SecretReference::file("db/password", "/run/secrets/db"));
+        let worker = bench.create(&config.build().unwrap()).await;
+        let name = format!("hodei.{}.a.1", bench.installation);
+        let secrets: Api<Secret> = Api::namespaced(bench.provider.client(), "default");
+        let theirs = serde_json::json!({"metadata": {"name": name}, "stringData": {"secret-0": "theirs"}});
+        secrets.create(&PostParams::default(), &serde_json::from_value(theirs).unwrap()).await.unwrap();
+        let refused = bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap_err();
+        let found = secrets.get(&name).await.unwrap();
+        secrets.delete(&name, &DeleteParams::default()).await.unwrap();
+        assert_eq!(refused.kind(), ErrorKind::Conflict, "{refused}");
+        assert_eq!(found.data.unwrap()["secret-0"].0, b"theirs");
+        assert!(found.metadata.owner_references.is_none(), "it would go with the worker");
+        bench.provider.start_worker(&worker, &StartOptions::default()).await.unwrap();
+        bench.until(&worker, |status| status.succeeded()).await;
+    })
+    .await;
 }
 
 #[tokio::test]

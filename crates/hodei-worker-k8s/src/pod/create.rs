@@ -114,11 +114,19 @@ impl Shared {
         options: &KubernetesOptions,
         ownership: &Ownership,
     ) -> Result<(Pod, Option<Made>)> {
+        // Of all attempts: what one has made, the next finds there.
+        let mut all_claims = Made::new();
         // What is just being deleted goes, and its name becomes free: once, unless somebody makes it again and again.
         for _ in 0..3 {
-            let (claims, failed) = match Box::pin(self.attempt(pod, config, options, ownership)).await {
-                Ok((made, claims)) => return Ok((made, Some(claims))),
-                Err(failed) => failed,
+            let failed = match Box::pin(self.attempt(pod, config, options, ownership)).await {
+                Ok((made, claims)) => {
+                    all_claims.extend(claims);
+                    return Ok((made, Some(all_claims)));
+                }
+                Err((claims, failed)) => {
+                    all_claims.extend(claims);
+                    failed
+                }
             };
             let error = match failed {
                 Refused::Exists => match self.adopt(worker, name, ownership).await {
@@ -130,10 +138,11 @@ impl Shared {
             };
             // Whether it was made is not known otherwise, and then it has them.
             if !error.is_retryable() {
-                self.take_back_claims(&claims).await;
+                self.take_back_claims(&all_claims).await;
             }
             return Err(error);
         }
+        self.take_back_claims(&all_claims).await;
         Err(Error::new(ErrorKind::Conflict, "a pod of that name comes and goes").with_context("pod", name))
     }
 
