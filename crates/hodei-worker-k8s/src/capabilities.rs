@@ -8,11 +8,11 @@ use crate::{group, usage};
 pub(crate) fn detect(version: &Info, groups: &[String], reaches_pods: bool) -> ProviderCapabilities {
     let found = |is_there: bool, why: &str| if is_there { Ok(()) } else { Err(why.to_owned()) };
     let not_reached = "this host does not reach pods at their own addresses: see the setting `reaches_pods`";
-    let has = |group: &str| groups.iter().any(|name| name == group);
+    let has = |group: &str, version: &str| groups.iter().any(|one| *one == format!("{group}/{version}"));
     let no_metrics = "the cluster has no metrics API (`metrics.k8s.io`): metrics-server gives it one";
-    let no_autoscaling = "the cluster has no autoscalers (`autoscaling`)";
+    let no_autoscaling = "the cluster has no autoscalers (`autoscaling/v2`)";
     ProviderCapabilities::new(format!("Kubernetes {}", version.git_version))
-        .with_detected(Capability::AutoScaling, found(has(group::AUTOSCALING), no_autoscaling))
+        .with_detected(Capability::AutoScaling, found(has(group::AUTOSCALING, "v2"), no_autoscaling))
         .with(Capability::HealthChecks)
         .with_native_checks(NativeChecks::of([ProbeKind::Command, ProbeKind::Http, ProbeKind::Tcp], Some(1)))
         .with(Capability::Volumes)
@@ -23,7 +23,7 @@ pub(crate) fn detect(version: &Info, groups: &[String], reaches_pods: bool) -> P
         .with(Capability::Tmpfs)
         .with_detected(Capability::Networking, found(reaches_pods, not_reached))
         .with(Capability::Security)
-        .with_detected(Capability::Monitoring, found(has(usage::GROUP), no_metrics))
+        .with_detected(Capability::Monitoring, found(has(usage::GROUP, "v1beta1"), no_metrics))
         .without(Capability::MultiCluster, "one provider is one cluster; use one for each")
         .with(Capability::Watch)
         .with(Capability::Logs)
@@ -62,7 +62,9 @@ mod tests {
             assert_ne!(all.reason(capability), Some("not declared by this provider"), "{support:?}");
         }
         assert!(all.reason(Capability::Monitoring).unwrap().contains("metrics-server"));
-        assert!(detect(&version, &[usage::GROUP.to_owned()], true).supports(Capability::Monitoring));
+        assert!(
+            detect(&version, &["metrics.k8s.io/v1beta1".to_owned()], true).supports(Capability::Monitoring)
+        );
         assert!(detect(&version, &[], true).supports(Capability::OwnAddresses));
     }
 }

@@ -88,11 +88,12 @@ impl Cluster {
         version.map_err(|failed| self.error(failed))
     }
 
-    /// The names of the API groups that it has.
+    /// The API groups that it has, each with a version: `apps/v1`.
     pub(crate) async fn api_groups(&self) -> Result<Vec<String>> {
         let listed = self.call(self.client.list_api_groups()).await;
         let listed = listed.map_err(|failed| self.error(failed))?;
-        Ok(listed.groups.into_iter().map(|group| group.name).collect())
+        let versions = listed.groups.into_iter().flat_map(|group| group.versions);
+        Ok(versions.map(|version| version.group_version).collect())
     }
 
     /// The library's error for what failed.

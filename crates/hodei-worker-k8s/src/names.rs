@@ -23,6 +23,8 @@ pub(crate) const LABELS: &str = "hodei-worker/labels";
 pub(crate) const PENDING: &str = "hodei-worker/pending";
 /// Annotation of a ConfigMap: the digest of the files that a worker's configuration gave it last.
 pub(crate) const FILES: &str = "hodei-worker/files";
+/// Annotation of a group: the fingerprint of the template that it is made of.
+pub(crate) const TEMPLATE: &str = "hodei-worker/template";
 /// Annotation: the worker's secrets, as references.
 pub(crate) const SECRETS: &str = "hodei-worker/secrets";
 
@@ -92,7 +94,9 @@ pub(crate) fn all_labels(
 /// The cluster's selector of what a filter can mean. The user's labels are compared here: they may hold anything.
 pub(crate) fn selector(installation: &InstallationId, filter: &WorkerFilter) -> String {
     let mut selector = format!("{}={installation}", labels::INSTALLATION);
-    if let Some(id) = &filter.id {
+    // Members of groups have no label of their id.
+    let id = filter.id.as_ref().filter(|id| !can_be_member(&WorkerRef::first((*id).clone())));
+    if let Some(id) = id {
         selector.push_str(&format!(",{}={id}", labels::WORKER));
     }
     if let Some(worker_type) = &filter.worker_type {

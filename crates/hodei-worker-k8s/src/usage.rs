@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use hodei_worker_core::{
-    Error, ErrorKind, Result, Timestamp, WorkerPhase, WorkerRef, provider::WorkerStats, quantity::Cpu,
+    Capability, Error, ErrorKind, Result, Timestamp, WorkerPhase, WorkerRef, provider::WorkerStats,
+    quantity::Cpu,
 };
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::api::resource::Quantity};
 use serde::Deserialize;
@@ -30,6 +31,7 @@ struct ContainerMetrics {
 impl Shared {
     /// Two requests. A cluster measures every so often: of a worker that has just begun it knows nothing yet.
     pub(crate) async fn stats(&self, worker: &WorkerRef) -> Result<WorkerStats> {
+        self.capabilities.require([Capability::Monitoring])?;
         let pod = self.find_or_fail(worker).await?;
         let now = self.context.clock.now();
         let phase = self.view.status(&pod, now).map(|status| status.phase);
@@ -84,6 +86,21 @@ fn measured(metrics: &PodMetrics, stats: &mut WorkerStats) {
 #[allow(clippy::unwrap_used)] // These are tests.
 mod tests {
     use super::*;
+
+    #[test]
+    fn k8_what_is_set_aside_is_that_of_the_workers_own_container() {
+        let pod: Pod = serde_json::from_value(serde_json::json!({"spec": {"containers": [
+            {"name": "sidecar", "resources": {"requests": {"cpu": "2", "memory": "1Gi"}}},
+            {"name": "worker", "resources": {
+                "requests": {"cpu": "100m", "memory": "16Mi"}, "limits": {"memory": "32Mi"},
+            }},
+        ]}}))
+        .unwrap();
+        let mut stats = WorkerStats::new(Timestamp::UNIX_EPOCH);
+        set_aside(&pod, &mut stats);
+        assert_eq!(stats.cpu_request, Some(Cpu::from_millis(100)));
+        assert_eq!((stats.memory_request, stats.memory_limit), (Some(16 << 20), Some(32 << 20)));
+    }
 
     #[test]
     fn k8_use_is_read_of_the_workers_own_container() {

@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 use futures::StreamExt as _;
 use hodei_worker_core::{
     Error, Result, WorkerObservation, WorkerPhase,
-    model::RunId,
     provider::{BoxStream, WorkerFilter},
     status::Gone,
     watch::WatchFeed,
@@ -17,7 +16,7 @@ use crate::{
     client::Failed,
     names,
     provider::Shared,
-    status::{is_gated, uid},
+    status::{is_gated, run, uid},
 };
 
 /// Between two attempts to reach the API server again.
@@ -79,7 +78,7 @@ impl Shared {
                 Event::Delete(pod) => {
                     let Some(status) = self.view.status(&pod, as_of) else { continue };
                     let mut gone = Gone::new(status.worker.clone(), uid(&pod), as_of);
-                    gone.run = (!is_gated(&pod)).then(|| RunId::new(uid(&pod)));
+                    gone.run = (!is_gated(&pod)).then(|| run(&pod));
                     // How it ended may not have been told before.
                     if status.phase == WorkerPhase::Exited {
                         feed.apply(Arc::new(status));

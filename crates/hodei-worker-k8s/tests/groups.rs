@@ -15,6 +15,7 @@ use hodei_worker_core::{
         WorkerProviderExt as _,
     },
     quantity::ByteSize,
+    testkit::eventually,
 };
 use hodei_worker_k8s::{
     AutoscalerOptions, ConfigMapOptions, KubernetesOptions, ScalingMetric, ScalingPace, ServiceOptions,
@@ -24,7 +25,7 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         autoscaling::v2::HorizontalPodAutoscaler,
-        core::v1::{ConfigMap, Namespace, ResourceQuota, Secret, Service},
+        core::v1::{ConfigMap, Namespace, ResourceQuota, Secret, Service, ServiceAccount},
         networking::v1::NetworkPolicy,
     },
 };
@@ -35,6 +36,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
+const PATIENCE: Duration = Duration::from_secs(120);
 const SLEEPS: &str = "trap 'exit 0' TERM; echo ready; sleep 1000 & wait $!";
 
 fn web() -> GroupRef {
@@ -88,15 +90,11 @@ async fn k5_a_group_is_scaled_by_cpu_and_says_so() {
         });
         bench.provider.autoscale(&web(), &by).await.unwrap();
         until_running(&bench, 3).await;
-        let events = limit(async {
-            loop {
-                let events = bench.provider.scaling_events(&web()).await.unwrap();
-                if events.iter().any(|event| event.size == Some(3)) {
-                    return events;
-                }
-            }
-        })
-        .await;
+        let written = async || {
+            let events = bench.provider.scaling_events(&web()).await.unwrap();
+            if events.iter().any(|event| event.size == Some(3)) { Ok(events) } else { Err(events) }
+        };
+        let events = eventually(PATIENCE, written).await.unwrap();
         let grown = events.iter().find(|event| event.size == Some(3)).unwrap();
         assert_eq!(grown.reason, "SuccessfulRescale");
         assert!(grown.message.contains("cpu"), "{grown:?}");
@@ -151,7 +149,7 @@ async fn k5_metrics_of_the_members_and_of_others_scale_a_group_at_the_pace_that_
         // It stays as it is where it may not shrink.
         adapter.external("queue", 20);
         until_running(&bench, 2).await;
-        let never = by.scale_down(ScalingPace::never());
+        let never = by.scale_down(ScalingPace::never().stabilized(Duration::ZERO));
         bench.provider.autoscale_by(&web(), &between, &never).await.unwrap();
         adapter.external("queue", 1);
         let name = format!("hodei.{}.web", bench.installation);
@@ -204,17 +202,19 @@ async fn k5_a_group_has_its_objects_and_takes_them_along() {
         // One that is removed is made anew: the group has its size.
         limit(bench.provider.delete_worker(&member, &DeleteOptions::default())).await.unwrap();
         until_running(&bench, 2).await;
+        let other = WorkerFilter::id(members[1].clone());
+        assert_eq!(bench.provider.list_workers(&other).await.unwrap().workers.len(), 1);
         let listed = bench.provider.list_workers(&WorkerFilter::worker_type(web())).await.unwrap();
         assert!(listed.workers.iter().all(|status| status.worker != member), "{listed:?}");
         assert_eq!(scale(&bench, 0, &template).await, []);
-        limit(async {
-            while is_there::<Service>(&client, &own).await
+        let gone = async || {
+            let is_left = is_there::<Service>(&client, &own).await
                 || is_there::<ConfigMap>(&client, &own).await
                 || is_there::<Secret>(&client, &group).await
-                || is_there::<NetworkPolicy>(&client, &group).await
-            {}
-        })
-        .await;
+                || is_there::<NetworkPolicy>(&client, &group).await;
+            if is_left { Err("something is left of it") } else { Ok(()) }
+        };
+        eventually(PATIENCE, gone).await.unwrap();
     })
     .await;
 }
@@ -222,13 +222,17 @@ async fn k5_a_group_has_its_objects_and_takes_them_along() {
 #[tokio::test]
 async fn k5_a_member_that_ends_is_begun_again_by_the_cluster() {
     on_cluster("again", |bench| async move {
-        let members = scale(&bench, 1, &template(&bench, "sleep 1; exit 3").build().unwrap()).await;
+        let members = scale(&bench, 1, &template(&bench, "echo one; sleep 1; exit 3").build().unwrap()).await;
         let member = WorkerRef::first(members[0].clone());
         let first = bench.until(&member, |status| status.phase == WorkerPhase::Running).await;
         let again = bench
             .until(&member, |status| status.phase == WorkerPhase::Running && status.run != first.run)
             .await;
         assert_eq!(again.native_id, first.native_id);
+        // What it writes is read over its runs, each line once.
+        let read = bench.provider.worker_logs(&member, &LogOptions::following()).await.unwrap();
+        let lines: Vec<_> = limit(read.take(3).collect()).await;
+        assert!(lines.iter().all(Result::is_ok), "{lines:?}");
     })
     .await;
 }
@@ -250,6 +254,11 @@ async fn k5_what_cannot_be_a_group_is_refused_before_anything_exists() {
             assert_eq!(refused.kind(), ErrorKind::Config, "{refused}");
             assert!(refused.to_string().contains(field), "{refused}");
         }
+        let long: GroupRef = "a".repeat(24).parse().unwrap();
+        let options = ScaleOptions::default().with_template(bench.script("long", SLEEPS).build().unwrap());
+        let refused = bench.provider.scale_workers(&long, 1, &options).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Config, "{refused}");
+        assert!(refused.to_string().contains("leaves 23 characters"), "{refused}");
         let between = ScalingConfiguration::between;
         for (scaling, kind, field) in [
             (between(0, 3), ErrorKind::Config, "scaling.min"),
@@ -275,6 +284,12 @@ async fn k5_a_group_that_a_quota_keeps_small_is_told() {
     let quota = serde_json::json!({"metadata": {"name": "one"}, "spec": {"hard": {"pods": "1"}}});
     let quotas: Api<ResourceQuota> = Api::namespaced(client, &name);
     quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
+    // A namespace that is new has neither at once.
+    let counted = |quota: Option<&ResourceQuota>| quota.is_some_and(|quota| quota.status.is_some());
+    limit(Box::pin(await_condition(quotas, "one", counted))).await.unwrap();
+    let accounts: Api<ServiceAccount> = Api::namespaced(admin().await, &name);
+    let is_there = |account: Option<&ServiceAccount>| account.is_some();
+    limit(Box::pin(await_condition(accounts, "default", is_there))).await.unwrap();
     let installation = common::installation("small");
     let provider = common::connect(&installation, common::settings().in_namespace(&name)).await;
     let config = WorkerConfig::builder("web").image(common::variable("HODEI_TEST_KUBERNETES_IMAGE").as_str());
@@ -282,8 +297,10 @@ async fn k5_a_group_that_a_quota_keeps_small_is_told() {
     let config = config.options(&KubernetesOptions::default().user(65_534)).build().unwrap();
     let options = ScaleOptions::default().with_template(config);
     let refused = limit(provider.scale_workers(&web(), 2, &options)).await;
+    // It is not held against it when it asks for less.
+    let one = limit(provider.scale_workers(&web(), 1, &options)).await;
     namespaces.delete(&name, &DeleteParams::default()).await.unwrap();
     let refused = refused.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Capacity, "{refused}");
-    assert!(refused.to_string().contains("quota"), "{refused}");
+    assert_eq!(refused.kind(), ErrorKind::QuotaExceeded, "{refused}");
+    assert_eq!(one.unwrap().len(), 1);
 }

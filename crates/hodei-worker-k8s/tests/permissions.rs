@@ -30,7 +30,7 @@ use kube::{
 use serde_json::json;
 
 /// Longer than any life takes on a busy machine.
-const LIFE: Duration = Duration::from_secs(60);
+const LIFE: Duration = Duration::from_secs(120);
 /// Lives that are led at once.
 const AT_ONCE: usize = 4;
 

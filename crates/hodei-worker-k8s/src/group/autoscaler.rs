@@ -19,9 +19,10 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::LabelSelector},
 };
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams};
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions};
 use serde::Serialize;
 
+use super::deployment;
 use crate::{
     AutoscalerOptions, KubernetesProvider, ScalingMetric, ScalingPace, names, provider::Shared,
     secret::owner, status::timestamp,
@@ -122,6 +123,9 @@ impl Shared {
             let message = "an autoscaler of the cluster's never takes the last member away: it is at least 1";
             return Err(Error::config("scaling.min", message));
         }
+        if i32::try_from(scaling.max).is_err() {
+            return Err(Error::config("scaling.max", "is more than a cluster can count"));
+        }
         if scaling.max < scaling.min {
             return Err(Error::config("scaling.max", "is less than `min`"));
         }
@@ -130,6 +134,13 @@ impl Shared {
             return Err(Error::new(ErrorKind::NotFound, format!("there is no group `{group}`"))
                 .with_help("give it a size first, by a template of its members"));
         };
+        // What somebody else has made is left alone.
+        self.find_autoscaler(group).await?;
+        if deployment::is_pending(&found) {
+            let message = "the group's making was cut off before all was there that stands around it";
+            return Err(Error::new(ErrorKind::Conflict, message)
+                .with_help("give it its size and its template once more"));
+        }
         let object = self.object(&found, scaling, options);
         let parameters = PatchParams::apply(names::MANAGER).force();
         let all = self.cluster.api::<HorizontalPodAutoscaler>();
@@ -146,14 +157,18 @@ impl Shared {
 
     /// It is sized by hand from now on, and stays as large as it is.
     pub(crate) async fn take_back(&self, group: &GroupRef) -> Result<()> {
-        if self.find_autoscaler(group).await?.is_none() {
-            return Ok(());
-        }
+        self.capabilities.require([hodei_worker_core::Capability::AutoScaling])?;
+        let Some(found) = self.find_autoscaler(group).await? else { return Ok(()) };
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions { uid: found.metadata.uid, resource_version: None }),
+            ..DeleteParams::default()
+        };
         let name = names::group(&self.view.installation, group);
         let all = self.cluster.api::<HorizontalPodAutoscaler>();
-        match self.cluster.call(all.delete(&name, &DeleteParams::default())).await {
+        match self.cluster.call(all.delete(&name, &parameters)).await {
             Ok(_) => Ok(()),
-            Err(failed) if failed.is_not_found() => Ok(()),
+            // Gone, or another by now.
+            Err(failed) if failed.status().is_some_and(|status| matches!(status.code, 404 | 409)) => Ok(()),
             Err(failed) => Err(self.cluster.error(failed).with_context("horizontalpodautoscaler", name)),
         }
     }

@@ -21,6 +21,9 @@ use crate::{KubernetesOptions, KubernetesSettings, ServiceScope, names, pod};
 /// A pod's name has 63 characters, and a Deployment's pods add a template's hash and a number of their own.
 const LONGEST_NAME: usize = 46;
 
+/// A worker's id has 40 characters, and a member's has a hash of ten and a number of five behind the group's name.
+const LONGEST_GROUP: usize = 40 - 11 - 6;
+
 /// The labels by which the cluster knows its pods.
 pub(super) fn selected(installation: &InstallationId, group: &GroupRef) -> BTreeMap<String, String> {
     BTreeMap::from([
@@ -35,6 +38,12 @@ pub(super) fn is_pending(group: &Deployment) -> bool {
     group.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(names::PENDING))
 }
 
+/// Whether it is made of this template.
+pub(super) fn is_of(group: &Deployment, template: &WorkerConfig) -> bool {
+    let of = group.metadata.annotations.as_ref().and_then(|all| all.get(names::TEMPLATE));
+    of == Some(&template.fingerprint().to_string())
+}
+
 /// What is wrong with a template here.
 pub(super) fn check(
     installation: &InstallationId,
@@ -44,6 +53,13 @@ pub(super) fn check(
 ) -> Result<()> {
     pod::check::configuration(template, options)?;
     let mut problems = Problems::new();
+    problems.require(
+        group.as_str().len() <= LONGEST_GROUP,
+        "group",
+        format!(
+            "`{group}` is too long: its members' ids begin with it, which leaves {LONGEST_GROUP} characters"
+        ),
+    );
     let length = names::group(installation, group).len();
     problems.require(
         length <= LONGEST_NAME,
@@ -104,7 +120,10 @@ pub(super) fn deployment(
         metadata: ObjectMeta {
             name: Some(name),
             labels: Some(all),
-            annotations: Some(BTreeMap::from([(names::PENDING.to_owned(), String::new())])),
+            annotations: Some(BTreeMap::from([
+                (names::PENDING.to_owned(), String::new()),
+                (names::TEMPLATE.to_owned(), template.fingerprint().to_string()),
+            ])),
             ..ObjectMeta::default()
         },
         spec: Some(DeploymentSpec {

@@ -15,7 +15,10 @@ use hodei_worker_core::{
     provider::ScaleOptions,
 };
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::{
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
+    core::response::reason,
+};
 use serde_json::json;
 
 pub use autoscaler::AutoscalerStatus;
@@ -29,7 +32,7 @@ const ATTEMPTS: usize = 10;
 
 /// What became of an attempt.
 enum Scaled {
-    Now(Deployment),
+    Now(Box<Deployment>),
     /// There is none, and none was wanted.
     Nothing,
     /// Somebody else was faster.
@@ -67,9 +70,10 @@ impl Shared {
             Error::config("target", format!("a group of {target} workers is more than a cluster can count"))
         })?;
         for _ in 0..ATTEMPTS {
-            match self.try_scale(group, size, options).await? {
+            match Box::pin(self.try_scale(group, size, options)).await? {
                 Scaled::Changed => {}
-                Scaled::Nothing => return Ok(Vec::new()),
+                // Members of one that was may end yet.
+                Scaled::Nothing => return self.until_there_is_none(group).await,
                 Scaled::Now(made) => return self.until_group_has(group, target, &made).await,
             }
         }
@@ -79,7 +83,10 @@ impl Shared {
     async fn try_scale(&self, group: &GroupRef, size: i32, options: &ScaleOptions) -> Result<Scaled> {
         let found = self.find_group(group).await?;
         let has = found.as_ref().map_or(0, size_of);
-        if let Some(expected) = options.expected.filter(|expected| i32::try_from(*expected) != Ok(has)) {
+        // One that has the size already was given it by an attempt of this call that was cut off, for all that is known.
+        if let Some(expected) =
+            options.expected.filter(|expected| has != size && i32::try_from(*expected) != Ok(has))
+        {
             let message = format!("the group has another size than expected: {has} in place of {expected}");
             return Err(Error::new(ErrorKind::Conflict, message).with_context("size", has));
         }
@@ -89,7 +96,10 @@ impl Shared {
                 return Err(Error::new(ErrorKind::NotFound, format!("there is no group `{group}`"))
                     .with_help("give a template, of which it is made"));
             }
-            (None, Some(template)) => self.make_group(group, template).await?,
+            (None, Some(template)) => match self.make_group(group, template).await? {
+                Some(made) => made,
+                None => return Ok(Scaled::Changed),
+            },
             (Some(found), template) => {
                 self.is_scaled_by_hand(group).await?;
                 if deployment::is_pending(&found) && size > 0 {
@@ -98,19 +108,25 @@ impl Shared {
                         return Err(Error::new(ErrorKind::Conflict, message)
                             .with_help("give the template once more, or set it to 0"));
                     };
+                    if !deployment::is_of(&found, template) {
+                        let message = "its making was cut off, and it is of another template";
+                        return Err(Error::new(ErrorKind::Conflict, message)
+                            .with_help("set it to 0 first, or give the template that it is of"));
+                    }
                     self.give_group_objects(group, template, &found).await?;
                 }
                 found
             }
         };
         let is_done = match size {
-            0 => self.remove_group(&found).await.map(|()| true),
+            0 => self.remove_group(&found).await,
             _ => self.resize(&found, size).await,
         };
-        Ok(if is_done? { Scaled::Now(found) } else { Scaled::Changed })
+        Ok(if is_done? { Scaled::Now(Box::new(found)) } else { Scaled::Changed })
     }
 
-    async fn make_group(&self, group: &GroupRef, template: &WorkerConfig) -> Result<Deployment> {
+    /// `None`: somebody else has made it meanwhile.
+    async fn make_group(&self, group: &GroupRef, template: &WorkerConfig) -> Result<Option<Deployment>> {
         self.capabilities.require(needed_by(template))?;
         let typed = template.options::<KubernetesOptions>()?.unwrap_or_default();
         deployment::check(&self.view.installation, group, template, &typed)?;
@@ -125,14 +141,17 @@ impl Shared {
         let made = self.cluster.call(self.cluster.api::<Deployment>().create(&parameters, &object)).await;
         let made = match made {
             Ok(made) => made,
+            Err(failed) if failed.status().is_some_and(|status| status.reason == reason::ALREADY_EXISTS) => {
+                return Ok(None);
+            }
             Err(failed) => return Err(self.not_created(failed, "apps", "deployments").await),
         };
         match self.give_group_objects(group, template, &made).await {
-            Ok(()) => Ok(made),
+            Ok(()) => Ok(Some(made)),
             Err(error) => {
                 // What was made is found again by the next attempt, unless that would fail as well.
                 if !error.is_retryable() {
-                    self.remove_group(&made).await.ok();
+                    self.remove_unfinished(group, &made).await.ok();
                 }
                 Err(error)
             }
@@ -184,17 +203,38 @@ impl Shared {
         }
     }
 
-    async fn remove_group(&self, found: &Deployment) -> Result<()> {
+    /// Removes what was just made, unless another host has gone on with it.
+    async fn remove_unfinished(&self, group: &GroupRef, made: &Deployment) -> Result<()> {
+        for _ in 0..ATTEMPTS {
+            let found = self.find_group(group).await?;
+            let is_unfinished = |found: &Deployment| {
+                found.metadata.uid == made.metadata.uid
+                    && deployment::is_pending(found)
+                    && size_of(found) == 0
+            };
+            match found.filter(is_unfinished) {
+                Some(found) if !self.remove_group(&found).await? => {}
+                _ => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it was done: not where it has changed since it was looked at.
+    async fn remove_group(&self, found: &Deployment) -> Result<bool> {
         let parameters = DeleteParams {
             propagation_policy: Some(PropagationPolicy::Background),
-            preconditions: Some(Preconditions { uid: found.metadata.uid.clone(), resource_version: None }),
+            preconditions: Some(Preconditions {
+                uid: found.metadata.uid.clone(),
+                resource_version: found.metadata.resource_version.clone(),
+            }),
             ..DeleteParams::default()
         };
         let name = found.metadata.name.as_deref().unwrap_or_default();
         match self.cluster.call(self.cluster.api::<Deployment>().delete(name, &parameters)).await {
-            Ok(_) => Ok(()),
-            // Gone, or another by now.
-            Err(failed) if failed.status().is_some_and(|status| matches!(status.code, 404 | 409)) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(failed) if failed.is_not_found() => Ok(true),
+            Err(failed) if failed.status().is_some_and(|status| status.code == 409) => Ok(false),
             Err(failed) => Err(self.cluster.error(failed).with_context("deployment", name)),
         }
     }

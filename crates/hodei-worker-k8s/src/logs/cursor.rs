@@ -53,15 +53,15 @@ impl Cursor {
         self.read.values().sum()
     }
 
-    pub(super) fn position(&self, uid: &str) -> LogPosition {
+    pub(super) fn position(&self, run: &str) -> LogPosition {
         let seconds: Vec<String> =
             self.read.iter().map(|(second, lines)| format!("{second}:{lines}")).collect();
         let begin = self.begin().map(|second| second.to_string()).unwrap_or_default();
-        LogPosition::new(format!("{uid}/{begin}/{}", seconds.join("+")))
+        LogPosition::new(format!("{run}/{begin}/{}", seconds.join("+")))
     }
 
-    /// Where a stored position is.
-    pub(super) fn after(position: &LogPosition, uid: &str) -> Result<Self> {
+    /// Where a stored position is, in the output of this run.
+    pub(super) fn after(position: &LogPosition, run: &str) -> Result<Self> {
         let wrong = || {
             Error::config("after", "is no position of a Kubernetes worker's output")
                 .with_context("position", position)
@@ -74,7 +74,12 @@ impl Cursor {
             let (second, lines) = part.split_once(':').ok_or_else(wrong)?;
             read.insert(second.parse().map_err(|_| wrong())?, lines.parse().map_err(|_| wrong())?);
         }
-        if of != uid {
+        if of != run {
+            // A group's member has begun again since: what it wrote before is not shown any more.
+            let pod = |run: &str| run.split('.').next().map(str::to_owned);
+            if pod(of) == pod(run) {
+                return Ok(Self::default());
+            }
             return Err(Error::new(ErrorKind::Conflict, "the position is of another worker's output"));
         }
         Ok(Self { from, read })

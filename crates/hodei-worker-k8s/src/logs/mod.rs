@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::{AsyncBufRead, AsyncBufReadExt as _, StreamExt as _, stream};
 use hodei_worker_core::{
     Error, ErrorKind, Result, Timestamp, WorkerObservation, WorkerPhase, WorkerRef,
+    model::RunId,
     provider::{BoxStream, LogChunk, LogItem, LogOptions, LogStream, WorkerFilter},
 };
 use jiff::SignedDuration;
@@ -18,7 +19,7 @@ use crate::{
     client::Failed,
     names::CONTAINER,
     provider::Shared,
-    status::{is_gated, uid},
+    status::{is_gated, run, uid},
 };
 use cursor::Cursor;
 
@@ -38,6 +39,7 @@ struct Reader {
     worker: WorkerRef,
     pod: String,
     uid: String,
+    run: RunId,
     options: LogOptions,
     cursor: Cursor,
     output: Option<Output>,
@@ -69,7 +71,7 @@ impl Shared {
     ) -> Result<BoxStream<'static, Result<LogItem>>> {
         let pod = self.find_or_fail(worker).await?;
         let cursor = match &options.after {
-            Some(position) => Cursor::after(position, uid(&pod))?,
+            Some(position) => Cursor::after(position, run(&pod).as_str())?,
             None => Cursor::from(options.since),
         };
         let settles = self.has_just_ended(&pod);
@@ -78,6 +80,7 @@ impl Shared {
             worker: worker.clone(),
             pod: pod.metadata.name.clone().unwrap_or_default(),
             uid: uid(&pod).to_owned(),
+            run: run(&pod),
             options: options.clone(),
             cursor,
             output: None,
@@ -200,7 +203,7 @@ impl Reader {
             return None;
         }
         let chunk = LogChunk::new(time, LogStream::Stdout, line.slice(text..));
-        Some(if self.options.positions { chunk.at(self.cursor.position(&self.uid)) } else { chunk })
+        Some(if self.options.positions { chunk.at(self.cursor.position(self.run.as_str())) } else { chunk })
     }
 
     async fn open(&mut self) -> Result<()> {
@@ -271,7 +274,13 @@ impl Reader {
                 {
                     match status.phase {
                         _ if status.native_id != self.uid => return Ok(false),
-                        WorkerPhase::Running | WorkerPhase::Stopping => return Ok(true),
+                        WorkerPhase::Running | WorkerPhase::Stopping => {
+                            // A group's member has begun again: the cluster shows what it wrote since then.
+                            if let Some(run) = status.run.as_ref().filter(|run| **run != self.run) {
+                                (self.run, self.cursor) = (run.clone(), Cursor::default());
+                            }
+                            return Ok(true);
+                        }
                         WorkerPhase::Exited => {
                             // Nothing more will be written.
                             self.over = true;

@@ -227,14 +227,16 @@ impl Shared {
             return self.cluster.error(failed);
         }
         match self.may(group, resource, "create").await {
-            Ok(true) => self.not_admitted(failed),
+            Ok(true) => {
+                let words = failed.status().map(|status| status.message.clone()).unwrap_or_default();
+                self.not_admitted(&words)
+            }
             _ => self.cluster.error(failed).with_help("`Permissions` says what this host has to be allowed"),
         }
     }
 
     /// This host may make such objects, and the cluster takes none like this one.
-    fn not_admitted(&self, failed: Failed) -> Error {
-        let words = failed.status().map(|status| status.message.clone()).unwrap_or_default();
+    pub(crate) fn not_admitted(&self, words: &str) -> Error {
         let namespace = &self.cluster.namespace;
         // By its words: quotas have no code or reason of their own.
         let error = if words.contains("exceeded quota") {

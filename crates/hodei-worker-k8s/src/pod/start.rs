@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::{
     names,
     provider::Shared,
-    status::{is_gated, uid},
+    status::{is_gated, run, uid},
 };
 
 impl Shared {
@@ -41,9 +41,9 @@ impl Shared {
     /// A pod cannot run a second time.
     async fn start_again(&self, worker: &WorkerRef, options: &StartOptions) -> Result<()> {
         let found = self.find_or_fail(worker).await?;
-        let run = (!is_gated(&found)).then(|| uid(&found));
-        if run != options.after.as_ref().map(hodei_worker_core::model::RunId::as_str) {
-            return match run {
+        let now = (!is_gated(&found)).then(|| run(&found));
+        if now != options.after {
+            return match now {
                 Some(_) => Ok(()),
                 None => {
                     Err(Error::new(ErrorKind::Conflict, "it has never run, so no run can follow that one"))

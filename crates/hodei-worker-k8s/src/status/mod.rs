@@ -25,11 +25,12 @@ pub(crate) struct Viewpoint {
 }
 
 /// A pod's one run; of a group's member, which runs again and again, the one at present.
-fn run(pod: &Pod, told: &PodStatus) -> RunId {
-    let container = told.container_statuses.iter().flatten().find(|one| one.name == CONTAINER);
+pub(crate) fn run(pod: &Pod) -> RunId {
+    let told = pod.status.iter().flat_map(|told| told.container_statuses.iter().flatten());
+    let container = told.into_iter().find(|one| one.name == CONTAINER);
     match container.map_or(0, |container| container.restart_count) {
         0 => RunId::new(uid(pod)),
-        restarts => RunId::new(format!("{}/{restarts}", uid(pod))),
+        restarts => RunId::new(format!("{}.{restarts}", uid(pod))),
     }
 }
 
@@ -62,7 +63,7 @@ impl Viewpoint {
         let phase = phase(pod, &told, &state);
         let mut status = WorkerStatus::new(ownership.worker.clone(), phase, as_of);
         status.native_id = uid(pod).to_owned();
-        status.run = (!is_gated(pod)).then(|| run(pod, &told));
+        status.run = (!is_gated(pod)).then(|| run(pod));
         let ended = state.terminated.as_ref();
         status.exit = ended.and_then(exit);
         let is_disrupted = is_true(&told, "DisruptionTarget");

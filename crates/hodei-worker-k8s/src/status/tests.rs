@@ -160,3 +160,25 @@ fn k2_readiness_is_health_where_there_is_a_probe() {
     assert_eq!(probed("False", "2026-01-01T00:00:09Z"), Some(Health::Unhealthy));
     assert_eq!(told("Running", json!({"running": {}})).health, None);
 }
+
+/// What a member of a group is, whose container the kubelet begins again.
+fn member(restarts: u32, state: Value, deletion: bool) -> WorkerStatus {
+    let mut containers = container(state);
+    containers[0]["restartCount"] = json!(restarts);
+    let told = json!({"phase": "Running", "containerStatuses": containers});
+    seen(json!({"restartPolicy": "Always"}), told, deletion)
+}
+
+#[test]
+fn k5_a_member_that_ends_is_starting_again_in_a_run_of_its_own() {
+    let ended = json!({"terminated": {"exitCode": 3, "reason": "Error"}});
+    let between = member(0, ended.clone(), false);
+    assert_eq!(between.phase, WorkerPhase::Starting);
+    let waits =
+        member(4, json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}}), false);
+    assert_eq!(waits.phase, WorkerPhase::Starting);
+    assert_eq!(waits.reason.as_deref(), Some("CrashLoopBackOff: back-off 40s"));
+    let again = member(4, json!({"running": {"startedAt": "2026-01-01T00:00:02Z"}}), false);
+    assert_eq!(again.run.as_ref().map(RunId::as_str), Some("u-1.4"));
+    assert_eq!(member(4, ended, true).phase, WorkerPhase::Exited);
+}
