@@ -2,13 +2,13 @@
 
 mod defined;
 
-use std::{collections::HashSet, net::IpAddr};
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use bollard::models::{
     ContainerSummary, Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, NetworkInspect,
 };
 use hodei_worker_core::{
-    Error, ErrorKind, Result, Timestamp, WorkerConfig,
+    Error, ErrorKind, Result, Timestamp, WorkerConfig, WorkerRef,
     model::{NetworkAttachment, Ownership},
 };
 use http::Method;
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::{
     DockerOptions, NetworkOptions,
     client::{self, Answer, query},
-    container::endpoint,
+    container::{answered, endpoint},
     error::{status, words},
     names,
     provider::Shared,
@@ -36,7 +36,7 @@ const CUT_OFF: SignedDuration = SignedDuration::from_mins(10);
 impl Shared {
     /// Sees to it that the worker's networks exist.
     pub(crate) async fn ensure_networks(
-        &self,
+        self: &Arc<Self>,
         config: &WorkerConfig,
         options: &DockerOptions,
         ownership: &Ownership,
@@ -59,7 +59,7 @@ impl Shared {
     }
 
     async fn ensure_network(
-        &self,
+        self: &Arc<Self>,
         n: usize,
         network: &NetworkAttachment,
         definition: Option<NetworkOptions>,
@@ -80,7 +80,27 @@ impl Shared {
             )
             .with_help("it is said to exist: make it, or leave out `external`"));
         }
-        let _turn = self.making_network.lock().await;
+        let (shared, name, ownership) = (Arc::clone(self), name.clone(), ownership.clone());
+        let attempt = attempt.to_owned();
+        // Goes on when this call is dropped, since the engine does: another that it is asked for meanwhile has the same
+        // name, and old engines make it.
+        let made = tokio::spawn(async move {
+            let _turn = shared.making_network.lock().await;
+            shared.make_network(n, &name, &definition, explicit, &ownership, &attempt).await
+        });
+        answered(made).await
+    }
+
+    async fn make_network(
+        &self,
+        n: usize,
+        name: &str,
+        definition: &NetworkOptions,
+        explicit: bool,
+        ownership: &Ownership,
+        attempt: &str,
+    ) -> Result<()> {
+        let judge = |found: &NetworkInspect| self.as_defined(n, found, definition, explicit);
         if let Some(found) = self.network(name).await? {
             return judge(&found);
         }
@@ -108,6 +128,21 @@ impl Shared {
             )),
             Err(error) => Err(self.engine.error(error)),
         }
+    }
+
+    /// Sees to it that each network that the worker is to be on is the only one of its name: two hosts, or one that was
+    /// killed and its successor, may have had one made each. Whether one was not.
+    pub(crate) async fn make_networks_unique(&self, worker: &WorkerRef) -> Result<bool> {
+        let mut changed = false;
+        for network in self.find_or_fail(worker).await?.wanted_networks() {
+            let path = format!("/networks/{}", client::segment(&network.name));
+            let found = self.engine.get::<NetworkInspect>(&path, "").await;
+            if found.is_err_and(|error| status(&error) == Some(400)) {
+                self.only_one(&network.name).await?;
+                changed = true;
+            }
+        }
+        Ok(changed)
     }
 
     /// A network by its name, whosever it is.

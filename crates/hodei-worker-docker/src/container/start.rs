@@ -55,7 +55,15 @@ impl Shared {
                 facts.asked = None;
                 facts.heard = heard;
             });
-            match shared.engine.patient().start_container(&id, None::<StartContainerOptions>).await {
+            let mut started =
+                shared.engine.patient().start_container(&id, None::<StartContainerOptions>).await;
+            // A name that several networks have.
+            if started.as_ref().is_err_and(|error| error::status(error) == Some(400))
+                && shared.make_networks_unique(&worker).await?
+            {
+                started = shared.engine.patient().start_container(&id, None::<StartContainerOptions>).await;
+            }
+            match started {
                 Ok(()) => {
                     remembered.edit(|facts| facts.state = Known::StartedHere);
                     Ok(())
