@@ -1,13 +1,17 @@
-//! K2, K9, K10: pods as workers, and what becomes of them.
+//! K2, K8, K9, K10: pods as workers, and what becomes of them.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // These are tests.
 
 mod common;
 
+use std::time::Duration;
+
 use common::{limit, on_cluster, variable};
 use hodei_worker_core::{
     WorkerConfig, WorkerPhase, WorkerProvider as _,
-    provider::{LogOptions, WorkerProviderExt as _},
+    provider::{LogOptions, StatsOptions, WorkerProviderExt as _},
+    quantity::Cpu,
     status::{ExitStatus, FailureClass},
+    testkit::eventually,
 };
 use hodei_worker_k8s::{KubernetesOptions, PullPolicy};
 
@@ -117,6 +121,29 @@ async fn k2_numbered_lines_are_read_once_each_over_many_cuts() {
         assert_eq!(status.exit, Some(ExitStatus::Code(0)));
         let all = bench.provider.collect_logs(&worker, &LogOptions::all()).await.unwrap();
         assert_eq!(all.iter().filter(|byte| **byte == b'\n').count(), 3001);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn k8_what_a_worker_uses_is_told_against_what_is_set_aside_for_it() {
+    on_cluster("usage", |bench| async move {
+        let burn = bench.script("a", "while :; do :; done").stop_grace("1s");
+        let burn = burn.cpu_request("100m").cpu_limit("300m").memory_request("16Mi").memory_limit("32Mi");
+        let worker = bench.run(&burn.build().unwrap()).await;
+        bench.until(&worker, |status| status.phase == WorkerPhase::Running).await;
+        let measured = async || {
+            let stats = bench.provider.worker_stats(&worker, &StatsOptions::default()).await.unwrap();
+            // It may take a while until all of a window is of the worker.
+            let is_busy = stats.cpu_of_request().is_some_and(|share| share > 1.0);
+            if is_busy { Ok(stats) } else { Err(stats) }
+        };
+        let stats = eventually(Duration::from_secs(120), measured).await.unwrap();
+        assert!(stats.cpu_of_request().unwrap() < 4.0, "it may have three times its request: {stats:?}");
+        assert_eq!(stats.cpu_request, Some(Cpu::from_millis(100)));
+        assert_eq!((stats.memory_request, stats.memory_limit), (Some(16 << 20), Some(32 << 20)));
+        assert!(stats.memory_of_request().is_some_and(|share| share > 0.0 && share < 1.0), "{stats:?}");
+        assert!(stats.window.is_some_and(|window| window > Duration::ZERO), "{stats:?}");
     })
     .await;
 }
