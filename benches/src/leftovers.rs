@@ -9,22 +9,26 @@ use bollard::query_parameters::{ListContainersOptionsBuilder, ListVolumesOptions
 use hodei_worker::{
     ConnectContext, ProviderSettings as _, docker::DockerSettings, model::labels, process::Survival,
 };
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::{Api, api::ListParams};
 
 use crate::{
     Outcome,
-    place::{Place, docker_host},
+    place::{Place, cluster, docker_host},
     processes,
 };
 
 /// Everything that is there although the installation has no worker: processes, files, groups, containers, volumes.
 ///
 /// # Errors
-/// Where the engine cannot be asked.
+/// Where the engine or the cluster cannot be asked.
 pub async fn of(place: Place, installation: &str) -> Outcome<Vec<String>> {
     let mut left: Vec<String> =
         processes::marked(installation).into_iter().map(|pid| format!("process {pid}")).collect();
     if place == Place::Docker {
         left.extend(in_the_engine(installation).await?);
+    } else if place == Place::Kubernetes {
+        left.extend(in_the_cluster(installation).await?);
     } else {
         let settings = processes::settings(Survival::Auto);
         for folder in [settings.state_dir, settings.log_dir].into_iter().flatten() {
@@ -84,6 +88,18 @@ fn group_folders(installation: &str) -> Vec<PathBuf> {
     folders.sort();
     folders.dedup();
     folders
+}
+
+async fn in_the_cluster(installation: &str) -> Outcome<Vec<String>> {
+    let context = ConnectContext::new("raw".parse()?, "raw".parse()?);
+    let client = cluster()?.connect(context).await?.client();
+    let ours = ListParams::default().labels(&format!("{}={installation}", labels::INSTALLATION));
+    let pods: Api<Pod> = Api::namespaced(client.clone(), "default");
+    let named = |kind: &str, name: Option<String>| format!("{kind} {}", name.unwrap_or_default());
+    let pods = pods.list_metadata(&ours).await?.items.into_iter().map(|pod| named("pod", pod.metadata.name));
+    let secrets: Api<Secret> = Api::namespaced(client, "default");
+    let secrets = secrets.list_metadata(&ours).await?.items.into_iter();
+    Ok(pods.chain(secrets.map(|secret| named("secret", secret.metadata.name))).collect())
 }
 
 async fn in_the_engine(installation: &str) -> Outcome<Vec<String>> {

@@ -1,8 +1,9 @@
 //! The measurements of the contract's targets (T…) and of our own figures (F…), as ratios against the raw API or a peer
 //! in the same run: a table, and a plot in `target/bench/`. `cargo xtask bench [ID…]` runs those ids, or all. What
-//! cannot be measured becomes a row that says why, and the others go on. With `--once-more` only what needs the engine
-//! is measured: on another engine than before.
+//! cannot be measured becomes a row that says why, and the others go on. With `--once-more` only what needs
+//! the part that `HODEI_BENCH_ON` names is measured: on another engine or cluster than before.
 
+mod cluster;
 mod cold;
 mod compose;
 mod docker;
@@ -21,12 +22,13 @@ use std::{path::Path, process::ExitCode};
 
 use hodei_worker_benches::{
     Outcome,
-    place::{Place, docker_host},
+    place::{Place, cluster, docker_host},
     plot,
     table::{self, Row},
 };
 
-const IDS: [&str; 14] = ["F1", "F2", "F3", "F4", "F5", "F6", "F7", "F8", "F9", "T2", "T3", "T4", "T5", "P7"];
+const IDS: [&str; 16] =
+    ["F1", "F2", "F3", "F4", "F5", "F6", "F7", "F8", "F9", "K2", "K10", "T2", "T3", "T4", "T5", "P7"];
 
 fn main() -> ExitCode {
     hodei_worker::process::init();
@@ -52,10 +54,17 @@ async fn measure(wanted: &[String], once_more: bool) -> Outcome<bool> {
     }
     let mut rows = Vec::new();
     let mut complete = true;
+    // Another engine and another cluster come one at a time.
+    let on = std::env::var("HODEI_BENCH_ON").unwrap_or_default();
+    let is_once_more = |id: &str, place: Option<Place>| match once_more {
+        true if on.starts_with("kubernetes") => needs_cluster(id, place),
+        true => needs_engine(id, place),
+        false => true,
+    };
     let is_wanted = |id: &str| wanted.iter().any(|word| word.eq_ignore_ascii_case(id));
     let chosen = |id: &&str| wanted.is_empty() || is_wanted(id) || (*id == "F7" && is_wanted("T5"));
     for id in IDS.into_iter().filter(chosen) {
-        for place in places(id).into_iter().filter(|place| !once_more || needs_engine(id, *place)) {
+        for place in places(id).into_iter().filter(|place| is_once_more(id, *place)) {
             eprintln!(
                 "measuring {id}{}",
                 place.map(|place| format!(" on {}", place.name())).unwrap_or_default()
@@ -64,7 +73,8 @@ async fn measure(wanted: &[String], once_more: bool) -> Outcome<bool> {
                 Ok(measured) => rows.extend(measured),
                 Err(error) => {
                     // Without an engine there is nothing to be measured on it.
-                    let absent = needs_engine(id, place) && docker_host().is_err();
+                    let absent = needs_engine(id, place) && docker_host().is_err()
+                        || needs_cluster(id, place) && cluster().is_err();
                     complete &= absent;
                     let what = place.map_or("all of it", Place::name);
                     rows.push(Row::not_measured(id, what, &error.to_string(), !absent));
@@ -74,7 +84,7 @@ async fn measure(wanted: &[String], once_more: bool) -> Outcome<bool> {
     }
     table::print(&rows);
     // A part of the measurements does not take the place of all of them.
-    let part = once_more.then(|| format!("-{}", std::env::var("HODEI_TEST_DOCKER_PART").unwrap_or_default()));
+    let part = once_more.then(|| format!("-{on}"));
     let name = wanted.iter().map(|id| format!("-{}", id.to_lowercase())).collect::<String>();
     let name = part.unwrap_or_default() + &name;
     let file = format!("target/bench/bench{name}.svg");
@@ -89,12 +99,22 @@ fn places(id: &str) -> Vec<Option<Place>> {
     if id == "T5" {
         return Vec::new();
     }
-    let both = id.starts_with('T') || id == "F7";
-    if both { vec![Some(Place::Process), Some(Place::Docker)] } else { vec![None] }
+    let mut places = vec![Some(Place::Process), Some(Place::Docker)];
+    match id {
+        _ if id.starts_with('T') || id == "F7" => {
+            places.push(Some(Place::Kubernetes));
+            places
+        }
+        _ => vec![None],
+    }
 }
 
 fn needs_engine(id: &str, place: Option<Place>) -> bool {
     matches!(id, "F5" | "F8" | "F9" | "P7") || place == Some(Place::Docker)
+}
+
+fn needs_cluster(id: &str, place: Option<Place>) -> bool {
+    matches!(id, "K2" | "K10") || place == Some(Place::Kubernetes)
 }
 
 async fn measurement(id: &str, place: Option<Place>) -> Outcome<Vec<Row>> {
@@ -107,6 +127,8 @@ async fn measurement(id: &str, place: Option<Place>) -> Outcome<Vec<Row>> {
         ("F6", _) => tokio::task::spawn_blocking(process::two_hundred).await?,
         ("F8", _) => compose::fifty().await,
         ("F9", _) => compose::first_line().await,
+        ("K2", _) => cluster::starts().await,
+        ("K10", _) => cluster::ten_thousand().await,
         ("P7", _) => requests::requests().await,
         ("F7", Some(place)) => recovery::recoveries(place).await,
         ("T2", Some(place)) => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hodei_worker::{
     ConnectContext, ProviderSettings as _, WorkerProvider,
     docker::DockerSettings,
+    kubernetes::{KubernetesOptions, KubernetesSettings},
     model::WorkerConfigBuilder,
     policy::{PolicySettings, Stack},
     process::Survival,
@@ -24,6 +25,8 @@ pub enum Place {
     Attached,
     /// Containers of the engine that `HODEI_TEST_DOCKER_HOST` names.
     Docker,
+    /// Pods of the cluster that `HODEI_TEST_KUBECONFIG` leads to.
+    Kubernetes,
 }
 
 impl Place {
@@ -35,7 +38,11 @@ impl Place {
         match name {
             "process" => Ok(Self::Process),
             "docker" => Ok(Self::Docker),
-            other => Err(format!("there is no provider `{other}` here, only process and docker").into()),
+            "kubernetes" => Ok(Self::Kubernetes),
+            other => {
+                Err(format!("there is no provider `{other}` here, only process, docker and kubernetes")
+                    .into())
+            }
         }
     }
     /// Its name.
@@ -44,6 +51,7 @@ impl Place {
             Self::Process => "process",
             Self::Attached => "process (attached)",
             Self::Docker => "docker",
+            Self::Kubernetes => "kubernetes",
         }
     }
 
@@ -55,6 +63,7 @@ impl Place {
         let context = ConnectContext::new("bench".parse()?, installation.parse()?);
         Ok(match self {
             Self::Docker => Arc::new(DockerSettings::at(docker_host()?).connect(context).await?),
+            Self::Kubernetes => Arc::new(cluster()?.connect(context).await?),
             Self::Process => Arc::new(processes::settings(Survival::Required).connect(context).await?),
             Self::Attached => Arc::new(processes::settings(Survival::Attached).connect(context).await?),
         })
@@ -72,12 +81,18 @@ impl Place {
     /// With an image where there must be one, and the installation's mark.
     pub fn prepare(self, builder: WorkerConfigBuilder, installation: &str) -> WorkerConfigBuilder {
         let builder = builder.env(MARK, installation);
-        if self == Self::Docker { builder.image(image().as_str()) } else { builder }
+        match self {
+            Self::Docker => builder.image(image().as_str()),
+            Self::Kubernetes => {
+                builder.image(pod_image().as_str()).options(&KubernetesOptions::default().user(65_534))
+            }
+            _ => builder,
+        }
     }
 
     /// What processes hold besides the mark; removed with the last of an installation.
     pub fn clear(self, installation: &str) {
-        if self != Self::Docker {
+        if matches!(self, Self::Process | Self::Attached) {
             processes::clear(installation);
         }
     }
@@ -90,6 +105,21 @@ impl Place {
 pub fn docker_host() -> Outcome<String> {
     let host = std::env::var("HODEI_TEST_DOCKER_HOST");
     host.map_err(|_| "HODEI_TEST_DOCKER_HOST names no engine; `cargo xtask bench` starts one".into())
+}
+
+/// The cluster to measure.
+///
+/// # Errors
+/// Where none is named.
+pub fn cluster() -> Outcome<KubernetesSettings> {
+    let file = std::env::var("HODEI_TEST_KUBECONFIG");
+    let file = file.map_err(|_| "HODEI_TEST_KUBECONFIG names no cluster; `cargo xtask bench` starts one")?;
+    Ok(KubernetesSettings::from_kubeconfig(file).in_namespace("default"))
+}
+
+/// The image of pods.
+pub fn pod_image() -> String {
+    std::env::var("HODEI_TEST_KUBERNETES_IMAGE").unwrap_or_else(|_| "hodei-test/busybox:1".to_owned())
 }
 
 /// The image to run.

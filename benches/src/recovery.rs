@@ -29,6 +29,7 @@ use tokio::{sync::mpsc, time::timeout};
 use crate::{peers::is_installed, targets};
 
 mod containers;
+mod pods;
 
 const TIMES: usize = 40;
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -119,10 +120,10 @@ impl Says {
 }
 
 pub(crate) async fn recoveries(place: Place) -> Outcome<Vec<Row>> {
-    let name = if place == Place::Docker { "docker" } else { "process" };
-    let installation = format!("f7-{name}-{}", std::process::id());
+    let installation = targets::installation(place, "f7");
     let measured = match place {
         Place::Docker => containers::measure(&installation).await,
+        Place::Kubernetes => pods::measure(&installation).await,
         _ => processes(&installation).await,
     };
     targets::sweep(place, &installation).await?;

@@ -1,4 +1,4 @@
-//! T2, T3 and T4 on local processes and on Docker.
+//! T2, T3 and T4 on local processes, on Docker and on Kubernetes.
 
 use std::{
     sync::Arc,
@@ -28,7 +28,11 @@ pub(crate) const IGNORES_TERM: &str = "trap '' TERM; echo ready; while :; do sle
 pub(crate) const OBEYS_TERM: &str = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done";
 
 pub(crate) fn installation(place: Place, what: &str) -> String {
-    let name = if place == Place::Docker { "docker" } else { "process" };
+    let name = match place {
+        Place::Docker => "docker",
+        Place::Kubernetes => "kubernetes",
+        _ => "process",
+    };
     format!("{what}-{name}-{}", std::process::id())
 }
 

@@ -43,7 +43,7 @@ fn measure(site: &Site, arguments: &[String], running: &Running<'_>, part: Optio
     command.args(["run", "--quiet", "--release", "--package", PACKAGE, "--"]).args(arguments);
     command.envs(running.environment()).envs(test::environment(site));
     if let Some(part) = part {
-        command.arg("--once-more").envs(running.environment_of(part));
+        command.arg("--once-more").env("HODEI_BENCH_ON", part).envs(running.environment_of(part));
     }
     Ok(!run::stream(&mut command, |line| println!("{line}"))?.success())
 }

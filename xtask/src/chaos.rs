@@ -50,10 +50,11 @@ impl Scenario {
 
 const PROCESS: &str = "hodei-worker-process";
 const DOCKER: &str = "hodei-worker-docker";
+const KUBERNETES: &str = "hodei-worker-k8s";
 const STORE: &str = "hodei-worker-store";
 const HOST: &str = "hodei-worker";
 
-const SCENARIOS: [Scenario; 9] = [
+const SCENARIOS: [Scenario; 11] = [
     Scenario::new("calls-process", PROCESS, "chaos").with(&["--provider", "process"]),
     Scenario::new("calls-docker", DOCKER, "chaos").with(&["--provider", "docker"]).on(&["docker"]),
     Scenario::new("manager-process", HOST, "hodei-chaos-manager")
@@ -63,6 +64,14 @@ const SCENARIOS: [Scenario; 9] = [
         .with(&["--provider", "docker"])
         .on(&["docker"])
         .rounds(100, 3),
+    Scenario::new("calls-kubernetes", KUBERNETES, "chaos")
+        .with(&["--provider", "kubernetes"])
+        .on(&["kubernetes"])
+        .rounds(30, 2),
+    Scenario::new("manager-kubernetes", HOST, "hodei-chaos-manager")
+        .with(&["--provider", "kubernetes"])
+        .on(&["kubernetes"])
+        .rounds(50, 3),
     Scenario::new("hosts-postgres", HOST, "hodei-chaos-hosts").on(&["postgres"]).rounds(30, 3),
     Scenario::new("flips-redb", STORE, "flips").with(&["--store", "redb"]).rounds(10_000, 100),
     Scenario::new("flips-sled", STORE, "flips").with(&["--store", "sled"]).rounds(10_000, 100),

@@ -1,7 +1,7 @@
 //! Kills a host with -9 at random instants while its manager creates, starts, stops and removes workers that fail and end
 //! by themselves, again and again on the same log; then has the next one settle, and compares what is there with what was
 //! acknowledged. Some hosts are paused before, some have a disk that is slow, and some lose their engine, which comes back:
-//! where `HODEI_TEST_ENGINE` names the program that does that. `hodei-chaos-manager --provider process|docker --rounds N`
+//! where `HODEI_TEST_ENGINE` or `HODEI_TEST_CLUSTER` names the program that does that. `hodei-chaos-manager --provider process|docker|kubernetes --rounds N`
 
 #[path = "chaos_manager/check.rs"]
 mod check;
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         ["--rounds", rounds, "--provider", place] | ["--provider", place, "--rounds", rounds] => {
             runtime.block_on(drive(place, rounds))
         }
-        _ => Err("usage: hodei-chaos-manager --provider process|docker --rounds N".into()),
+        _ => Err("usage: hodei-chaos-manager --provider process|docker|kubernetes --rounds N".into()),
     })
 }
 
@@ -132,7 +132,11 @@ impl Run {
         for round in 1..=rounds {
             let blow = self.blow(round);
             // On a slow disk it takes longer until something has been done.
-            let longest = if self.place == Place::Docker || blow == Blow::SlowDisk { 2000 } else { 250 };
+            let longest = match (self.place, blow) {
+                (Place::Kubernetes, _) => 4000,
+                (Place::Docker, _) | (_, Blow::SlowDisk) => 2000,
+                _ => 250,
+            };
             let after = Duration::from_micros(fastrand::u64(0..longest * 1000));
             counts.paused += usize::from(blow == Blow::Pause);
             counts.slowed += usize::from(blow == Blow::SlowDisk);
@@ -167,7 +171,7 @@ impl Run {
 
     /// An engine is seldom killed: each time, all workers fail, and after a few times in a row a person is called.
     fn blow(&self, round: usize) -> Blow {
-        let engine = self.place == Place::Docker && std::env::var_os("HODEI_TEST_ENGINE").is_some();
+        let engine = engine_of(self.place).is_some_and(|(program, _)| std::env::var_os(program).is_some());
         match round {
             _ if engine && round % 50 == 2 => Blow::Kill,
             _ if engine && round % 25 == 2 => Blow::Restart,
@@ -264,14 +268,17 @@ impl Run {
                 }
             }
             Blow::Restart => {
-                engine("stop").await?;
-                engine("start").await?;
+                engine(self.place, "stop").await?;
+                engine(self.place, "start").await?;
             }
             Blow::Kill => {
-                engine("kill").await?;
+                engine(self.place, "kill").await?;
                 let alive = processes::marked(&self.installation);
-                engine("start").await?;
-                return forgotten(&self.installation, &alive);
+                engine(self.place, "start").await?;
+                // What a cluster's nodes run does not depend on its API server.
+                if self.place == Place::Docker {
+                    return forgotten(&self.installation, &alive);
+                }
             }
         }
         Ok(0)
@@ -282,9 +289,19 @@ fn as_pid(pid: u32) -> Outcome<Pid> {
     Ok(i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or("no such process id")?)
 }
 
-async fn engine(verb: &str) -> Outcome {
-    let program = std::env::var_os("HODEI_TEST_ENGINE").ok_or("HODEI_TEST_ENGINE names no program")?;
-    let ended = Command::new(&program).arg(verb).stdout(Stdio::null()).status().await?;
+/// The variable that names the program which does it, and to what.
+fn engine_of(place: Place) -> Option<(&'static str, &'static str)> {
+    match place {
+        Place::Docker => Some(("HODEI_TEST_ENGINE", "")),
+        Place::Kubernetes => Some(("HODEI_TEST_CLUSTER", "-apiserver")),
+        _ => None,
+    }
+}
+
+async fn engine(place: Place, verb: &str) -> Outcome {
+    let (variable, what) = engine_of(place).ok_or("there is no engine there")?;
+    let program = std::env::var_os(variable).ok_or_else(|| format!("{variable} names no program"))?;
+    let ended = Command::new(&program).arg(format!("{verb}{what}")).stdout(Stdio::null()).status().await?;
     if ended.success() { Ok(()) } else { Err(format!("the engine could not be made to {verb}").into()) }
 }
 
