@@ -225,10 +225,8 @@ async fn go_on(place: Place, operation: &str, installation: &str, config: &Worke
         "delete" => nothing_left(place, installation).await?,
         // There is nothing of it any more, where a provider does not keep what was stopped.
         "stop" if !keeps_stopped => {
-            let status = provider.get_worker_status(&worker).await?;
-            if status.phase != WorkerPhase::Absent {
-                return Err(format!("not stopped as it should be: {status:?}").into());
-            }
+            let is_gone = |status: &WorkerStatus| status.phase == WorkerPhase::Absent;
+            tokio::time::timeout(PATIENCE, provider.wait_until(&worker, &is_gone)).await??;
         }
         "stop" => {
             let status = provider.get_worker_status(&worker).await?;

@@ -135,7 +135,7 @@ impl Part for Kubernetes {
     }
 
     fn packages(&self) -> &'static [&'static str] {
-        &["hodei-worker-k8s", "hodei-worker", "hodei-worker-examples"]
+        &["hodei-worker-k8s", "hodei-worker", "hodei-worker-examples", "hodei-worker-benches"]
     }
 
     fn needs(&self) -> &'static [Needs] {
