@@ -8,12 +8,11 @@ use std::{
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use hodei_worker::{
-    ConnectContext, ProviderSettings as _, WorkerConfig, WorkerPhase, WorkerProvider, WorkerProviderExt as _,
-    WorkerStatus,
+    ConnectContext, ProviderSettings as _, WorkerConfig, WorkerProvider,
     kubernetes::KubernetesProvider,
     model::labels,
     policy::{PolicySettings, Stack},
-    provider::{DeleteOptions, WatchOptions},
+    provider::WatchOptions,
 };
 use hodei_worker_benches::{
     Outcome,
@@ -67,16 +66,6 @@ async fn raw_start(pods: &Api<Pod>, name: &str) -> Outcome<Duration> {
     Ok(took)
 }
 
-async fn our_start(provider: &dyn WorkerProvider, config: &WorkerConfig) -> Outcome<Duration> {
-    let begun = Instant::now();
-    let worker = provider.run_worker(config).await?.worker;
-    let runs = |status: &WorkerStatus| status.phase == WorkerPhase::Running;
-    provider.wait_until(&worker, &runs).await?;
-    let took = begun.elapsed();
-    provider.delete_worker(&worker, &DeleteOptions::default()).await?;
-    Ok(took)
-}
-
 /// From the creation until it runs, under all layers and by the raw API, turn by turn; the raw API twice, which tells what
 /// a difference means here.
 pub(crate) async fn starts() -> Outcome<Vec<Row>> {
@@ -101,7 +90,7 @@ async fn turns(installation: &str) -> Outcome<Vec<Row>> {
         // Nobody always comes first.
         for turn in 0..3 {
             match (n + turn) % 3 {
-                0 => ours.push(our_start(&*provider, &config).await?),
+                0 => ours.push(targets::until_it_runs(&*provider, &config).await?),
                 1 => raw.push(raw_start(&pods, &name("raw")).await?),
                 _ => raw_again.push(raw_start(&pods, &name("again")).await?),
             }

@@ -189,7 +189,7 @@ async fn cold_starts(provider: &dyn WorkerProvider, installation: &str, registry
     Ok(cold)
 }
 
-async fn until_it_runs(provider: &dyn WorkerProvider, config: &WorkerConfig) -> Outcome<Duration> {
+pub(crate) async fn until_it_runs(provider: &dyn WorkerProvider, config: &WorkerConfig) -> Outcome<Duration> {
     let begun = Instant::now();
     let worker = provider.run_worker(config).await?.worker;
     let runs = |status: &WorkerStatus| status.phase == WorkerPhase::Running;
