@@ -240,6 +240,8 @@ pub enum DegradedBy {
     Flapping,
     /// Its command is frozen.
     Paused,
+    /// Its node does not answer: nobody can say whether it runs.
+    Unreachable,
     /// Something else, or a cause that a newer version knows.
     #[serde(other)]
     Other,

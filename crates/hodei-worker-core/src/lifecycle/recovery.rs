@@ -69,7 +69,18 @@ pub struct RecoverySettings {
     pub memory_max: Option<ByteSize>,
     /// Whether it may be moved to another provider that fits. Default: no.
     pub fail_over: bool,
+    /// How long a worker is waited for whose node has stopped to answer; then it counts as lost, and a person is called.
+    /// Default: 30 s, so that a cluster that takes 40 s to see it stays under two minutes.
+    #[serde(skip_serializing_if = "is_usual_node_loss")]
+    pub node_loss: HumanDuration,
 }
+
+/// Events are written as they were before there was such a setting.
+fn is_usual_node_loss(time: &HumanDuration) -> bool {
+    *time == USUAL_NODE_LOSS
+}
+
+const USUAL_NODE_LOSS: HumanDuration = HumanDuration::secs(30);
 
 impl Default for RecoverySettings {
     fn default() -> Self {
@@ -81,6 +92,7 @@ impl Default for RecoverySettings {
             reset_after: HumanDuration::secs(60),
             memory_max: None,
             fail_over: false,
+            node_loss: USUAL_NODE_LOSS,
         }
     }
 }
@@ -97,6 +109,7 @@ pub(super) fn kept<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Box<Re
         reset_after: HumanDuration,
         memory_max: Option<ByteSize>,
         fail_over: bool,
+        node_loss: HumanDuration,
     }
     #[derive(Deserialize)]
     struct Wrapped(#[serde(with = "Kept")] RecoverySettings);
@@ -243,6 +256,9 @@ pub enum Escalation {
     /// Its provider refuses, again and again, to stop or remove it, or says that it has and it has not. That goes on being
     /// tried: what has to go may not be forgotten.
     Refused,
+    /// Its node does not answer: nobody can say whether it runs. It is asked to be removed, where its restart policy
+    /// allows that, and made anew when there is nothing of it any more.
+    NodeLost,
     /// A reason that a newer version knows.
     #[serde(other)]
     Other,
@@ -256,8 +272,13 @@ impl Escalation {
             Self::Hopeless => "hopeless",
             Self::RetriesExhausted => "retries_exhausted",
             Self::Refused => "refused",
+            Self::NodeLost => "node_lost",
             Self::Other => "other",
         }
+    }
+    /// Whether what was under way goes on: what has to go may not be forgotten.
+    pub(super) const fn goes_on(self) -> bool {
+        matches!(self, Self::Refused | Self::NodeLost)
     }
     /// Why, in words.
     pub const fn phrase(self) -> &'static str {
@@ -266,6 +287,7 @@ impl Escalation {
             Self::Hopeless => "trying again does not mend this failure",
             Self::RetriesExhausted => "the limit of its restart policy is reached",
             Self::Refused => "its provider does not stop or remove it",
+            Self::NodeLost => "its node does not answer",
             Self::Other => "for a reason that a newer version knows",
         }
     }

@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Change, DegradedBy, Escalation, Goal, Pending, RunEnd, Strategy, Traits, WorkerState, WorkerStateEvent,
-    recovery::History,
+    Change, DegradedBy, Escalation, Goal, Pending, RecoverySettings, RunEnd, Strategy, Traits, WorkerState,
+    WorkerStateEvent, recovery::History,
 };
 use crate::{
     clock::Timestamp,
@@ -72,6 +72,9 @@ pub struct Worker {
     /// What degrades it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub degraded: Vec<DegradedBy>,
+    /// Since when its node does not answer, if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreachable_since: Option<Timestamp>,
     /// How it is being brought back, since it last ran well for long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery: Option<Box<Recovery>>,
@@ -172,6 +175,7 @@ impl Worker {
             started: None,
             end: None,
             degraded: Vec::new(),
+            unreachable_since: None,
             recovery: None,
             traits,
             owner_epoch: 0,
@@ -188,6 +192,7 @@ impl Worker {
                     self.traits.clone_from(traits);
                 }
                 self.intent = event.event_id;
+                self.undegrade();
                 (self.created, self.alive) = (false, false);
                 (self.run, self.earlier_run, self.started, self.end) = (None, None, None, None);
                 self.intend(Some(Pending::Create));
@@ -202,7 +207,7 @@ impl Worker {
             Change::Started { run, at } => {
                 if self.run.as_ref() != Some(run) {
                     self.earlier_run = self.run.replace(run.clone());
-                    self.degraded.clear();
+                    self.undegrade();
                 }
                 self.answered();
                 (self.created, self.alive, self.end) = (true, true, None);
@@ -223,7 +228,7 @@ impl Worker {
                 }
             }
             // What is to be stopped or removed stays so, and what was planned for after that.
-            Change::Escalated { why: why @ Escalation::Refused, .. } => {
+            Change::Escalated { why, .. } if why.goes_on() => {
                 self.recovery.get_or_insert_default().escalated = Some(*why);
             }
             Change::Escalated { why, failure, .. } => {
@@ -251,8 +256,16 @@ impl Worker {
                 if let Err(place) = self.degraded.binary_search(by) {
                     self.degraded.insert(place, *by);
                 }
+                if *by == DegradedBy::Unreachable {
+                    self.unreachable_since = Some(event.timestamp);
+                }
             }
-            Change::Restored { by } => self.degraded.retain(|cause| cause != by),
+            Change::Restored { by } => {
+                self.degraded.retain(|cause| cause != by);
+                if *by == DegradedBy::Unreachable {
+                    self.reached();
+                }
+            }
             Change::Recovered => {
                 if let Some(recovery) = &mut self.recovery {
                     recovery.history.end(true);
@@ -275,14 +288,41 @@ impl Worker {
             self.run.clone_from(&end.run);
         }
         (self.alive, self.created) = (false, !end.gone);
-        self.degraded.clear();
-        if let Some(recovery) = &mut self.recovery {
-            recovery.escalated.take_if(|why| *why == Escalation::Refused);
-        }
+        self.undegrade();
+        self.withdraw(Escalation::Refused);
         self.end = Some(Box::new(end.clone()));
         if end.gone || !matches!(self.pending, Some(Pending::Delete { .. })) {
             self.intend(None);
         }
+    }
+
+    fn undegrade(&mut self) {
+        self.degraded.clear();
+        self.reached();
+    }
+
+    /// Its node answers, or it is no more.
+    fn reached(&mut self) {
+        if self.unreachable_since.take().is_some() && self.pending.is_none() {
+            (self.retry_at, self.calls_failed, self.refused) = (None, 0, 0);
+        }
+        self.withdraw(Escalation::NodeLost);
+    }
+
+    /// What a person was called for is over by itself.
+    fn withdraw(&mut self, over: Escalation) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.escalated.take_if(|why| *why == over);
+        }
+    }
+
+    /// When its node has not answered for as long as is waited, unless a person was called for it already.
+    pub(super) fn lost_at(&self, recovery: &RecoverySettings) -> Option<Timestamp> {
+        let settings = self.traits.recovery.as_deref().unwrap_or(recovery);
+        let lost = self.unreachable_since?.checked_add(settings.node_loss.get()).ok();
+        // It could not be looked at: not before it is tried again.
+        let lost = lost.map(|lost| self.retry_at.map_or(lost, |retry_at| lost.max(retry_at)));
+        lost.filter(|_| self.escalated().is_none())
     }
 
     /// A person who was called has done something: the tries begin anew.
@@ -290,7 +330,7 @@ impl Worker {
         if let Some(recovery) = &mut self.recovery
             && let Some(why) = recovery.escalated.take()
             // What was refused has been done after all, by nobody's help.
-            && why != Escalation::Refused
+            && !why.goes_on()
         {
             (recovery.attempts, recovery.planned) = (0, None);
         }

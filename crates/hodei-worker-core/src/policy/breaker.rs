@@ -229,7 +229,11 @@ impl Verdict {
             Err(error) if DeadlinePassed::caused(error) => Self::Nothing,
             Err(error) => match error.kind() {
                 // A worker may need longer for its end than was thought.
-                ErrorKind::Timeout if operation == Operation::Stop => Self::Nothing,
+                ErrorKind::Timeout
+                    if matches!(operation, Operation::Stop | Operation::Kill | Operation::Delete) =>
+                {
+                    Self::Nothing
+                }
                 ErrorKind::Unavailable | ErrorKind::Timeout => Self::Failed,
                 // These may have been said without asking.
                 ErrorKind::Overloaded | ErrorKind::Cancelled | ErrorKind::Config | ErrorKind::Unsupported => {

@@ -19,6 +19,7 @@ impl Require {
             Operation::Watch => Some(Capability::Watch),
             Operation::Logs => Some(Capability::Logs),
             Operation::Exec => Some(Capability::Exec),
+            Operation::ConnectPort => Some(Capability::PortForward),
             Operation::Stats => Some(Capability::Monitoring),
             Operation::Image => Some(Capability::ImageIds),
             Operation::Scale => Some(Capability::NativeGroups),

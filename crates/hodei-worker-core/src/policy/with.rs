@@ -10,7 +10,7 @@ use crate::{
     provider::{
         AutoscaleOptions, BoxStream, CreateOptions, DeleteOptions, ExecOptions, ExecSession, Listing,
         LogItem, LogOptions, Operation, ProviderInfo, ScaleOptions, StartOptions, StatsOptions, StopOptions,
-        WatchOptions, WorkerFilter, WorkerProvider, WorkerStats,
+        WatchOptions, WorkerConnection, WorkerFilter, WorkerProvider, WorkerStats,
     },
     status::{WorkerObservation, WorkerStatus},
 };
@@ -243,6 +243,12 @@ impl<P: Policy, I: Inner> WorkerProvider for With<P, I> {
     async fn exec_in_worker(&self, worker: &WorkerRef, options: &ExecOptions) -> Result<ExecSession> {
         let call = self.about(Operation::Exec, worker);
         self.policy.run(call, || async { self.inner.provider()?.exec_in_worker(worker, options).await }).await
+    }
+    async fn connect_worker_port(&self, worker: &WorkerRef, port: u16) -> Result<Box<dyn WorkerConnection>> {
+        let call = self.about(Operation::ConnectPort, worker);
+        self.policy
+            .run(call, || async { self.inner.provider()?.connect_worker_port(worker, port).await })
+            .await
     }
     async fn worker_stats(&self, worker: &WorkerRef, options: &StatsOptions) -> Result<WorkerStats> {
         let call = self.about(Operation::Stats, worker);

@@ -1,6 +1,7 @@
 //! Which provider gets a worker, and why. Pure: a choice depends on the snapshot alone.
 
 mod capability;
+mod load;
 mod round_robin;
 mod selector;
 
@@ -9,6 +10,7 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 pub use capability::CapabilityStrategy;
+pub use load::LoadStrategy;
 pub use round_robin::RoundRobinStrategy;
 pub use selector::ProviderSelector;
 

@@ -74,7 +74,8 @@ mod tests {
         capability::{Capability, ProviderCapabilities},
         factory::ProviderState,
         provider::ProviderInfo,
-        select::ProviderSnapshot,
+        quantity::Cpu,
+        select::{LoadStrategy, ProviderSnapshot},
     };
 
     fn provider(name: &str, capabilities: ProviderCapabilities) -> ProviderSnapshot {
@@ -110,6 +111,24 @@ mod tests {
             selection.provider.name.to_string()
         };
         assert_eq!([chosen(0), chosen(1), chosen(2)], ["software", "native", "software"]);
+    }
+
+    #[test]
+    fn p9_the_least_loaded_is_the_one_with_the_fewest_workers_for_its_cores() {
+        let of = |name: &str, cores: Option<u32>, workers| {
+            let mut capabilities = ProviderCapabilities::new("1");
+            capabilities.total_cpu = cores.map(Cpu::cores);
+            provider(name, capabilities).with_workers(workers)
+        };
+        let chosen = |providers| {
+            let snapshot = Snapshot::new(providers, 0);
+            let selector = ProviderSelector::empty().then(LoadStrategy);
+            selector.select(&WorkerRequirements::default(), &snapshot).unwrap().provider.name.to_string()
+        };
+        assert_eq!(chosen(vec![of("a", None, 2), of("b", None, 1)]), "b");
+        assert_eq!(chosen(vec![of("a", Some(8), 5), of("b", Some(2), 2)]), "a", "0.6 for each core, and 1");
+        assert_eq!(chosen(vec![of("a", Some(8), 5), of("b", None, 2)]), "b", "not all tell their cores");
+        assert_eq!(chosen(vec![of("a", None, 1), of("b", None, 1)]), "a", "of equals the first");
     }
 
     #[test]

@@ -20,7 +20,7 @@ fn of_causes(causes: &[DegradedBy], settings: &DegradationSettings) -> Option<u8
     let of = |cause: &DegradedBy| match cause {
         DegradedBy::Latency => settings.latency_percent,
         DegradedBy::Flapping => settings.flapping_percent,
-        DegradedBy::Paused => 0,
+        DegradedBy::Paused | DegradedBy::Unreachable => 0,
         _ => settings.other_percent,
     };
     causes.iter().map(of).min()

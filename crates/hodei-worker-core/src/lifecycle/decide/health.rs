@@ -11,7 +11,10 @@ pub(super) fn apply(next: &mut Next<'_>, change: &HealthChange) {
     if !judged {
         return;
     }
+    // Checks that cannot reach its node say nothing of it.
+    let unreachable = next.worker.degraded.contains(&DegradedBy::Unreachable);
     match change {
+        HealthChange::Unhealthy { .. } if unreachable => {}
         HealthChange::Healthy => well(next),
         HealthChange::Unhealthy { reason } => next.restart_unhealthy(reason.clone()),
         HealthChange::Degraded { by, reason } => degrade(next, *by, reason.clone()),

@@ -154,15 +154,19 @@ impl Worker {
     /// a drain's end counts.
     pub fn due(&self, recovery: &RecoverySettings) -> Option<Timestamp> {
         let state = self.state?;
+        let lost = self.lost_at(recovery);
         match (&self.pending, self.retry_at) {
             (Some(Pending::Drain { until }), _) => return Some(*until),
-            (Some(_), retry_at) => return retry_at,
+            (Some(_), retry_at) => return retry_at.into_iter().chain(lost).min(),
+            (None, _) if lost.is_some() => return lost,
             (None, _) => {}
         }
         let known = self.recovery.as_ref()?;
         match (state, known.planned) {
             (WorkerState::Recovering, Some((_, due))) => Some(due),
-            (WorkerState::Running | WorkerState::Degraded, _) if known.attempts > 0 => {
+            (WorkerState::Running | WorkerState::Degraded, _)
+                if known.attempts > 0 && self.unreachable_since.is_none() =>
+            {
                 let settings = self.traits.recovery.as_deref().unwrap_or(recovery);
                 self.started?.checked_add(settings.reset_after.get()).ok()
             }

@@ -21,8 +21,21 @@ pub(super) fn status(next: &mut Next<'_>, status: &WorkerStatus, asked: bool) {
         }
         WorkerPhase::Exited => exited(next, status, asked),
         WorkerPhase::Absent => vanished(next, status.reason.as_deref()),
-        // It is on its way, or nobody can say.
-        WorkerPhase::NotVisibleYet | WorkerPhase::Created | WorkerPhase::Starting | WorkerPhase::Unknown => {}
+        WorkerPhase::Unknown => unreachable(next, status, asked),
+        // It is on its way.
+        WorkerPhase::NotVisibleYet | WorkerPhase::Created | WorkerPhase::Starting => {}
+    }
+}
+
+/// Nobody can say how it is, and whether it runs at all.
+fn unreachable(next: &mut Next<'_>, status: &WorkerStatus, asked: bool) {
+    if next.worker.alive && next.worker.run == status.run {
+        if asked && next.is_lost() {
+            return next.lost();
+        }
+        let reason = status.reason.clone();
+        let reason = reason.unwrap_or_else(|| "its provider cannot say how it is".to_owned());
+        health::degrade(next, DegradedBy::Unreachable, reason);
     }
 }
 
@@ -40,8 +53,11 @@ fn running(next: &mut Next<'_>, status: &WorkerStatus, asked: bool) {
         return;
     }
     if worker.run.as_ref() == Some(run) {
-        if worker.alive && status.phase == WorkerPhase::Running {
-            health::restore(next, DegradedBy::Paused);
+        if worker.alive {
+            health::restore(next, DegradedBy::Unreachable);
+            if status.phase == WorkerPhase::Running {
+                health::restore(next, DegradedBy::Paused);
+            }
         }
         return;
     }

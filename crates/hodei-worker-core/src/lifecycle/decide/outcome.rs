@@ -25,6 +25,9 @@ pub(super) fn apply(next: &mut Next<'_>, outcome: &Outcome) {
         OutcomeOf::Failed(operation, error) if is_pending(next, *operation) => {
             failed(next, *operation, error)
         }
+        OutcomeOf::Failed(Operation::Status, error) if next.is_lost() => {
+            again(next, Operation::Status, error)
+        }
         OutcomeOf::Failed(Operation::Status, error) => not_seen(next, error),
         OutcomeOf::Done(Operation::Status) if status.is_some() => stopped(next, status),
         OutcomeOf::Done(_) => tell(next, status),

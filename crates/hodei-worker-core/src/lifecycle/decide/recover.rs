@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::{Change, Goal, Next, Pending, WorkerState, health, outcome};
 use crate::{
     lifecycle::{
-        RunEnd, Strategy,
+        Escalation, RunEnd, Strategy,
         recovery::{self, Case, Plan},
     },
     status::FailureClass,
@@ -22,6 +22,10 @@ pub(super) fn due(next: &mut Next<'_>) {
     let recovery = next.context.recovery;
     if next.worker.due(recovery).is_none_or(|due| due > next.context.now) {
         return;
+    }
+    // What was told may be old, and it may be back long since: it is looked at first.
+    if next.is_lost() {
+        return next.observe();
     }
     match next.worker.pending {
         // The jobs have had their time.
@@ -136,6 +140,29 @@ impl Next<'_> {
                 self.call();
             }
         }
+    }
+
+    /// Whether its node has not answered for as long as is waited.
+    pub(super) fn is_lost(&self) -> bool {
+        let lost = self.worker.lost_at(self.context.recovery);
+        lost.is_some_and(|lost| lost <= self.context.now)
+    }
+
+    /// Its node does not answer, as was just looked, and has not for as long as is waited. It may run all the same: nothing
+    /// else is made of it before its provider is sure that there is nothing of it any more, which may need a person.
+    pub(super) fn lost(&mut self) {
+        let failure = Some(FailureClass::NodeLost);
+        let reason = "its node does not answer".to_owned();
+        let called = Change::Escalated { why: Escalation::NodeLost, failure, reason: Some(reason.clone()) };
+        if self.worker.pending.is_none()
+            && let Plan::Try { strategy, attempt, .. } = self.plan(failure, false)
+        {
+            self.go(Change::Unhealthy { reason }, WorkerState::Recovering);
+            self.plan_recovery(strategy, Duration::ZERO, attempt, failure);
+            self.stay(Change::DeleteIntended { replace: true, keep_volumes: true });
+            self.call();
+        }
+        self.stay(called);
     }
 
     fn plan_recovery(

@@ -70,6 +70,7 @@ fn inputs(worker: &Worker) -> Vec<(&'static str, Input, u64)> {
         ("seen running, a new run", observed(status_of(generation, WorkerPhase::Running, Some("r9"))), 0),
         ("seen ended, well", ended(0), 0),
         ("seen ended, badly", ended(1), 0),
+        ("not reached, with its node", observed(status_of(generation, WorkerPhase::Unknown, Some(&run))), 0),
         ("seen gone", Input::Gone(Gone::new(worker.reference(), "n", at(0))), 0),
         ("found ill", Input::Health(ill), 0),
         ("found flapping", Input::Health(slow), 0),

@@ -19,7 +19,7 @@ use crate::{
     provider::{
         AutoscaleOptions, BoxStream, CreateOptions, DeleteOptions, ExecOptions, ExecSession, Listing,
         LogItem, LogOptions, Operation, ProviderInfo, ScaleOptions, StartOptions, StatsOptions, StopOptions,
-        WatchOptions, WorkerFilter, WorkerProvider, WorkerStats,
+        WatchOptions, WorkerConnection, WorkerFilter, WorkerProvider, WorkerStats,
     },
     status::{ExitStatus, WorkerObservation, WorkerPhase, WorkerStatus},
 };
@@ -173,6 +173,10 @@ impl WorkerProvider for Script {
         self.step(Operation::Exec).await?;
         let exit = async { Ok(ExitStatus::Code(0)) };
         Ok(ExecSession::new(None, futures::stream::empty().boxed(), exit))
+    }
+    async fn connect_worker_port(&self, _: &WorkerRef, _: u16) -> Result<Box<dyn WorkerConnection>> {
+        self.step(Operation::ConnectPort).await?;
+        Ok(Box::new(tokio::io::duplex(1).0))
     }
     async fn worker_stats(&self, _: &WorkerRef, _: &StatsOptions) -> Result<WorkerStats> {
         self.step(Operation::Stats).await?;

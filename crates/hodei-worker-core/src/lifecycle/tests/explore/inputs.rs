@@ -87,6 +87,7 @@ fn statuses(generation: Generation) -> Vec<(String, WorkerStatus)> {
     }
     all.push(("paused b".into(), status_of(generation, P::Paused, Some("b"))));
     all.push(("paused c".into(), status_of(generation, P::Paused, Some("c"))));
+    all.push(("unreachable b".into(), status_of(generation, P::Unknown, Some("b"))));
     all.push(("stopping b".into(), status_of(generation, P::Stopping, Some("b"))));
     let mut killed = exited_of(generation, "b", 137);
     killed.failure = Some(FailureClass::OutOfMemory);

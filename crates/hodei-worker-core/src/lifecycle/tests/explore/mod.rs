@@ -121,6 +121,7 @@ fn plain(mut worker: Worker) -> Worker {
     (worker.calls_failed, worker.refused) = (0, refused);
     worker.generation = GENERATION;
     (worker.version, worker.position, worker.intent, worker.owner_epoch) = (9, 9, 9, 0);
+    worker.unreachable_since = worker.unreachable_since.map(|_| at(NOW));
     (worker.since, worker.started) = (at(NOW), worker.started.map(|_| at(NOW)));
     worker
 }

@@ -67,7 +67,7 @@ pub(super) fn check(
         return Err("its call is made again without a pause".into());
     }
     // What is refused goes on being tried.
-    let is_left_alone = before.escalated().is_some_and(|why| why != Escalation::Refused);
+    let is_left_alone = before.escalated().is_some_and(|why| !why.goes_on());
     if is_left_alone && !matches!(input, Input::Command(_)) && call.is_some() {
         return Err(format!("{call:?} though a person is called"));
     }
@@ -95,7 +95,9 @@ fn consistent(worker: &Worker) -> Result<(), String> {
         (S::Recovering, None) if worker.recovery.as_ref().is_none_or(|known| known.planned.is_none()) => {
             "recovering without a plan".into()
         }
-        (S::Recovering, Some(pending)) if !matches!(pending, Pending::Stop { .. }) => {
+        (S::Recovering, Some(pending))
+            if !matches!(pending, Pending::Stop { .. } | Pending::Delete { replace: true, .. }) =>
+        {
             format!("recovering and {pending:?}")
         }
         (S::Creating, Some(pending)) if *pending != Pending::Create => format!("creating and {pending:?}"),
@@ -108,8 +110,11 @@ fn consistent(worker: &Worker) -> Result<(), String> {
             "a stop or a removal is refused, and it is {state} and {pending:?}",
             pending = worker.pending
         ),
-        _ if worker.escalated().is_some() && !is_refused && state != S::Failed => {
+        _ if worker.escalated().is_some_and(|why| !why.goes_on()) && state != S::Failed => {
             format!("a person is called, and it is {state}")
+        }
+        _ if worker.escalated() == Some(Escalation::NodeLost) && worker.unreachable_since.is_none() => {
+            "its node is lost, and it is reached".into()
         }
         _ if worker.alive && !worker.created => "alive and not created".into(),
         _ => return Ok(()),

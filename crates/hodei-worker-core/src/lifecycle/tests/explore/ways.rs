@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    lifecycle::{Call, HealthChange, Outcome, resume},
+    lifecycle::{Call, Escalation, HealthChange, Outcome, resume},
     provider::Operation,
 };
 
@@ -32,6 +32,11 @@ fn fair(worker: &Worker, waited: bool, now: &mut u64, runs: &mut u32) -> Option<
         }
         _ if matches!(worker.pending, Some(Pending::Drain { .. })) => Some(Input::Idle),
         _ if worker.state == Some(WorkerState::Starting) => Some(Input::Health(HealthChange::Healthy)),
+        // It is looked at, and its node does not answer still.
+        _ if waited && worker.unreachable_since.is_some() && worker.escalated().is_none() => {
+            let run = worker.run.as_ref().map(RunId::as_str);
+            answer(Operation::Status, status_of(generation, WorkerPhase::Unknown, run))
+        }
         _ => {
             *now += LATER + 1;
             worker.due(&RecoverySettings::default()).map(|_| Input::Due)
@@ -92,7 +97,9 @@ fn l1_no_situation_is_a_dead_end() {
                 Some(started) => {
                     assert!(started.alive, "{worker:?} cannot be started: {started:?}");
                     assert!(started.state.is_some_and(S::takes_work), "{worker:?} started as {started:?}");
-                    assert_eq!(started.escalated(), None, "{worker:?}");
+                    // It runs for all that is known, and a person is called once it was waited for.
+                    let called = Some(Escalation::NodeLost).filter(|_| started.unreachable_since.is_some());
+                    assert_eq!(started.escalated(), called, "{worker:?}");
                 }
             }
         }

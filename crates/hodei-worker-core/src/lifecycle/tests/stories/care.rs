@@ -77,6 +77,93 @@ fn l2_what_degraded_a_run_is_over_with_it() {
     assert_eq!((story.state(), story.worker().degraded.len()), (WorkerState::Running, 0));
 }
 
+/// Its node does not answer for longer than is waited.
+fn lost(restart: RestartPolicy) -> (Story, Option<Call>) {
+    let mut story = Story::running(restart);
+    let unknown = status_of(story.generation(), WorkerPhase::Unknown, Some("r1"));
+    assert_eq!(story.then(&observed(unknown.clone())), None);
+    assert_eq!((story.state(), story.worker().alive), (WorkerState::Degraded, true));
+    // A check that fails says nothing new, nor does the same once more.
+    assert_eq!(story.ill(), None);
+    assert_eq!(story.then(&observed(unknown)), None);
+    let due = story.worker().due(&story.settings);
+    assert_eq!(due, at(0).checked_add(story.settings.node_loss.get()).ok());
+    story.now = story.settings.node_loss.as_secs() - 1;
+    assert_eq!(story.then(&Input::Due), None);
+    assert!(story.last.is_empty() && story.worker().escalated().is_none());
+    story.now += 1;
+    // What was told is old by now: it is looked at.
+    assert_eq!(story.then(&Input::Due), Some(Call::Observe));
+    assert!(story.last.events.is_empty());
+    let call = story.looked(WorkerPhase::Unknown);
+    assert_eq!(story.worker().escalated(), Some(Escalation::NodeLost));
+    (story, call)
+}
+
+#[test]
+fn l3_a_worker_that_was_told_to_be_lost_and_is_back_is_left_alone() {
+    let mut story = Story::running(ON_FAILURE);
+    story.then(&observed(status_of(story.generation(), WorkerPhase::Unknown, Some("r1"))));
+    story.now = 3600;
+    assert_eq!(story.then(&Input::Due), Some(Call::Observe));
+    assert_eq!(story.looked(WorkerPhase::Running), None);
+    assert_eq!((story.state(), story.worker().escalated()), (WorkerState::Running, None));
+    assert_eq!(story.worker().due(&story.settings), None);
+}
+
+#[test]
+fn l3_a_look_that_fails_is_repeated_after_a_pause_and_decides_nothing() {
+    let mut story = Story::running(ON_FAILURE);
+    story.then(&observed(status_of(story.generation(), WorkerPhase::Unknown, Some("r1"))));
+    story.now = 60;
+    assert_eq!(story.then(&Input::Due), Some(Call::Observe));
+    assert_eq!(story.failed(Operation::Status, ErrorKind::Unavailable), None);
+    assert_eq!((story.state(), story.worker().escalated()), (WorkerState::Degraded, None));
+    assert!(story.worker().due(&story.settings).is_some_and(|due| due > at(60)));
+    story.runs("r1");
+    assert_eq!((story.state(), story.worker().due(&story.settings)), (WorkerState::Running, None));
+}
+
+#[test]
+fn l3_a_worker_whose_node_is_lost_is_made_anew_once_nothing_of_it_is_left() {
+    let (mut story, call) = lost(ON_FAILURE);
+    assert_eq!((call, story.state()), (DELETE, WorkerState::Recovering));
+    // The cluster waits for the node: a person is called, and it goes on being tried.
+    assert_eq!(story.failed(Operation::Delete, ErrorKind::Timeout), None);
+    assert_eq!(story.worker().escalated(), Some(Escalation::NodeLost));
+    assert_eq!(story.due(), DELETE);
+    assert_eq!(story.gone(), Some(Call::Create));
+    assert_eq!((story.generation().get(), story.worker().escalated()), (2, None));
+    story.created();
+    story.runs("r2");
+    assert_eq!((story.state(), story.worker().degraded.len()), (WorkerState::Running, 0));
+}
+
+#[test]
+fn l3_a_worker_whose_node_is_lost_and_that_nobody_may_restart_is_given_to_a_person() {
+    let (mut story, call) = lost(RestartPolicy::Never);
+    assert_eq!((call, story.state()), (None, WorkerState::Degraded));
+    assert_eq!(story.worker().due(&story.settings), None);
+    // It answers again: it has run all the time.
+    story.runs("r1");
+    assert_eq!((story.state(), story.worker().escalated()), (WorkerState::Running, None));
+}
+
+#[test]
+fn l3_a_person_hears_of_a_stop_that_waits_for_a_lost_node() {
+    let mut story = Story::running(ON_FAILURE);
+    story.stop(0);
+    story.failed(Operation::Stop, ErrorKind::Timeout);
+    story.then(&observed(status_of(story.generation(), WorkerPhase::Unknown, Some("r1"))));
+    story.now = 60;
+    assert_eq!(story.then(&Input::Due), Some(Call::Observe));
+    story.looked(WorkerPhase::Unknown);
+    assert_eq!(story.worker().escalated(), Some(Escalation::NodeLost));
+    assert!(matches!(story.due(), Some(Call::Stop { .. })));
+    story.ends("r1", 0);
+    assert_eq!((story.state(), story.worker().escalated()), (WorkerState::Stopped, None));
+}
+
 #[test]
 fn l2_a_checked_worker_runs_once_it_was_found_well() {
     let mut story = Story::of(traits(ON_FAILURE, true));

@@ -70,6 +70,12 @@ impl Story {
     fn runs(&mut self, run: &str) -> Option<Call> {
         self.then(&observed(status_of(self.generation(), WorkerPhase::Running, Some(run))))
     }
+    /// It was looked at, and is like that.
+    fn looked(&mut self, phase: WorkerPhase) -> Option<Call> {
+        let status = Arc::new(status_of(self.generation(), phase, Some("r1")));
+        let outcome = Outcome::done(self.generation(), Operation::Status, Some(status));
+        self.then(&Input::Outcome(outcome))
+    }
     fn ends(&mut self, run: &str, code: i32) -> Option<Call> {
         self.then(&observed(exited_of(self.generation(), run, code)))
     }
