@@ -61,6 +61,8 @@ capabilities! {
     LogPositions = "log_positions",
     /// Workers have addresses of their own, told in their statuses, at which this host reaches any of their ports.
     OwnAddresses = "own_addresses",
+    /// The ports of a running worker are reached through the provider, by a host too that does not reach its addresses.
+    PortForward = "port_forward",
     /// Commands can be run in a worker.
     Exec = "exec",
     /// A worker can be frozen and thawed.

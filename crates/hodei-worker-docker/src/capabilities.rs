@@ -108,6 +108,7 @@ fn describe(
         .with_detected(Capability::RawBytes, readable.clone().and(raw))
         .with_detected(Capability::SplitStreams, readable.clone())
         .with_detected(Capability::LogPositions, readable)
+        .without(Capability::PortForward, "an engine publishes ports at its own addresses instead")
         .with(Capability::Exec)
         .without(Capability::Pause, "the port has no call for it yet")
         .with(Capability::Images)

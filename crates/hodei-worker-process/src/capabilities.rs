@@ -114,6 +114,7 @@ pub(crate) fn detect(launcher: &Launcher, limits: &Limits, state: &Path) -> Prov
         .without(Capability::Tmpfs, "a process sees the machine's own files")
         .without(Capability::Networking, "a process listens on the machine's own addresses")
         .without(Capability::OwnAddresses, "a process listens on the machine's own addresses")
+        .without(Capability::PortForward, "a process listens on the machine's own addresses")
         .without(Capability::Security, "a process is isolated by its user alone")
         .without(Capability::Pause, "not offered");
     found = match launcher {

@@ -1,6 +1,7 @@
 //! The port: what every provider does, and what its calls take and return.
 
 mod calls;
+mod connection;
 mod exec;
 mod ext;
 mod info;
@@ -13,6 +14,7 @@ pub use calls::{
     AutoscaleOptions, CreateOptions, CreateProgress, DeleteOptions, Listing, ProgressSink, ScaleOptions,
     StartOptions, StatsOptions, StopOptions, WatchOptions, WorkerFilter,
 };
+pub use connection::WorkerConnection;
 pub use exec::{ExecOptions, ExecOutput, ExecSession};
 pub use ext::WorkerProviderExt;
 pub use info::{ProviderInfo, ProviderType};

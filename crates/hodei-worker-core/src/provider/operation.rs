@@ -56,6 +56,10 @@ operations! {
     Logs = "logs", "read the logs of worker", Streams;
     /// Running a command in a worker.
     Exec = "exec", "run a command in worker", Streams;
+    /// Connecting to a port of a worker.
+    ConnectPort = "connect_port", "connect to a port of worker", Streams;
+    /// Reading and writing the streams of a worker's own program.
+    Attach = "attach", "attach to worker", Streams;
     /// Measuring a worker.
     Stats = "stats", "measure worker", Reads;
     /// Setting the size of a native group.
@@ -72,6 +76,16 @@ operations! {
     DeleteCredential = "delete_credential", "delete the credential", Control;
     /// Listing credentials.
     ListCredentials = "list_credentials", "list credentials", Reads;
+    /// Listing a credential's versions.
+    ListVersions = "list_versions", "list the credential's versions", Reads;
+    /// Giving a stage to a credential's version.
+    MoveStage = "move_stage", "move the credential's stage", Control;
+    /// Opening a watch on credentials.
+    WatchCredentials = "watch_credentials", "watch credentials", Streams;
+    /// Prolonging a credential's lease.
+    RenewLease = "renew_lease", "renew the credential's lease", Control;
+    /// Taking a credential's lease back.
+    RevokeLease = "revoke_lease", "revoke the credential's lease", Control;
 }
 
 impl Operation {
@@ -89,9 +103,12 @@ impl Operation {
                 | Self::List
                 | Self::Watch
                 | Self::Logs
+                | Self::ConnectPort
                 | Self::Stats
                 | Self::RetrieveCredential
                 | Self::ListCredentials
+                | Self::ListVersions
+                | Self::WatchCredentials
         )
     }
 }

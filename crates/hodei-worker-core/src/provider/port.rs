@@ -6,7 +6,7 @@ pub use futures::stream::BoxStream;
 use super::{
     AutoscaleOptions, CreateOptions, DeleteOptions, ExecOptions, ExecSession, Listing, LogItem, LogOptions,
     Operation, ProviderInfo, ScaleOptions, StartOptions, StatsOptions, StopOptions, WatchOptions,
-    WorkerFilter, WorkerStats,
+    WorkerConnection, WorkerFilter, WorkerStats,
 };
 use crate::{
     capability::ProviderCapabilities,
@@ -377,6 +377,34 @@ pub trait WorkerProvider: fmt::Debug + Send + Sync + 'static {
         Err(Error::unsupported(Operation::Exec))
     }
 
+    /// Connects to a TCP port of a running worker through the provider, from hosts too that do not reach its addresses.
+    /// Needs [`PortForward`](crate::Capability::PortForward).
+    ///
+    /// That nobody listens there may be told later, by the first read: see [`WorkerConnection`].
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such worker;
+    /// [`Conflict`](crate::ErrorKind::Conflict) when it does not run.
+    ///
+    /// # Cancel safety
+    /// Changes nothing. Dropping the connection closes it.
+    ///
+    /// # Examples
+    /// ```
+    /// # use hodei_worker_core::{WorkerProvider, WorkerRef};
+    /// # async fn example(provider: &dyn WorkerProvider, worker: &WorkerRef) -> Result<(), Box<dyn std::error::Error>> {
+    /// use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    /// let mut connection = provider.connect_worker_port(worker, 6379).await?;
+    /// connection.write_all(b"PING\r\n").await?;
+    /// let mut answer = [0; 7];
+    /// connection.read_exact(&mut answer).await?;
+    /// # Ok(()) }
+    /// ```
+    async fn connect_worker_port(&self, worker: &WorkerRef, port: u16) -> Result<Box<dyn WorkerConnection>> {
+        let _ = (worker, port);
+        Err(Error::unsupported(Operation::ConnectPort))
+    }
+
     /// Measures what a running worker uses. Needs [`Monitoring`](crate::Capability::Monitoring).
     ///
     /// # Errors
@@ -456,6 +484,9 @@ impl<T: WorkerProvider + ?Sized> WorkerProvider for Arc<T> {
     }
     async fn exec_in_worker(&self, worker: &WorkerRef, options: &ExecOptions) -> Result<ExecSession> {
         (**self).exec_in_worker(worker, options).await
+    }
+    async fn connect_worker_port(&self, worker: &WorkerRef, port: u16) -> Result<Box<dyn WorkerConnection>> {
+        (**self).connect_worker_port(worker, port).await
     }
     async fn worker_stats(&self, worker: &WorkerRef, options: &StatsOptions) -> Result<WorkerStats> {
         (**self).worker_stats(worker, options).await

@@ -10,6 +10,7 @@
 //! | `http` | a GET at the worker's own address where the provider tells one, and at the port's published one otherwise; feature `http-probes` |
 //! | `http` with the scheme `https` | the same over TLS; feature `https-probes`. Certificates are not verified unless [`HealthSettings::tls_roots`] are set |
 //! | `tcp` | a connection to the same address, that is closed at once |
+//! | these three, without an address | [`connect_worker_port`](crate::WorkerProvider::connect_worker_port), where the provider [has it](crate::Capability::PortForward) and this host reaches no address of its workers. Kubernetes connects to the pod's loopback then, tells refusals only, and a `tcp` check waits at least 250 ms for one |
 //! | `command` | [`exec_in_worker`](crate::WorkerProvider::exec_in_worker), which must exit with 0. One that hangs goes on where the platform cannot end it (Docker): give it a limit of its own, as `timeout 2 …` |
 //! | `native` | the health in the worker's status |
 //! | `heartbeat` | [`HealthMonitor::heartbeat`], called by the host or by [the worker's reports](crate::jobs) |

@@ -52,7 +52,8 @@ pub struct HealthPlan {
 /// # Errors
 /// [`Unsupported`](ErrorKind::Unsupported) where neither the provider nor this host can make a check, with the reason
 /// for each; [`Config`](ErrorKind::Config) where this host would have to connect to a port that the worker does not
-/// declare, and workers have no [addresses of their own](Capability::OwnAddresses).
+/// declare, and workers have no [addresses of their own](Capability::OwnAddresses) nor [ways](Capability::PortForward)
+/// through the provider.
 ///
 /// # Examples
 /// ```
@@ -86,7 +87,8 @@ pub fn plan(config: &WorkerConfig, capabilities: &ProviderCapabilities) -> Resul
         match can_check(check, capabilities, &why) {
             Err(reason) => refused.push(format!("health_checks[{n}] ({kind}): {reason}")),
             Ok(()) => {
-                let anywhere = capabilities.supports(Capability::OwnAddresses);
+                let ways = [Capability::OwnAddresses, Capability::PortForward];
+                let anywhere = ways.into_iter().any(|way| capabilities.supports(way));
                 if let Some(error) = without_port(config, n, check).filter(|_| !anywhere) {
                     unreachable.get_or_insert(error);
                 }

@@ -53,6 +53,18 @@ impl Bed {
         Self::on(provider, installation, folder, &HealthSettings::default())
     }
 
+    /// One of the pods of the cluster under test, whose addresses this host is not to reach.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) async fn outside_of_a_cluster() -> Self {
+        let file = std::env::var("HODEI_TEST_KUBECONFIG")
+            .expect("these tests need a cluster; run `cargo xtask test --only facade`");
+        let (installation, folder) = place();
+        let context = ConnectContext::new("cluster".parse().unwrap(), installation.clone());
+        let settings = hodei_worker::kubernetes::KubernetesSettings::from_kubeconfig(file);
+        let provider = hodei_worker::connect(settings, context).await.unwrap();
+        Self::on(provider, installation, folder, &HealthSettings::default())
+    }
+
     fn on(
         provider: Arc<dyn WorkerProvider>,
         installation: InstallationId,

@@ -67,6 +67,7 @@ pub(in crate::testkit) async fn refused(cx: &CaseContext, capability: Capability
             provider.delete_worker(&worker, &DeleteOptions::default()).await?;
         }
         Capability::Exec => unsupported(provider.exec_in_worker(&nobody, &ExecOptions::new(["true"])).await)?,
+        Capability::PortForward => unsupported(provider.connect_worker_port(&nobody, 80).await.map(|_| ()))?,
         Capability::Monitoring => {
             unsupported(provider.worker_stats(&nobody, &StatsOptions::default()).await)?
         }

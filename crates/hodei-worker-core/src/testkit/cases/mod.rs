@@ -11,6 +11,7 @@ mod hosts;
 mod list;
 mod logs;
 mod ownership;
+mod ports;
 mod resources;
 mod scale;
 mod secrets;
@@ -55,6 +56,7 @@ pub(super) fn all() -> Vec<Case> {
         watch::all,
         logs::all,
         exec::all,
+        ports::all,
         resources::all,
         scale::all,
         cancel::all,

@@ -162,7 +162,7 @@ async fn p7_a_hundred_workers_at_once(cx: CaseContext) -> CaseResult {
         async move { cx.run(&format!("w-{n}"), &program).await }
     });
     let workers: Vec<WorkerRef> = starts.buffer_unordered(16).try_collect().await?;
-    super::eventually(super::PATIENCE, async || {
+    super::eventually(super::PATIENCE * 3, async || {
         let listing = cx.provider().list_workers(&Default::default()).await?;
         let running = listing.workers.iter().filter(|status| status.phase == WorkerPhase::Running).count();
         check_eq!(running, WORKERS);

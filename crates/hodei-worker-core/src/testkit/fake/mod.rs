@@ -6,6 +6,7 @@ mod logs;
 mod object;
 mod platform;
 mod play;
+mod port;
 mod provider;
 mod settings;
 mod subject;

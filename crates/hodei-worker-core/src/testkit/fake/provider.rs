@@ -15,6 +15,7 @@ use super::{
     object::Object,
     platform::{FakePlatform, Key},
     play::{self, Io},
+    port::Nobody,
 };
 use crate::{
     capability::{self, Capability, ProviderCapabilities},
@@ -27,7 +28,7 @@ use crate::{
     provider::{
         AutoscaleOptions, BoxStream, CreateOptions, DeleteOptions, ExecOptions, ExecSession, Listing,
         LogItem, LogOptions, LogStream, Operation, ProviderInfo, ScaleOptions, StartOptions, StatsOptions,
-        StopOptions, WatchOptions, WorkerFilter, WorkerProvider, WorkerStats,
+        StopOptions, WatchOptions, WorkerConnection, WorkerFilter, WorkerProvider, WorkerStats,
     },
     status::{ExitStatus, FailureClass, WorkerObservation, WorkerStatus},
     watch::WatchHub,
@@ -459,6 +460,19 @@ impl WorkerProvider for FakeProvider {
                 let ended = playing.await.ok().flatten();
                 ended.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the command's end is not known"))
             }))
+        })
+        .await
+    }
+
+    async fn connect_worker_port(&self, worker: &WorkerRef, _: u16) -> Result<Box<dyn WorkerConnection>> {
+        self.need(Capability::PortForward, Operation::ConnectPort)?;
+        self.call(Operation::ConnectPort, async {
+            self.with(worker, |object| {
+                let runs = object.run.as_ref().is_some_and(|run| run.end.is_none());
+                let not_running = || Error::new(ErrorKind::Conflict, "the worker does not run");
+                runs.then_some(()).ok_or_else(not_running)
+            })?;
+            Ok(Box::new(tokio::io::join(Nobody, tokio::io::sink())) as _)
         })
         .await
     }

@@ -17,22 +17,29 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Finding, Prober, success, tcp};
+use super::{
+    Finding, Prober, Try, success,
+    way::{Way, trouble},
+};
 
 impl Prober {
-    pub(super) async fn get(&self, probe: &HttpProbe, address: &Address, deadline: Instant) -> Finding {
+    pub(super) async fn get(&self, attempt: &Try, probe: &HttpProbe, deadline: Instant) -> Finding {
         let began = Instant::now();
-        let stream = match tcp::connect(address, deadline).await {
-            Ok(stream) => stream,
+        let Way { stream, address, .. } = match attempt.connect(probe.port, deadline).await {
+            Ok(way) => way,
             Err(finding) => return finding,
         };
+        let address = &address;
         let answer = match probe.scheme {
             #[cfg(feature = "https-probes")]
             Scheme::Https => {
                 let encrypted = self.tls.connect(host(probe, address), stream);
                 match timeout_at(deadline, encrypted).await {
                     Ok(Ok(stream)) => timeout_at(deadline, ask(stream, probe, address)).await,
-                    Ok(Err(error)) => return Finding::failure(format!("no TLS with it: {error}")),
+                    Ok(Err(error)) => {
+                        return trouble(&error)
+                            .unwrap_or_else(|| Finding::failure(format!("no TLS with it: {error}")));
+                    }
                     Err(_) => return Finding::failure("its TLS does not answer"),
                 }
             }
@@ -61,7 +68,9 @@ async fn ask(
 ) -> Result<StatusCode, Finding> {
     let request = request(probe, address)
         .map_err(|error| Finding::failure(format!("it cannot be asked for that: {error}")))?;
-    let broken = |error: hyper::Error| Finding::failure(format!("it does not speak HTTP: {error}"));
+    let broken = |error: hyper::Error| {
+        trouble(&error).unwrap_or_else(|| Finding::failure(format!("it does not speak HTTP: {error}")))
+    };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let answer = async {
         let answer = sender.send_request(request).await;

@@ -6,13 +6,13 @@ mod http;
 mod tcp;
 #[cfg(feature = "https-probes")]
 mod tls;
+mod way;
 
 use std::{sync::Arc, time::Duration};
 
 use hodei_worker_core::{
     ErrorKind, Result, WorkerProvider, WorkerRef, WorkerStatus,
     model::{GroupRef, HttpProbe, Probe, Scheme},
-    status::Address,
 };
 use tokio::time::Instant;
 
@@ -64,15 +64,9 @@ impl Prober {
         let deadline = Instant::now() + attempt.timeout;
         match &attempt.probe {
             Probe::Command(words) => command::find_out(attempt, words, deadline).await,
-            Probe::Tcp { port } => match attempt.address(*port, deadline).await {
-                Ok(address) => tcp::find_out(&address, deadline).await,
-                Err(finding) => finding,
-            },
+            Probe::Tcp { port } => tcp::find_out(attempt, *port, deadline).await,
             #[cfg(feature = "http-probes")]
-            Probe::Http(http) => match attempt.address(http.port, deadline).await {
-                Ok(address) => self.get(http, &address, deadline).await,
-                Err(finding) => finding,
-            },
+            Probe::Http(http) => self.get(attempt, http, deadline).await,
             other => Finding::unknown(format!("this build cannot make a {} check", other.kind())),
         }
     }
@@ -93,20 +87,6 @@ impl Try {
             },
             took,
             network: matches!(self.probe, Probe::Http(_) | Probe::Tcp { .. }),
-        }
-    }
-
-    /// Where the worker's port is reachable. Its status may be from before it was known.
-    async fn address(&self, port: u16, deadline: Instant) -> std::result::Result<Address, Finding> {
-        if let Some(address) = self.status.reach(port) {
-            return Ok(address);
-        }
-        match tokio::time::timeout_at(deadline, self.provider.get_worker_status(&self.worker)).await {
-            Ok(Ok(status)) => status
-                .reach(port)
-                .ok_or_else(|| Finding::failure(format!("its provider tells no address of its port {port}"))),
-            Ok(Err(error)) => Err(Finding::unknown(error.to_string())),
-            Err(_) => Err(Finding::unknown("its provider did not answer in time")),
         }
     }
 }

@@ -12,12 +12,15 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Finding, success};
+use super::{Finding, Try};
 
-pub(super) async fn find_out(address: &Address, deadline: Instant) -> Finding {
-    let began = Instant::now();
-    match connect(address, deadline).await {
-        Ok(_) => success(began),
+pub(super) async fn find_out(attempt: &Try, port: u16, deadline: Instant) -> Finding {
+    let mut way = match attempt.connect(port, deadline).await {
+        Ok(way) => way,
+        Err(finding) => return finding,
+    };
+    match way.somebody_listens(deadline).await {
+        Ok(()) => Finding::Success { took: way.took },
         Err(finding) => finding,
     }
 }

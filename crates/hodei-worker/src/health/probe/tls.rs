@@ -9,7 +9,7 @@ use rustls::{
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
 };
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 #[derive(Clone)]
@@ -36,7 +36,11 @@ impl Tls {
 
     /// # Cancel safety
     /// When dropped, the connection is closed.
-    pub(super) async fn connect(&self, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        host: &str,
+        stream: S,
+    ) -> io::Result<TlsStream<S>> {
         let name = without_port(host).to_owned();
         let name = ServerName::try_from(name)
             .map_err(|_| io::Error::other(format!("`{host}` is no name of a host")))?;

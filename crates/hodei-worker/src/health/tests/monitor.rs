@@ -3,8 +3,8 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use hodei_worker_core::{
-    ConnectContext, Error, ErrorKind, Operation, Timestamp, WorkerConfig, WorkerPhase, WorkerProvider as _,
-    WorkerRef, WorkerStatus,
+    Capability, ConnectContext, Error, ErrorKind, Operation, Timestamp, WorkerConfig, WorkerPhase,
+    WorkerProvider as _, WorkerRef, WorkerStatus,
     lifecycle::HealthChange,
     model::{HealthCheckConfig, Mount, Probe, RunId},
     provider::{CreateOptions, StartOptions},
@@ -176,6 +176,40 @@ async fn l2_a_command_that_is_not_there_has_failed() {
     bench.monitor.watch(bench.subject(&worker, check));
     let change = bench.next().await;
     assert!(is_unhealthy(&change, "it cannot be run: there is no such command"), "{change:?}");
+}
+
+/// A bench whose host reaches no address of its workers, and one of these.
+async fn outside() -> (Bench, Arc<WorkerStatus>) {
+    let mut bench = Bench::new(64);
+    let context = ConnectContext::new("fake".parse().unwrap(), "test".parse().unwrap());
+    let provider = FakeProvider::new(bench.platform.clone(), context);
+    bench.provider = Arc::new(provider.without(&[Capability::OwnAddresses]));
+    let mut worker = WorkerStatus::clone(&*bench.worker("a").await);
+    worker.own_addresses.clear();
+    (bench, Arc::new(worker))
+}
+
+#[tokio::test(start_paused = true)]
+async fn l2_where_no_address_is_reached_a_port_is_tried_through_the_provider() {
+    let (mut bench, worker) = outside().await;
+    let check = HealthCheckConfig::new(Probe::Tcp { port: 80 }).thresholds(1, 1);
+    bench.monitor.watch(bench.subject(&worker, check));
+    let change = bench.next().await;
+    assert!(is_unhealthy(&change, "nobody listens at its port"), "{change:?}");
+    assert_eq!(bench.platform.calls(Operation::ConnectPort), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l2_a_way_through_the_provider_that_does_not_come_about_says_nothing() {
+    let (mut bench, worker) = outside().await;
+    for n in 0..40 {
+        let gone = Fault::Fail(Error::new(ErrorKind::Unavailable, "the server is gone"));
+        bench.platform.inject(Operation::ConnectPort, if n % 2 == 0 { gone } else { Fault::Hang });
+    }
+    let check = HealthCheckConfig::new(Probe::Tcp { port: 80 }).thresholds(1, 1);
+    bench.monitor.watch(bench.subject(&worker, check));
+    bench.quiet(Duration::from_secs(30)).await;
+    assert!(bench.platform.calls(Operation::ConnectPort) > 10);
 }
 
 #[tokio::test(start_paused = true)]

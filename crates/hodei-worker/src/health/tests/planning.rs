@@ -89,6 +89,9 @@ fn p3_a_port_that_the_worker_does_not_declare_cannot_be_checked() {
     // Where workers have addresses of their own, any of their ports can.
     let with_addresses = process().with(Capability::OwnAddresses);
     assert_eq!(who(&config([Probe::Tcp { port: 81 }]), &with_addresses), [CheckedBy::Host]);
+    // And so they can through the provider.
+    let forwarding = process().with(Capability::PortForward);
+    assert_eq!(who(&config([Probe::Tcp { port: 81 }]), &forwarding), [CheckedBy::Host]);
 }
 
 #[cfg(not(feature = "http-probes"))]
