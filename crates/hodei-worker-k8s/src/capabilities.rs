@@ -31,6 +31,7 @@ pub(crate) fn detect(version: &Info, groups: &[String], reaches_pods: bool) -> P
         .without(Capability::SplitStreams, "the API mixes both outputs")
         .with(Capability::LogPositions)
         .with_detected(Capability::OwnAddresses, found(reaches_pods, not_reached))
+        .with(Capability::PortForward)
         .with(Capability::Exec)
         .without(Capability::Pause, "a cluster does not freeze pods")
         .with(Capability::Images)

@@ -5,16 +5,19 @@ use std::{collections::BTreeMap, fmt::Write as _, pin::Pin};
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use hodei_worker_core::{
-    Error, ErrorKind, Result, WorkerPhase, WorkerRef,
+    Error, ErrorKind, Result, WorkerRef,
     provider::{BoxStream, ExecOptions, ExecSession, LogStream},
     status::ExitStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
-use kube::api::AttachParams;
+use kube::api::{AttachParams, AttachedProcess};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_util::io::ReaderStream;
 
-use crate::{names::CONTAINER, provider::Shared};
+use crate::{client::Failed, names::CONTAINER, provider::Shared};
+
+pub(crate) type Stdin = Pin<Box<dyn AsyncWrite + Send>>;
+pub(crate) type Output = BoxStream<'static, Result<(LogStream, Bytes)>>;
 
 /// Reads its surroundings from its input, byte by byte so that it takes nothing else, and becomes the command. What is in
 /// the command line of an `exec` stands in the cluster's audit log: secrets go this way.
@@ -22,12 +25,7 @@ const PRELUDE: &str = r#"eval "$(dd bs=1 count="$0" 2>/dev/null)" && exec "$@""#
 
 impl Shared {
     pub(crate) async fn exec(&self, worker: &WorkerRef, options: &ExecOptions) -> Result<ExecSession> {
-        let pod = self.find_or_fail(worker).await?;
-        let status = self.view.status(&pod, self.context.clock.now());
-        let phase = status.map_or(WorkerPhase::Unknown, |status| status.phase);
-        if !matches!(phase, WorkerPhase::Running | WorkerPhase::Stopping) {
-            return Err(Error::new(ErrorKind::Conflict, format!("the worker does not run: it is {phase}")));
-        }
+        let pod = self.find_running(worker).await?;
         let options = options.resolved(&*self.context.credentials).await?;
         let prelude = prelude(&options);
         let command = match prelude.len() {
@@ -37,24 +35,11 @@ impl Shared {
                 shell.chain([count.to_string()]).chain(options.command.iter().cloned()).collect()
             }
         };
-        let parameters = AttachParams {
-            container: Some(CONTAINER.to_owned()),
-            stdin: options.stdin || !prelude.is_empty(),
-            stdout: true,
-            stderr: true,
-            tty: false,
-            max_stdin_buf_size: Some(64 * 1024),
-            max_stdout_buf_size: Some(64 * 1024),
-            max_stderr_buf_size: Some(64 * 1024),
-        };
+        let parameters = parameters(options.stdin || !prelude.is_empty());
         let (pods, name) = (self.cluster.pods(), pod.metadata.name.as_deref().unwrap_or_default());
         let begun = self.cluster.call(pods.exec(name, command, &parameters)).await;
-        let mut process = begun.map_err(|failed| match failed {
-            failed if failed.is_not_found() => Error::worker_not_found(worker),
-            failed => self.cluster.error(failed),
-        })?;
-        let mut stdin: Option<Pin<Box<dyn AsyncWrite + Send>>> =
-            process.stdin().map(|stdin| Box::pin(stdin) as _);
+        let mut process = begun.map_err(|failed| self.gone_or(worker, failed))?;
+        let mut stdin: Option<Stdin> = process.stdin().map(|stdin| Box::pin(stdin) as _);
         if let (Some(stdin), false) = (&mut stdin, prelude.is_empty()) {
             stdin.write_all(prelude.as_bytes()).await.map_err(|error| {
                 Error::new(ErrorKind::Unavailable, "the connection broke before the command began")
@@ -71,22 +56,44 @@ impl Shared {
                 None
             }
         };
-        let output: BoxStream<'static, _> = stream::select(
-            part(process.stdout(), LogStream::Stdout),
-            part(process.stderr(), LogStream::Stderr),
-        )
-        .boxed();
-        let ended = process.take_status();
-        let exit = async move {
-            let status = match ended {
-                Some(ended) => ended.await,
-                None => None,
-            };
-            drop(process.join().await);
-            exit_of(status)
-        };
-        Ok(ExecSession::new(stdin, output, exit))
+        let (output, ended) = streams(process);
+        Ok(ExecSession::new(stdin, output, async move { exit_of(ended.await) }))
     }
+
+    /// The error of a stream that could not be opened in a pod that was there.
+    pub(crate) fn gone_or(&self, worker: &WorkerRef, failed: Failed) -> Error {
+        if failed.is_not_found() { Error::worker_not_found(worker) } else { self.cluster.error(failed) }
+    }
+}
+
+/// The streams that are asked for.
+pub(crate) fn parameters(stdin: bool) -> AttachParams {
+    AttachParams {
+        container: Some(CONTAINER.to_owned()),
+        stdin,
+        stdout: true,
+        stderr: true,
+        tty: false,
+        max_stdin_buf_size: Some(64 * 1024),
+        max_stdout_buf_size: Some(64 * 1024),
+        max_stderr_buf_size: Some(64 * 1024),
+    }
+}
+
+/// What a process writes, and what the kubelet says when its streams have ended; `None` where the connection broke.
+pub(crate) fn streams(mut process: AttachedProcess) -> (Output, impl Future<Output = Option<Status>> + Send) {
+    let output =
+        stream::select(part(process.stdout(), LogStream::Stdout), part(process.stderr(), LogStream::Stderr));
+    let ended = process.take_status();
+    let status = async move {
+        let status = match ended {
+            Some(ended) => ended.await,
+            None => None,
+        };
+        drop(process.join().await);
+        status
+    };
+    (output.boxed(), status)
 }
 
 fn part(

@@ -22,7 +22,12 @@
 //! - A command's folder, environment and secrets are set by a shell in the worker (`sh` and `dd`): what stands in the
 //!   command line of an exec stands in the cluster's audit log.
 //! - A node keeps the output of a worker in files that it rotates, at 10 MiB unless its kubelet is told otherwise, and the
-//!   API shows the last of them.
+//!   API shows the last of them. A reader that goes on in another file than it stopped in is told of a
+//!   [gap](hodei_worker_core::provider::LogItem::Gap), unless what it read last is in there; nothing tells what a file held
+//!   that was rotated away before anybody read of it.
+//! - A host outside of the cluster reaches ports of workers through the API server: the node connects to the pod's loopback,
+//!   so that a program which listens on the pod's address alone refuses. Nothing tells that a connection has come about,
+//!   only that it has not.
 //! - A host needs to be allowed what [`Permissions`] say, and nothing else; they print the Role for it.
 //! - A group is a Deployment named `hodei.<installation>.<group>`, made of a template by `scale_workers`. Its members are the
 //!   cluster's: it starts them, begins them again where they end, and makes another for one that is removed. They are
@@ -37,7 +42,7 @@
 //! # What it costs
 //! Creation and start are one request each, deletion three: a look, the deletion, and a watch on its end where no watch is
 //! open. Secrets cost two more, each volume, Service, ConfigMap and policy one to four, and what stands around a worker
-//! one more. A list is one request for each 500 workers; a watch is one connection for all watchers,
+//! one more. A list is one request for each 1,000 workers; a watch is one connection for all watchers,
 //! and while nothing changes it costs nothing.
 //!
 //! # Examples
@@ -55,10 +60,12 @@
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod attach;
 mod capabilities;
 mod claim;
 mod client;
 mod config_map;
+mod disruption;
 mod error;
 mod exec;
 mod group;
@@ -69,6 +76,7 @@ mod options;
 mod owned;
 mod permissions;
 mod pod;
+mod port;
 mod provider;
 mod quantity;
 mod secret;
@@ -86,6 +94,7 @@ pub use options::{
 };
 pub use options::{AutoscalerOptions, ScalingMetric, ScalingPace, ScalingStep};
 pub use options::{ConfigMapOptions, TrafficOptions, TrafficPeer, TrafficRule};
+pub use options::{NeighbourRule, Neighbours, NodeCondition, NodeRule, PlacementOptions, SpreadRule};
 pub use permissions::{ClusterFeature, PermissionRule, Permissions};
 pub use provider::KubernetesProvider;
 pub use settings::KubernetesSettings;

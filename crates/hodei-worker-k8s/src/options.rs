@@ -1,6 +1,7 @@
 mod autoscaler;
 mod claim;
 mod config_map;
+mod placement;
 mod service;
 mod traffic;
 
@@ -14,6 +15,7 @@ pub use autoscaler::{AutoscalerOptions, ScalingMetric, ScalingPace, ScalingStep}
 pub use claim::{AccessMode, ClaimOptions};
 pub use config_map::ConfigMapOptions;
 pub(crate) use config_map::validate_files;
+pub use placement::{NeighbourRule, Neighbours, NodeCondition, NodeRule, PlacementOptions, SpreadRule};
 pub use service::{ServiceOptions, ServiceScope};
 pub use traffic::{TrafficOptions, TrafficPeer, TrafficRule};
 
@@ -59,7 +61,11 @@ pub struct KubernetesOptions {
     /// Labels that its node has to have.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub node_selector: BTreeMap<String, String>,
-    /// Taints of nodes that it bears.
+    /// On which nodes and beside whom it may run besides.
+    #[serde(skip_serializing_if = "is_default")]
+    pub placement: PlacementOptions,
+    /// Taints of nodes that it bears. Those of a lost node it bears for as long as its recovery waits (`node_loss`), and for
+    /// ever where its restart policy is `never`, unless they are named here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tolerations: Vec<Toleration>,
     /// The name of its priority class.
@@ -71,6 +77,10 @@ pub struct KubernetesOptions {
     /// Annotations of its pod.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// Whether its standard input is kept open for [`attach`](crate::KubernetesProvider::attach). Default: false, and it
+    /// reads an end of file.
+    #[serde(skip_serializing_if = "is_default")]
+    pub stdin: bool,
     /// The longest that a run may take, in whole seconds; then the cluster ends it. Default: no end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<HumanDuration>,
@@ -87,6 +97,10 @@ pub struct KubernetesOptions {
     /// With whom it may speak. Default: what other policies of the namespace say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traffic: Option<TrafficOptions>,
+    /// How many of the workers that this makes are left running when nodes are drained: 1 for a worker by itself, which is
+    /// then not evicted while it is ready; of a group up to its size. A PodDisruptionBudget. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_available: Option<u32>,
 }
 
 impl KubernetesOptions {
@@ -96,10 +110,28 @@ impl KubernetesOptions {
         self.user = Some(user);
         self
     }
+    /// With a standard input to write to.
+    #[must_use]
+    pub fn with_stdin(mut self) -> Self {
+        self.stdin = true;
+        self
+    }
     /// On nodes with this label.
     #[must_use]
     pub fn node(mut self, label: impl Into<String>, value: impl Into<String>) -> Self {
         self.node_selector.insert(label.into(), value.into());
+        self
+    }
+    /// Runs there and beside these.
+    #[must_use]
+    pub fn placement(mut self, placement: PlacementOptions) -> Self {
+        self.placement = placement;
+        self
+    }
+    /// Drains of nodes leave that many running.
+    #[must_use]
+    pub fn min_available(mut self, least: u32) -> Self {
+        self.min_available = Some(least);
         self
     }
     /// Claims the volume of this name so.
@@ -285,6 +317,9 @@ impl WorkerOptions for KubernetesOptions {
             let twice = others.iter().any(|other| other.name == files.name || other.path == files.path);
             problems.require(!twice, path, "has the name or the path of another one");
         }
+        self.placement.validate(problems);
+        let least = "must be 1 or more: drains of nodes leave that many running";
+        problems.require(self.min_available != Some(0), "min_available", least);
         if let Some(traffic) = &self.traffic {
             traffic.validate(problems);
         }

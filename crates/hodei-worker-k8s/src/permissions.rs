@@ -23,6 +23,10 @@ pub enum ClusterFeature {
     Logs,
     /// Commands in workers.
     Exec,
+    /// The streams of workers' own programs: [`KubernetesProvider::attach`].
+    Attach,
+    /// Connections to ports of workers, and so their health checks by a host outside of the cluster.
+    Ports,
     /// Secrets of workers.
     Secrets,
     /// Named volumes.
@@ -33,6 +37,8 @@ pub enum ClusterFeature {
     ConfigMaps,
     /// [`TrafficOptions`](crate::TrafficOptions).
     NetworkPolicies,
+    /// [`min_available`](crate::KubernetesOptions::min_available).
+    DisruptionBudgets,
     /// What workers use.
     Usage,
     /// Groups that the cluster keeps at their size.
@@ -44,14 +50,17 @@ pub enum ClusterFeature {
 }
 
 impl ClusterFeature {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 14] = [
         Self::Logs,
         Self::Exec,
+        Self::Attach,
+        Self::Ports,
         Self::Secrets,
         Self::Volumes,
         Self::Services,
         Self::ConfigMaps,
         Self::NetworkPolicies,
+        Self::DisruptionBudgets,
         Self::Usage,
         Self::Groups,
         Self::Autoscaling,
@@ -64,6 +73,8 @@ impl ClusterFeature {
             Self::Logs => ("", "pods/log", &["get"]),
             // API servers from 1.35 on ask for `create` where a websocket is opened.
             Self::Exec => ("", "pods/exec", &["create", "get"]),
+            Self::Attach => ("", "pods/attach", &["create", "get"]),
+            Self::Ports => ("", "pods/portforward", &["create", "get"]),
             // One that an attempt has left which was cut off is written over.
             Self::Secrets => ("", "secrets", &["create", "patch"]),
             Self::Volumes => {
@@ -72,6 +83,7 @@ impl ClusterFeature {
             Self::Services => ("", "services", &["create", "get", "patch"]),
             Self::ConfigMaps => ("", "configmaps", &["create", "get", "patch"]),
             Self::NetworkPolicies => ("networking.k8s.io", "networkpolicies", &["create", "get", "patch"]),
+            Self::DisruptionBudgets => ("policy", "poddisruptionbudgets", &["create", "get", "patch"]),
             Self::Usage => (usage::GROUP, "pods", &["get"]),
             Self::Groups => ("apps", "deployments", &["create", "delete", "get", "list", "patch", "watch"]),
             Self::Autoscaling => {

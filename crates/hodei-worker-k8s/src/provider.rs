@@ -8,7 +8,7 @@ use hodei_worker_core::{
     provider::{
         AutoscaleOptions, BoxStream, CreateOptions, DeleteOptions, ExecOptions, ExecSession, Listing,
         LogItem, LogOptions, Operation, ProviderInfo, ScaleOptions, StartOptions, StatsOptions, StopOptions,
-        WatchOptions, WorkerFilter, WorkerStats,
+        WatchOptions, WorkerConnection, WorkerFilter, WorkerStats,
     },
     settings::Problems,
     watch::WatchHub,
@@ -106,7 +106,7 @@ impl KubernetesProvider {
         self.0.cluster.client.clone()
     }
 
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.0
     }
 }
@@ -204,6 +204,11 @@ impl WorkerProvider for KubernetesProvider {
     async fn exec_in_worker(&self, worker: &WorkerRef, options: &ExecOptions) -> Result<ExecSession> {
         let session = Box::pin(self.0.exec(worker, options)).await;
         session.map_err(|error| self.0.about(Operation::Exec, Some(worker), error))
+    }
+
+    async fn connect_worker_port(&self, worker: &WorkerRef, port: u16) -> Result<Box<dyn WorkerConnection>> {
+        let connected = Box::pin(self.0.connect_port(worker, port)).await;
+        connected.map_err(|error| self.0.about(Operation::ConnectPort, Some(worker), error))
     }
 
     async fn worker_stats(&self, worker: &WorkerRef, _: &StatsOptions) -> Result<WorkerStats> {

@@ -3,6 +3,7 @@ use std::{path::PathBuf, time::Duration};
 use hodei_worker_core::{
     ConnectContext, ProviderSettings, Result,
     factory::{Detected, Environment},
+    lifecycle::RecoverySettings,
     model::ValidationRules,
     quantity::HumanDuration,
     settings::Problems,
@@ -43,6 +44,9 @@ pub struct KubernetesSettings {
     /// Time between the request to stop and the kill, where neither the call nor the worker says; rounded up to whole
     /// seconds, as the cluster counts. Default: 25 s.
     pub default_stop_grace: HumanDuration,
+    /// How long a worker that says nothing of its recovery stays on a node that does not answer any more; rounded up to
+    /// whole seconds. Default: 30 s, as a recovery's own.
+    pub node_loss: HumanDuration,
     /// Time for a connection to come about, TLS included. Default: 5 s.
     pub connect_timeout: HumanDuration,
     /// Time for the API server to begin its answer. Default: 30 s.
@@ -60,6 +64,7 @@ impl Default for KubernetesSettings {
             context: None,
             namespace: None,
             default_stop_grace: HumanDuration::secs(25),
+            node_loss: RecoverySettings::default().node_loss,
             connect_timeout: HumanDuration::secs(5),
             request_timeout: HumanDuration::secs(30),
             reaches_pods: None,

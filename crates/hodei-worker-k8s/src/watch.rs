@@ -15,6 +15,7 @@ use kube::runtime::watcher::{self, Event};
 use crate::{
     client::Failed,
     names,
+    pod::PAGE,
     provider::Shared,
     status::{is_gated, run, uid},
 };
@@ -35,7 +36,7 @@ impl Shared {
     /// Reads what the API server tells until nobody watches any more. Each pod is reduced to its status as it comes in.
     async fn drive(self: Arc<Self>, feed: WatchFeed) -> Error {
         let selector = names::selector(&self.view.installation, &WorkerFilter::all());
-        let config = watcher::Config::default().labels(&selector);
+        let config = watcher::Config::default().labels(&selector).page_size(PAGE);
         let from_the_beginning = || watcher::watcher(self.cluster.pods(), config.clone()).boxed();
         let mut events = from_the_beginning();
         let mut listed = Vec::new();

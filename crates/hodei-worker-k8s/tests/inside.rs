@@ -3,9 +3,7 @@
 
 mod common;
 
-use std::{fs, path::Path};
-
-use common::{account::Account, admin, limit, variable};
+use common::{account::Account, admin, image, limit, variable};
 use hodei_worker_core::{
     Capability, ConnectContext, WorkerConfig, WorkerPhase, WorkerProvider as _, WorkerProviderExt as _,
     model::Port,
@@ -25,28 +23,19 @@ use serde_json::json;
 /// Set in the pod, with the image that its worker is of.
 const INSIDE: &str = "HODEI_TEST_INSIDE";
 
-/// The pod that is the host runs this very program, by its node's libraries.
-fn host(name: &str, test: &str) -> Pod {
-    let program = std::env::current_exe().unwrap();
-    let folder = program.parent().unwrap();
-    let real = |path: &str| fs::canonicalize(path).unwrap();
-    let mounted = [("/lib", real("/lib")), ("/lib64", real("/lib64")), ("/tests", folder.to_owned())];
-    let volumes = mounted.iter().map(|(at, path)| json!({"name": at[1..], "hostPath": {"path": path}}));
-    let mounts = mounted.iter().map(|(at, _)| json!({"name": at[1..], "mountPath": at, "readOnly": true}));
-    let program = Path::new("/tests").join(program.file_name().unwrap());
+/// The pod that is the host runs this very program, in an image of its own.
+fn host(name: &str, image: &str, test: &str) -> Pod {
     let pod = json!({
         "metadata": {"name": name},
         "spec": {
             "serviceAccountName": name,
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": 0,
-            "volumes": volumes.collect::<Vec<_>>(),
             "containers": [{
                 "name": "host",
-                "image": variable("HODEI_TEST_KUBERNETES_IMAGE"),
-                "command": [program, "--exact", test, "--nocapture"],
+                "image": image,
+                "command": [image::PROGRAM, "--exact", test, "--nocapture"],
                 "env": [{"name": INSIDE, "value": variable("HODEI_TEST_KUBERNETES_IMAGE")}],
-                "volumeMounts": mounts.collect::<Vec<_>>(),
             }],
         },
     });
@@ -63,7 +52,8 @@ async fn k1_a_pod_is_a_host_by_its_service_account() {
     let permissions = Permissions::for_workers().and(ClusterFeature::Logs);
     let account = Account::new(admin.clone(), &name, &permissions, None).await;
     let pods: Api<Pod> = Api::namespaced(admin, "default");
-    let pod = host(&name, "k1_a_pod_is_a_host_by_its_service_account");
+    let image = image::of(&std::env::current_exe().unwrap()).await;
+    let pod = host(&name, &image, "k1_a_pod_is_a_host_by_its_service_account");
     pods.create(&PostParams::default(), &pod).await.unwrap();
     let phase = |pod: Option<&Pod>| pod.and_then(|pod| pod.status.as_ref()?.phase.clone());
     let over = |pod: Option<&Pod>| matches!(phase(pod).as_deref(), Some("Succeeded" | "Failed"));

@@ -5,14 +5,31 @@ mod common;
 
 use std::{collections::HashMap, process::Command, sync::Arc};
 
-use common::{Bench, connect, limit, on_cluster, variable};
+use common::{Bench, admin, connect, limit, on_cluster, variable};
 use futures::StreamExt as _;
 use hodei_worker_core::{
-    Error, ErrorKind, WorkerObservation, WorkerPhase, WorkerProvider as _, WorkerRef, WorkerStatus,
+    Error, ErrorKind, WorkerObservation, WorkerPhase, WorkerProvider as _, WorkerRef, WorkerStatus, clock,
+    lifecycle::RecoverySettings,
+    model::RestartPolicy,
     provider::{BoxStream, CreateOptions, DeleteOptions, StartOptions, WatchOptions, WorkerFilter},
-    status::ExitStatus,
+    quantity::HumanDuration,
+    status::{ExitStatus, FailureClass},
 };
 use hodei_worker_k8s::KubernetesSettings;
+use k8s_openapi::{
+    api::{
+        coordination::v1::Lease,
+        core::v1::{Node, Pod},
+    },
+    apimachinery::pkg::apis::meta::v1::{MicroTime, Time},
+    jiff::Timestamp,
+};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+    runtime::wait::await_condition,
+};
+use serde_json::json;
 use tokio::sync::Mutex;
 
 /// They share the cluster, and each takes a part of it away.
@@ -151,7 +168,7 @@ async fn k10_a_kubelet_that_is_killed_keeps_its_workers_and_ends_what_was_asked_
     .await;
 }
 
-/// A cluster whose only node is lost gives none of its pods up: it takes that for a fault of its own.
+/// A cluster that has lost all its nodes may give none of its pods up: it takes that for a fault of its own.
 #[tokio::test]
 async fn k10_a_worker_whose_node_is_lost_is_unknown_and_comes_back() {
     let _alone = CLUSTER.lock().await;
@@ -169,6 +186,88 @@ async fn k10_a_worker_whose_node_is_lost_is_unknown_and_comes_back() {
         assert_eq!(back.run, before.run);
     })
     .await;
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_second(clock::system().now().as_second()).unwrap()
+}
+
+/// It lives.
+async fn beat(leases: &Api<Lease>, node: &str) {
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": node},
+        "spec": {"holderIdentity": node, "leaseDurationSeconds": 40, "renewTime": MicroTime(now())},
+    });
+    let parameters = PatchParams::apply("hodei-test").force();
+    leases.patch(node, &parameters, &Patch::Apply(lease)).await.unwrap();
+}
+
+/// A node that has nothing but a lease: of two, one that is lost is given up by its cluster.
+struct HollowNode {
+    nodes: Api<Node>,
+    name: String,
+    beating: tokio::task::JoinHandle<()>,
+}
+
+impl HollowNode {
+    async fn join(client: Client) -> Self {
+        let name = format!("hollow-{:08x}", std::process::id());
+        let (nodes, leases) = (Api::all(client.clone()), Api::namespaced(client, "kube-node-lease"));
+        let node = json!({"metadata": {"name": name}, "spec": {"unschedulable": true}});
+        nodes.create(&PostParams::default(), &serde_json::from_value(node).unwrap()).await.unwrap();
+        let now = Time(now());
+        let ready = json!({"status": {"conditions": [{
+            "type": "Ready", "status": "True", "reason": "KubeletReady", "message": "",
+            "lastHeartbeatTime": now, "lastTransitionTime": now,
+        }]}});
+        nodes.patch_status(&name, &PatchParams::default(), &Patch::Merge(ready)).await.unwrap();
+        beat(&leases, &name).await;
+        let beating = tokio::spawn({
+            let name = name.clone();
+            async move {
+                loop {
+                    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+                    beat(&leases, &name).await;
+                }
+            }
+        });
+        Self { nodes, name, beating }
+    }
+
+    async fn leave(self) {
+        self.beating.abort();
+        self.nodes.delete(&self.name, &DeleteParams::default()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn k10_a_lost_node_of_several_is_given_up_when_its_workers_time_is_over() {
+    let _alone = CLUSTER.lock().await;
+    let hollow = HollowNode::join(admin().await).await;
+    let given_up = tokio::spawn(on_cluster("given-up", |bench| async move {
+        let mut watch = Watch::open(&bench).await;
+        let mut recovery = RecoverySettings::default();
+        recovery.node_loss = HumanDuration::secs(3);
+        let config = bench.script("a", "sleep 1000").stop_grace("1s").recovery(recovery);
+        let config = config.restart_policy(RestartPolicy::OnFailure { max_retries: None });
+        let worker = bench.run(&config.build().unwrap()).await;
+        watch.until(&worker, |status| status.phase == WorkerPhase::Running).await;
+        let outage = Outage::begin("stop-kubelet", "start-kubelet").await;
+        watch.until(&worker, |status| status.phase == WorkerPhase::Unknown).await;
+        // Its time there is over: the cluster has it deleted, and nobody is there who does it.
+        let pods: Api<Pod> = Api::namespaced(bench.provider.client(), "default");
+        let name = format!("hodei.{}.a.1", bench.installation);
+        let given_up = |pod: Option<&Pod>| pod.is_some_and(|pod| pod.metadata.deletion_timestamp.is_some());
+        limit(Box::pin(await_condition(pods, &name, given_up))).await.unwrap();
+        let now = watch.until(&worker, |status| status.failure.is_some()).await;
+        assert_eq!((now.phase, now.failure), (WorkerPhase::Unknown, Some(FailureClass::NodeLost)), "{now:?}");
+        outage.end().await;
+        // The node is back, and ends what it was to end.
+        bench.until(&worker, |status| status.phase == WorkerPhase::Absent).await;
+    }))
+    .await;
+    hollow.leave().await;
+    given_up.unwrap();
 }
 
 #[tokio::test]

@@ -108,6 +108,8 @@ pub(super) fn deployment(
     // Its members are the cluster's: it starts them, and again where they end.
     spec.restart_policy = Some("Always".to_owned());
     (spec.scheduling_gates, spec.hostname) = (None, None);
+    let node_loss = pod::spec::node_loss(template, settings);
+    spec.tolerations = Some(pod::placement::tolerations(&options.tolerations, Some(node_loss)));
     let selected = selected(installation, group);
     let mut all: BTreeMap<String, String> = template.metadata.labels.clone().into_iter().collect();
     all.extend(selected.clone());

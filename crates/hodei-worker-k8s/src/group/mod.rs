@@ -174,7 +174,8 @@ impl Shared {
             self.write_secrets(made, &template.secrets).await?;
         }
         let selected = deployment::selected(&self.view.installation, group);
-        self.give_traffic_rules(name, selected, &owner, &typed, &ownership).await?;
+        self.give_traffic_rules(name, selected.clone(), &owner, &typed, &ownership).await?;
+        self.give_disruption_budget(name, selected, &owner, &typed, &ownership).await?;
         self.give_config_maps(&owner, &typed, &ownership).await?;
         self.give_services(&owner, template, &typed, &ownership).await
     }

@@ -1,6 +1,9 @@
-//! A worker's output: read with the cluster's times, gone on with after a cut, without a line lost or repeated.
+//! A worker's output: read with the cluster's times, gone on with after a cut, without a line lost or repeated. What a
+//! node has rotated away meanwhile is told as a gap.
 
 mod cursor;
+mod resume;
+mod tail;
 
 use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
 
@@ -21,7 +24,9 @@ use crate::{
     provider::Shared,
     status::{is_gated, run, uid},
 };
-use cursor::Cursor;
+use cursor::{Cursor, Key};
+use resume::{Resumption, Verdict};
+use tail::Tail;
 
 /// Output as the API server sends it: lines, each with its time before it.
 type Output = Pin<Box<dyn AsyncBufRead + Send>>;
@@ -31,6 +36,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A node may tell that a program has ended before it has written down the last of its output.
 const SETTLES_WITHIN: SignedDuration = SignedDuration::from_secs(60);
+/// So long it is waited for a line that tells whether others were read before.
+const TELLS_WITHIN: Duration = Duration::from_secs(5);
 const SETTLING_PAUSE: Duration = Duration::from_millis(100);
 
 /// A reader, from one attempt to the next.
@@ -47,11 +54,13 @@ struct Reader {
     line: Vec<u8>,
     pause: Duration,
     /// The last lines, while all are read and counted; `None` when they were handed out.
-    tail: Option<VecDeque<LogChunk>>,
+    tail: Option<Tail>,
     /// What is handed out next.
-    ready: VecDeque<LogChunk>,
-    /// Lines of this attempt that were read before.
-    to_skip: u64,
+    ready: VecDeque<LogItem>,
+    /// What of this attempt was read before.
+    resumption: Resumption,
+    /// Lines of which that is not known yet.
+    held: Vec<Line>,
     /// The run has ended: what is read now is the rest.
     over: bool,
     /// It has ended a moment ago: what is read to its end is looked at again, until nothing new is there.
@@ -82,7 +91,6 @@ impl Shared {
             uid: uid(&pod).to_owned(),
             run: run(&pod),
             options: options.clone(),
-            cursor,
             output: None,
             line: Vec::new(),
             pause: FIRST_PAUSE,
@@ -90,9 +98,11 @@ impl Shared {
             tail: (options.tail.is_some()
                 && options.after.is_none()
                 && (options.follow || options.positions || settles))
-                .then(VecDeque::new),
+                .then(Tail::default),
             ready: VecDeque::new(),
-            to_skip: 0,
+            resumption: Resumption::of(&cursor),
+            cursor,
+            held: Vec::new(),
             over: false,
             settles,
             news: 0,
@@ -121,7 +131,7 @@ impl Reader {
     async fn next(&mut self) -> Option<Result<LogItem>> {
         while !self.done {
             match self.step().await {
-                Ok(Some(item)) => return Some(Ok(LogItem::Chunk(item))),
+                Ok(Some(item)) => return Some(Ok(item)),
                 Ok(None) => {}
                 Err(error) => {
                     self.done = true;
@@ -133,7 +143,7 @@ impl Reader {
     }
 
     /// Reads on, or opens the output again where it broke off.
-    async fn step(&mut self) -> Result<Option<LogChunk>> {
+    async fn step(&mut self) -> Result<Option<LogItem>> {
         if let Some(ready) = self.ready.pop_front() {
             return Ok(Some(ready));
         }
@@ -144,15 +154,26 @@ impl Reader {
         let Some(output) = &mut self.output else {
             return self.open().await.map(|()| None);
         };
-        let read = output.read_until(b'\n', &mut self.line).await;
+        let reading = output.read_until(b'\n', &mut self.line);
+        let goes_on = self.options.follow && !self.over;
+        let read = if goes_on && !self.held.is_empty() {
+            let Ok(read) = tokio::time::timeout(TELLS_WITHIN, reading).await else {
+                // A later line would tell, and none comes.
+                self.end_undecided();
+                return Ok(self.ready.pop_front());
+            };
+            read
+        } else {
+            reading.await
+        };
         if read.is_ok() && self.line.ends_with(b"\n") {
             let line = Bytes::from(std::mem::take(&mut self.line));
-            return Ok(self.take(&line).and_then(|chunk| self.hold_back(chunk)));
+            self.take(&line);
+            return Ok(self.ready.pop_front());
         }
         // The output has ended, or the way to it was cut: then a line that is not whole comes again.
         self.output = None;
         let rest = Bytes::from(std::mem::take(&mut self.line));
-        let goes_on = self.options.follow && !self.over;
         let read = read.map_err(|error| {
             Error::new(ErrorKind::Unavailable, "the connection to the API server broke while output was read")
                 .with_retry(hodei_worker_core::Retry::IfIdempotent)
@@ -165,45 +186,76 @@ impl Reader {
             Err(error) => return Err(error),
         }
         if !goes_on && self.settles {
+            if rest.is_empty() {
+                self.end_undecided();
+            }
             // Once more; when that brings nothing new, it was all.
             self.settles = std::mem::take(&mut self.news) > 0;
             tokio::time::sleep(SETTLING_PAUSE).await;
             return Ok(None);
         }
-        let last = if goes_on { None } else { self.take(&rest) };
-        let last = last.and_then(|chunk| self.hold_back(chunk));
-        if let Some(tail) = self.tail.take() {
-            self.ready = tail;
+        if !goes_on {
+            self.take(&rest);
+            self.end_undecided();
         }
-        self.ready.extend(last);
+        if let Some(tail) = self.tail.take() {
+            self.ready.extend(tail.into_items());
+        }
         self.exhausted = !goes_on;
         Ok(None)
     }
 
-    /// Keeps the last lines, until all have been read.
-    fn hold_back(&mut self, chunk: LogChunk) -> Option<LogChunk> {
-        let Some(tail) = &mut self.tail else { return Some(chunk) };
-        tail.push_back(chunk);
-        let most = self.options.tail.unwrap_or_default();
-        while tail.len() as u64 > most {
-            tail.pop_front();
+    /// Hands a line out if it was not read before.
+    fn take(&mut self, line: &Bytes) {
+        let Some(line) = Line::parse(line) else { return };
+        match self.resumption.judge(line.key) {
+            Verdict::New => self.pass(line),
+            Verdict::Known => self.held.clear(),
+            Verdict::Open => self.held.push(line),
+            Verdict::NewAfterGap => {
+                self.tell_gap();
+                self.pass(line);
+            }
         }
-        None
     }
 
-    fn take(&mut self, line: &Bytes) -> Option<LogChunk> {
-        let (time, text) = parse(line)?;
-        if self.to_skip > 0 {
-            self.to_skip -= 1;
-            return None;
+    /// Nothing comes that would tell whether lines were read before: where the last of those is not there, they were not.
+    fn end_undecided(&mut self) {
+        if self.resumption.ends_in_a_gap() {
+            self.tell_gap();
         }
-        self.cursor.pass(time);
+    }
+
+    /// The node has begun another file, in which nothing was read yet.
+    fn tell_gap(&mut self) {
+        self.cursor.lose();
+        let reason = "the node has rotated the output since it was read: some may be lost".to_owned();
+        self.hand_out(LogItem::Gap { reason });
+        for line in std::mem::take(&mut self.held) {
+            self.pass(line);
+        }
+    }
+
+    /// Takes note of a new line.
+    fn pass(&mut self, line: Line) {
+        self.cursor.pass(line.key);
         self.news += 1;
+        let time = line.key.time;
         if self.options.since.is_some_and(|since| time < since) {
-            return None;
+            return;
         }
-        let chunk = LogChunk::new(time, LogStream::Stdout, line.slice(text..));
-        Some(if self.options.positions { chunk.at(self.cursor.position(self.run.as_str())) } else { chunk })
+        let chunk = LogChunk::new(time, LogStream::Stdout, line.text);
+        let positions = self.options.positions;
+        let chunk = if positions { chunk.at(self.cursor.position(self.run.as_str())) } else { chunk };
+        self.hand_out(LogItem::Chunk(chunk));
+    }
+
+    /// Keeps it back where only the last lines are asked for and not all have been read.
+    fn hand_out(&mut self, item: LogItem) {
+        match &mut self.tail {
+            Some(tail) => tail.push(item, self.options.tail.unwrap_or_default()),
+            None => self.ready.push_back(item),
+        }
     }
 
     async fn open(&mut self) -> Result<()> {
@@ -230,7 +282,8 @@ impl Reader {
         match self.shared.cluster.call(pods.log_stream(&self.pod, &parameters)).await {
             Ok(read) => {
                 self.pause = FIRST_PAUSE;
-                self.to_skip = self.cursor.read_since();
+                self.resumption = Resumption::of(&self.cursor);
+                self.held.clear();
                 self.output = Some(Box::pin(read));
                 Ok(())
             }
@@ -301,9 +354,18 @@ impl Reader {
     }
 }
 
-/// The time, and where the text begins.
-fn parse(line: &[u8]) -> Option<(Timestamp, usize)> {
-    let end = line.iter().position(|byte| *byte == b' ')?;
-    let time = std::str::from_utf8(&line[..end]).ok()?.parse().ok()?;
-    Some((time, end + 1))
+/// A line of the worker's.
+struct Line {
+    key: Key,
+    text: Bytes,
+}
+
+impl Line {
+    /// Of one that has its time before it.
+    fn parse(line: &Bytes) -> Option<Self> {
+        let end = line.iter().position(|byte| *byte == b' ')?;
+        let time: Timestamp = std::str::from_utf8(&line[..end]).ok()?.parse().ok()?;
+        let text = line.slice(end + 1..);
+        Some(Self { key: Key::of(time, &text), text })
+    }
 }

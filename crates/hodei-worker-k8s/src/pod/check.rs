@@ -8,6 +8,18 @@ use hodei_worker_core::{
 
 use crate::{KubernetesOptions, ServiceScope, names};
 
+/// Whether a cluster can run a worker by itself of that configuration.
+pub(crate) fn worker(config: &WorkerConfig, options: &KubernetesOptions) -> Result<()> {
+    configuration(config, options)?;
+    match options.min_available {
+        None | Some(1) => Ok(()),
+        Some(_) => Err(Error::config(
+            "options.kubernetes.min_available",
+            "a worker by itself is one: more than 1 could never be left running",
+        )),
+    }
+}
+
 /// Whether a cluster can do what the configuration says.
 pub(crate) fn configuration(config: &WorkerConfig, options: &KubernetesOptions) -> Result<()> {
     let mut problems = Problems::new();

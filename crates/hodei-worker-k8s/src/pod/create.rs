@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use hodei_worker_core::{
     Error, ErrorKind, Result, WorkerConfig, WorkerHandle, WorkerRef,
@@ -42,7 +42,7 @@ impl Shared {
     ) -> Result<WorkerHandle> {
         self.capabilities.require(needed_by(config))?;
         let typed = config.options::<KubernetesOptions>()?.unwrap_or_default();
-        check::configuration(config, &typed)?;
+        check::worker(config, &typed)?;
         for secret in &config.secrets {
             // Fails before anything exists; they are resolved again at the start.
             drop(resolve(&*self.context.credentials, secret).await?);
@@ -90,7 +90,9 @@ impl Shared {
         let selected =
             ownership.to_labels().into_iter().filter(|(name, _)| of_worker.contains(&name.as_str()));
         let name = pod.metadata.name.as_deref().unwrap_or_default();
-        self.give_traffic_rules(name, selected.collect(), &owner, options, ownership).await?;
+        let selected: BTreeMap<_, _> = selected.collect();
+        self.give_traffic_rules(name, selected.clone(), &owner, options, ownership).await?;
+        self.give_disruption_budget(name, selected, &owner, options, ownership).await?;
         self.give_config_maps(&owner, options, ownership).await?;
         self.give_services(&owner, config, options, ownership).await?;
         if !is_pending {

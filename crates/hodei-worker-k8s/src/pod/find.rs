@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
 use hodei_worker_core::{
-    Error, Result, WorkerPhase, WorkerRef, WorkerStatus,
+    Error, ErrorKind, Result, WorkerPhase, WorkerRef, WorkerStatus,
     provider::{Listing, WorkerFilter},
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 
+use super::PAGE;
 use crate::{names, provider::Shared};
 
 impl Shared {
@@ -39,6 +40,17 @@ impl Shared {
         self.find(worker).await?.ok_or_else(|| Error::worker_not_found(worker))
     }
 
+    /// Its pod, which runs.
+    pub(crate) async fn find_running(&self, worker: &WorkerRef) -> Result<Pod> {
+        let pod = self.find_or_fail(worker).await?;
+        let status = self.view.status(&pod, self.context.clock.now());
+        let phase = status.map_or(WorkerPhase::Unknown, |status| status.phase);
+        if matches!(phase, WorkerPhase::Running | WorkerPhase::Stopping) {
+            return Ok(pod);
+        }
+        Err(Error::new(ErrorKind::Conflict, format!("the worker does not run: it is {phase}")))
+    }
+
     /// Whether it is this worker's, by its labels.
     pub(crate) fn is_of(&self, pod: &Pod, worker: &WorkerRef) -> bool {
         names::ownership(&self.view.installation, &pod.metadata).is_some_and(|found| found.worker == *worker)
@@ -56,11 +68,11 @@ impl Shared {
         Ok(self.hub.saw(&reading, status))
     }
 
-    /// All of them: one request for each 500, since an API server that has to hold thousands at once is slow to all.
+    /// All of them: one request for each [`PAGE`], since an API server that has to hold thousands at once is slow to all.
     pub(crate) async fn list(&self, filter: &WorkerFilter) -> Result<Listing> {
         let pods = self.cluster.pods();
         let mut parameters =
-            ListParams::default().labels(&names::selector(&self.view.installation, filter)).limit(500);
+            ListParams::default().labels(&names::selector(&self.view.installation, filter)).limit(PAGE);
         let mut workers = Vec::new();
         loop {
             let reading = self.hub.reading();

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use hodei_worker_core::{
     Error, Result, WorkerConfig,
-    model::{HealthCheckConfig, MountSource, Ownership, Probe, Protocol, Scheme, SecretTarget},
+    model::{
+        HealthCheckConfig, MountSource, Ownership, Probe, Protocol, RestartPolicy, Scheme, SecretTarget,
+    },
     quantity::HumanDuration,
 };
 use k8s_openapi::{
@@ -13,8 +15,9 @@ use k8s_openapi::{
 };
 use kube::api::ObjectMeta;
 
+use super::placement;
 use crate::{
-    KubernetesOptions, KubernetesSettings, Toleration,
+    KubernetesOptions, KubernetesSettings,
     names::{self, CONTAINER, GATE},
 };
 
@@ -50,9 +53,13 @@ pub(crate) fn pod(
     if !config.secrets.is_empty() {
         annotations.insert(names::SECRETS.to_owned(), text(&config.secrets)?);
     }
-    if options.traffic.is_some() || !options.config_maps.is_empty() || !options.services.is_empty() {
+    let is_alone = options.traffic.is_none() && options.config_maps.is_empty() && options.services.is_empty();
+    if !is_alone || options.min_available.is_some() {
         annotations.insert(names::PENDING.to_owned(), String::new());
     }
+    // One that nobody may start again is not ended for its node either: it may be at work.
+    let ends_with_its_node = config.restart_policy() != RestartPolicy::Never;
+    let node_loss = ends_with_its_node.then(|| node_loss(config, settings));
     let grace = config.stop_grace.unwrap_or(settings.default_stop_grace);
     let (volumes, mounts) = volumes(name, config, options);
     let spec = core::PodSpec {
@@ -69,7 +76,9 @@ pub(crate) fn pod(
         enable_service_links: Some(false),
         security_context: Some(pod_security(options)),
         node_selector: (!options.node_selector.is_empty()).then(|| options.node_selector.clone()),
-        tolerations: some(options.tolerations.iter().map(toleration).collect()),
+        affinity: placement::affinity(&options.placement, &ownership.installation),
+        topology_spread_constraints: placement::spread(&options.placement.spread, &ownership.installation),
+        tolerations: some(placement::tolerations(&options.tolerations, node_loss)),
         priority_class_name: options.priority_class.clone(),
         runtime_class_name: options.runtime_class.clone(),
         image_pull_secrets: some(
@@ -91,8 +100,13 @@ pub(crate) fn pod(
     Ok(core::Pod { metadata, spec: Some(spec), status: None })
 }
 
-fn some<T>(all: Vec<T>) -> Option<Vec<T>> {
+pub(super) fn some<T>(all: Vec<T>) -> Option<Vec<T>> {
     (!all.is_empty()).then_some(all)
+}
+
+/// How long a lost node is borne.
+pub(crate) fn node_loss(config: &WorkerConfig, settings: &KubernetesSettings) -> HumanDuration {
+    config.recovery.as_ref().map_or(settings.node_loss, |recovery| recovery.node_loss)
 }
 
 fn text(value: &impl serde::Serialize) -> Result<String> {
@@ -146,6 +160,7 @@ fn container(
         ports: some(ports.collect()),
         resources: Some(resources(config)),
         readiness_probe: probe,
+        stdin: options.stdin.then_some(true),
         security_context: Some(container_security(options)),
         volume_mounts: some(mounts),
         // What a program says when it fails is in its log.
@@ -202,17 +217,6 @@ fn container_security(options: &KubernetesOptions) -> core::SecurityContext {
         }),
         read_only_root_filesystem: security.read_only_root.then_some(true),
         ..core::SecurityContext::default()
-    }
-}
-
-fn toleration(toleration: &Toleration) -> core::Toleration {
-    let Toleration { key, value, effect, stays } = toleration;
-    core::Toleration {
-        key: key.clone(),
-        operator: Some(if value.is_some() { "Equal" } else { "Exists" }.to_owned()),
-        value: value.clone(),
-        effect: effect.clone(),
-        toleration_seconds: stays.map(|stays| i64::try_from(stays.as_secs()).unwrap_or(i64::MAX)),
     }
 }
 

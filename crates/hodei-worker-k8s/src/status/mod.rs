@@ -58,27 +58,31 @@ impl Viewpoint {
     /// The worker's status, if the pod is one of ours.
     pub(crate) fn status(&self, pod: &Pod, as_of: Timestamp) -> Option<WorkerStatus> {
         let ownership = names::ownership(&self.installation, &pod.metadata)?;
-        let told = pod.status.clone().unwrap_or_default();
-        let state = container_state(&told);
-        let phase = phase(pod, &told, &state);
+        // Ten thousand of them are seen at once: nothing is copied that is only looked at.
+        let (no_status, no_state) = (PodStatus::default(), ContainerState::default());
+        let told = pod.status.as_ref().unwrap_or(&no_status);
+        let state = container_state(told).unwrap_or(&no_state);
+        let phase = phase(pod, told, state);
         let mut status = WorkerStatus::new(ownership.worker.clone(), phase, as_of);
         status.native_id = uid(pod).to_owned();
         status.run = (!is_gated(pod)).then(|| run(pod));
         let ended = state.terminated.as_ref();
         status.exit = ended.and_then(exit);
-        let is_disrupted = is_true(&told, "DisruptionTarget");
+        let is_disrupted = is_true(told, "DisruptionTarget");
         match phase {
             WorkerPhase::Exited | WorkerPhase::Starting => {
-                (status.failure, status.reason) = failure::why(&told, &state);
+                (status.failure, status.reason) = failure::why(told, state);
             }
             // Who asked it to end was no host.
             WorkerPhase::Stopping if is_disrupted => {
-                (status.failure, status.reason) = failure::why(&told, &state);
+                (status.failure, status.reason) = failure::why(told, state);
             }
             WorkerPhase::Unknown => {
                 let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
                 let node = node.unwrap_or_default();
                 status.reason = Some(format!("its node `{node}` does not answer"));
+                // The cluster has given it up, and waits for who can end it.
+                status.failure = is_disrupted.then_some(FailureClass::NodeLost);
             }
             _ => {}
         }
@@ -90,10 +94,10 @@ impl Viewpoint {
             status.failure = Some(if killed { FailureClass::Killed } else { FailureClass::Application });
         }
         status.out_of_memory = status.failure == Some(FailureClass::OutOfMemory);
-        status.health = self.health(pod, &told, &state);
-        status.times = times(pod, &told, &state);
+        status.health = self.health(pod, told, state);
+        status.times = times(pod, told, state);
         if self.reaches_pods && phase.is_alive() {
-            status.own_addresses = own_addresses(&told);
+            status.own_addresses = own_addresses(told);
             status.addresses = addresses(pod, &status.own_addresses);
         }
         status.labels = names::user_labels(&pod.metadata);
@@ -122,9 +126,9 @@ impl Viewpoint {
 }
 
 /// The state of the one container that is the worker.
-fn container_state(status: &PodStatus) -> ContainerState {
+fn container_state(status: &PodStatus) -> Option<&ContainerState> {
     let all = status.container_statuses.iter().flatten();
-    all.into_iter().find(|one| one.name == CONTAINER).and_then(|one| one.state.clone()).unwrap_or_default()
+    all.into_iter().find(|one| one.name == CONTAINER)?.state.as_ref()
 }
 
 pub(crate) fn condition<'a>(status: &'a PodStatus, name: &str) -> Option<&'a PodCondition> {
@@ -155,9 +159,10 @@ fn phase(pod: &Pod, told: &PodStatus, state: &ContainerState) -> WorkerPhase {
         _ if state.terminated.is_some() => WorkerPhase::Exited,
         // The node does not answer any more.
         Some("Unknown") => WorkerPhase::Unknown,
+        // Who is to end on such a node does not, before it answers or is taken out of the cluster.
+        _ if is_lost(pod, told) => WorkerPhase::Unknown,
         _ if is_terminating(pod) => WorkerPhase::Stopping,
         _ if is_gated(pod) => WorkerPhase::Created,
-        _ if is_lost(pod, told) => WorkerPhase::Unknown,
         _ if state.running.is_some() => WorkerPhase::Running,
         _ => WorkerPhase::Starting,
     }

@@ -3,6 +3,8 @@
 
 pub(crate) mod account;
 pub(crate) mod adapter;
+pub(crate) mod image;
+pub(crate) mod proxy;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
