@@ -7,8 +7,8 @@ use std::{fmt::Debug, sync::Arc};
 use hodei_worker_core::{
     ConnectContext, CredentialProvider, Error, ErrorKind, ErrorReport, ProviderConfig, WorkerConfig,
     credential::{
-        self, Credential, CredentialMetadata, CredentialVersion, MemoryCredentialProvider, RetrieveOptions,
-        SecretKey, SecretMaterial, StoreOptions,
+        self, Credential, CredentialContent, CredentialMetadata, CredentialVersion, MemoryCredentialProvider,
+        RetrieveOptions, SecretKey, SecretMaterial, StoreOptions,
     },
     model::{ContainerImage, ResourceRequirements, ScalingConfiguration, SecretReference, WorkerMetadata},
     policy::PolicySettings,
@@ -75,7 +75,8 @@ fn p1_the_search_finds_what_is_there() {
 async fn p1_credentials_and_their_stores_do_not_show_them() {
     debugged(&SecretMaterial::from(PLANTED));
     debugged(&SecretMaterial::from(PLANTED.as_bytes().to_vec()));
-    debugged(&Credential::new(PLANTED.into(), CredentialVersion::new("1")));
+    debugged(&CredentialContent::password("app", PLANTED));
+    debugged(&Credential::new(PLANTED, CredentialVersion::new("1")));
 
     let key = SecretKey::new("db/password").unwrap();
     let store = Arc::new(MemoryCredentialProvider::new().with("db/password", PLANTED).unwrap());
@@ -100,6 +101,7 @@ async fn p1_configurations_hold_references() {
     let store = MemoryCredentialProvider::new().with("db/password", PLANTED).unwrap();
     let reference = SecretReference::file("db/password", "/run/password");
     let credential = credential::resolve(&store, &reference).await.unwrap();
+    debugged(&credential);
     assert_eq!(credential.material.expose_str(), Some(PLANTED));
     let config = WorkerConfig::builder("a")
         .command(["true"])

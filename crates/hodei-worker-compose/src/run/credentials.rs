@@ -6,9 +6,12 @@ use async_trait::async_trait;
 use hodei_worker_core::{
     Error, ErrorKind, Operation, Result,
     credential::{
-        Credential, CredentialMetadata, CredentialProvider, CredentialVersion, DeleteCredentialOptions,
-        RetrieveOptions, SecretKey, SecretMaterial, StoreOptions,
+        Credential, CredentialCapabilities, CredentialChange, CredentialContent, CredentialLease,
+        CredentialMetadata, CredentialProvider, CredentialStage, CredentialVersion, DeleteCredentialOptions,
+        MoveStageOptions, RenewOptions, RetrieveOptions, RotateOptions, SecretKey, SecretMaterial,
+        StoreOptions, VersionMetadata,
     },
+    provider::{BoxStream, ProviderInfo},
 };
 
 use crate::{Project, model::FileObject};
@@ -64,6 +67,10 @@ impl ProjectCredentials {
         }
         Self { known, others }
     }
+
+    fn is_others(&self, key: &SecretKey, operation: Operation) -> Result<()> {
+        if self.known.contains_key(key.as_str()) { Err(read_only(operation)) } else { Ok(()) }
+    }
 }
 
 impl fmt::Debug for ProjectCredentials {
@@ -78,17 +85,24 @@ fn read_only(operation: Operation) -> Error {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl CredentialProvider for ProjectCredentials {
+    fn info(&self) -> &ProviderInfo {
+        self.others.info()
+    }
+
+    async fn get_credential_capabilities(&self) -> Result<Arc<CredentialCapabilities>> {
+        self.others.get_credential_capabilities().await
+    }
+
     async fn store_credential(
         &self,
         key: &SecretKey,
-        material: SecretMaterial,
+        content: CredentialContent,
         options: &StoreOptions,
     ) -> Result<CredentialVersion> {
-        if self.known.contains_key(key.as_str()) {
-            return Err(read_only(Operation::StoreCredential));
-        }
-        self.others.store_credential(key, material, options).await
+        self.is_others(key, Operation::StoreCredential)?;
+        self.others.store_credential(key, content, options).await
     }
 
     async fn retrieve_credential(&self, key: &SecretKey, options: &RetrieveOptions) -> Result<Credential> {
@@ -110,14 +124,45 @@ impl CredentialProvider for ProjectCredentials {
         Ok(Credential::new(material, CredentialVersion::new("file")))
     }
 
+    async fn rotate_credential(&self, key: &SecretKey, options: &RotateOptions) -> Result<CredentialVersion> {
+        self.is_others(key, Operation::RotateCredential)?;
+        self.others.rotate_credential(key, options).await
+    }
+
     async fn delete_credential(&self, key: &SecretKey, options: &DeleteCredentialOptions) -> Result<()> {
-        if self.known.contains_key(key.as_str()) {
-            return Err(read_only(Operation::DeleteCredential));
-        }
+        self.is_others(key, Operation::DeleteCredential)?;
         self.others.delete_credential(key, options).await
     }
 
     async fn list_credentials(&self, prefix: &str) -> Result<Vec<CredentialMetadata>> {
         self.others.list_credentials(prefix).await
+    }
+
+    async fn list_versions(&self, key: &SecretKey) -> Result<Vec<VersionMetadata>> {
+        self.is_others(key, Operation::ListVersions)?;
+        self.others.list_versions(key).await
+    }
+
+    async fn move_stage(
+        &self,
+        key: &SecretKey,
+        stage: CredentialStage,
+        to: &CredentialVersion,
+        options: &MoveStageOptions,
+    ) -> Result<()> {
+        self.is_others(key, Operation::MoveStage)?;
+        self.others.move_stage(key, stage, to, options).await
+    }
+
+    async fn watch_credentials(&self, prefix: &str) -> Result<BoxStream<'static, Result<CredentialChange>>> {
+        self.others.watch_credentials(prefix).await
+    }
+
+    async fn renew_lease(&self, lease: &CredentialLease, options: &RenewOptions) -> Result<CredentialLease> {
+        self.others.renew_lease(lease, options).await
+    }
+
+    async fn revoke_lease(&self, lease: &CredentialLease) -> Result<()> {
+        self.others.revoke_lease(lease).await
     }
 }

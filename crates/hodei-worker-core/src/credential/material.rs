@@ -2,8 +2,7 @@ use std::{fmt, sync::Arc};
 
 use secrecy::{ExposeSecret, SecretSlice};
 use serde::{Deserialize, Serialize};
-
-use crate::clock::Timestamp;
+use subtle::ConstantTimeEq as _;
 
 /// Why a text is not a secret's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,28 +57,6 @@ impl fmt::Display for SecretKey {
     }
 }
 
-/// A version of a credential, as its store names it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct CredentialVersion(Arc<str>);
-
-impl CredentialVersion {
-    /// The version of that name.
-    pub fn new(text: impl AsRef<str>) -> Self {
-        Self(text.as_ref().into())
-    }
-    /// Its name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for CredentialVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// The bytes of a secret. Never printed, overwritten when dropped; to read them says so in the code.
 ///
 /// # Examples
@@ -101,6 +78,10 @@ impl SecretMaterial {
     pub fn expose_str(&self) -> Option<&str> {
         std::str::from_utf8(self.expose()).ok()
     }
+    /// Whether both say the same. Of two of one length it takes the same time wherever they differ.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.expose().ct_eq(other.expose()).into()
+    }
 }
 
 impl From<Vec<u8>> for SecretMaterial {
@@ -118,43 +99,5 @@ impl From<&str> for SecretMaterial {
 impl fmt::Debug for SecretMaterial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretMaterial([REDACTED])")
-    }
-}
-
-/// A secret with its version.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Credential {
-    /// The secret.
-    pub material: SecretMaterial,
-    /// Its version.
-    pub version: CredentialVersion,
-    /// The time from which it is no longer good, where there is one.
-    pub expires: Option<Timestamp>,
-}
-
-impl Credential {
-    /// A secret that does not expire.
-    pub fn new(material: SecretMaterial, version: CredentialVersion) -> Self {
-        Self { material, version, expires: None }
-    }
-}
-
-/// What a listing tells of a credential: all but the secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct CredentialMetadata {
-    /// Its key.
-    pub key: SecretKey,
-    /// Its newest version.
-    pub version: CredentialVersion,
-    /// When that version was stored.
-    pub updated: Timestamp,
-}
-
-impl CredentialMetadata {
-    /// What is told of a credential.
-    pub fn new(key: SecretKey, version: CredentialVersion, updated: Timestamp) -> Self {
-        Self { key, version, updated }
     }
 }

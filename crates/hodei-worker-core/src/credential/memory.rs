@@ -1,22 +1,22 @@
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 
 use super::{
-    Credential, CredentialMetadata, CredentialProvider, CredentialVersion, DeleteCredentialOptions, Expect,
-    RetrieveOptions, SecretKey, SecretMaterial, StoreOptions,
+    Credential, CredentialCapabilities, CredentialCapability, CredentialChange, CredentialContent,
+    CredentialMetadata, CredentialProvider, CredentialStage, CredentialVersion, DeleteCredentialOptions,
+    MoveStageOptions, NewVersion, RetrieveOptions, SecretKey, StoreOptions, VersionLedger, VersionMetadata,
+    changes::Changes, ledger::version_name,
 };
 use crate::{
-    clock::{self, Clock, Timestamp},
-    error::{Error, ErrorKind, Result},
-    provider::Operation,
+    clock::{self, Clock},
+    error::{Error, Result},
+    provider::{Operation, ProviderInfo},
 };
 
 /// Secrets in this process's memory, gone with it. For tests, and for hosts that bring their secrets along.
@@ -27,24 +27,28 @@ use crate::{
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = MemoryCredentialProvider::new().with("db/password", "hunter2")?;
 /// let found = store.retrieve_credential(&SecretKey::new("db/password")?, &RetrieveOptions::default()).await?;
-/// assert_eq!(found.material.expose_str(), Some("hunter2"));
+/// assert_eq!(found.secret().expose_str(), Some("hunter2"));
 /// # Ok(()) }
 /// ```
 pub struct MemoryCredentialProvider {
-    entries: Mutex<BTreeMap<SecretKey, Entry>>,
-    /// Never goes back, so that a version that was deleted is not mistaken for a later one.
-    last: AtomicU64,
+    info: ProviderInfo,
+    state: Mutex<State>,
+    changes: Changes,
     clock: Arc<dyn Clock>,
 }
 
-struct Entry {
-    /// The newest last.
-    versions: VecDeque<(u64, SecretMaterial)>,
-    updated: Timestamp,
+#[derive(Default)]
+struct State {
+    entries: BTreeMap<SecretKey, Entry>,
+    /// Never goes back, so that a version that was deleted is not mistaken for a later one.
+    last: u64,
 }
 
-/// Older versions than these are forgotten.
-const VERSIONS_KEPT: usize = 16;
+#[derive(Default)]
+struct Entry {
+    ledger: VersionLedger,
+    contents: BTreeMap<u64, CredentialContent>,
+}
 
 impl MemoryCredentialProvider {
     /// An empty store.
@@ -53,55 +57,115 @@ impl MemoryCredentialProvider {
     }
     /// An empty store with a clock of its own.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self { entries: Mutex::default(), last: AtomicU64::new(0), clock }
+        let info = ProviderInfo::new("memory", crate::model::ProviderName::of_ours("memory"));
+        Self { info, state: Mutex::default(), changes: Changes::default(), clock }
     }
     /// The store with another secret in it.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when the name is no key.
-    pub fn with(self, name: &str, material: impl Into<SecretMaterial>) -> Result<Self> {
+    /// [`Config`](crate::ErrorKind::Config) when the name is no key, or the content is not in the form of its kind.
+    pub fn with(self, name: &str, content: impl Into<CredentialContent>) -> Result<Self> {
         let key = SecretKey::new(name).map_err(|error| Error::config("name", error.to_string()))?;
-        self.put(&key, material.into(), &Expect::Any)?;
+        self.put(&key, content.into(), &StoreOptions::default())?;
         Ok(self)
     }
 
-    fn entries(&self) -> MutexGuard<'_, BTreeMap<SecretKey, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, key: &SecretKey, material: SecretMaterial, expected: &Expect) -> Result<CredentialVersion> {
-        let updated = self.clock.now();
-        let mut entries = self.entries();
-        let newest = entries.get(key).and_then(Entry::newest);
-        let as_expected = match expected {
-            Expect::Any => true,
-            Expect::Absent => newest.is_none(),
-            Expect::Version(expected) => newest.is_some_and(|(number, _)| *expected == version(*number)),
+    fn put(
+        &self,
+        key: &SecretKey,
+        content: CredentialContent,
+        options: &StoreOptions,
+    ) -> Result<CredentialVersion> {
+        super::check_content(&content)?;
+        let created = self.clock.now();
+        let mut state = self.state();
+        let last = state.last;
+        if let Some(entry) = state.entries.get(key)
+            && let Some(number) = entry.ledger.by_token(options.token.as_deref())
+        {
+            return match entry.contents.get(&number).is_some_and(|known| known.is_same(&content)) {
+                true => Ok(version_name(number)),
+                false => Err(super::token_is_taken()),
+            };
+        }
+        let absent = VersionLedger::after(last);
+        state.entries.get(key).map_or(&absent, |entry| &entry.ledger).check(&options.expected)?;
+        let entry = state.entries.entry(key.clone()).or_default();
+        if entry.ledger.is_empty() {
+            entry.ledger = absent;
+        }
+        let new = NewVersion {
+            created,
+            expires: options.expires,
+            token: options.token.clone(),
+            stage: options.stage,
         };
-        if !as_expected {
-            let error = Error::new(ErrorKind::Conflict, "another version has been stored meanwhile");
-            return Err(error.with_operation(Operation::StoreCredential).with_context("key", key));
+        let (number, forgotten) = entry.ledger.add(new);
+        entry.contents.insert(number, content);
+        for number in forgotten {
+            entry.contents.remove(&number);
         }
-        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
-        let entry =
-            entries.entry(key.clone()).or_insert_with(|| Entry { versions: VecDeque::new(), updated });
-        entry.versions.push_back((number, material));
-        if entry.versions.len() > VERSIONS_KEPT {
-            entry.versions.pop_front();
-        }
-        entry.updated = updated;
-        Ok(version(number))
+        state.last = state.last.max(number);
+        drop(state);
+        self.changes.tell(CredentialChange::Changed(key.clone()));
+        Ok(version_name(number))
     }
-}
 
-impl Entry {
-    fn newest(&self) -> Option<&(u64, SecretMaterial)> {
-        self.versions.back()
+    fn get(&self, key: &SecretKey, options: &RetrieveOptions) -> Result<Credential> {
+        let state = self.state();
+        let found = state.entries.get(key).and_then(|entry| {
+            let number = entry.ledger.find(&options.which)?;
+            let told = entry.ledger.metadata(number)?;
+            let mut credential = Credential::new(entry.contents.get(&number)?.clone(), told.version);
+            (credential.stages, credential.expires) = (told.stages, told.expires);
+            Some(credential)
+        });
+        found.ok_or_else(|| super::not_found(&options.which))
     }
-}
 
-fn version(number: u64) -> CredentialVersion {
-    CredentialVersion::new(number.to_string())
+    fn remove(&self, key: &SecretKey, options: &DeleteCredentialOptions) -> Result<()> {
+        let mut state = self.state();
+        let Some(entry) = state.entries.get_mut(key) else { return Ok(()) };
+        let change = match &options.version {
+            None => {
+                state.entries.remove(key);
+                CredentialChange::Deleted(key.clone())
+            }
+            Some(version) => {
+                if let Some(number) = entry.ledger.remove(version)? {
+                    entry.contents.remove(&number);
+                }
+                CredentialChange::Changed(key.clone())
+            }
+        };
+        drop(state);
+        self.changes.tell(change);
+        Ok(())
+    }
+
+    fn place(
+        &self,
+        key: &SecretKey,
+        stage: CredentialStage,
+        to: &CredentialVersion,
+        options: &MoveStageOptions,
+    ) -> Result<()> {
+        let mut state = self.state();
+        let Some(entry) = state.entries.get_mut(key) else {
+            return Err(super::not_found(&super::Which::Version(to.clone())));
+        };
+        let Entry { ledger, contents } = entry;
+        ledger.move_stage(stage, to, options.from.as_ref())?;
+        let kept: Vec<u64> = ledger.numbers().collect();
+        contents.retain(|number, _| kept.contains(number));
+        drop(state);
+        self.changes.tell(CredentialChange::Changed(key.clone()));
+        Ok(())
+    }
 }
 
 impl Default for MemoryCredentialProvider {
@@ -113,88 +177,102 @@ impl Default for MemoryCredentialProvider {
 impl fmt::Debug for MemoryCredentialProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryCredentialProvider")
-            .field("credentials", &self.entries().len())
+            .field("credentials", &self.state().entries.len())
             .finish_non_exhaustive()
     }
 }
 
+/// An error says what was being done, and to which credential.
+fn about<T>(result: Result<T>, operation: Operation, key: &SecretKey) -> Result<T> {
+    result.map_err(|error| error.with_operation(operation).with_context("key", key))
+}
+
 #[async_trait]
 impl CredentialProvider for MemoryCredentialProvider {
+    fn info(&self) -> &ProviderInfo {
+        &self.info
+    }
+
+    async fn get_credential_capabilities(&self) -> Result<Arc<CredentialCapabilities>> {
+        use CredentialCapability as C;
+        let all = CredentialCapabilities::new(env!("CARGO_PKG_VERSION")).with([
+            C::Store,
+            C::Versions,
+            C::Stages,
+            C::CompareAndSet,
+            C::Tokens,
+            C::DeleteVersion,
+            C::Binary,
+            C::Expiry,
+            C::List,
+            C::Watch,
+        ]);
+        Ok(Arc::new(all))
+    }
+
     async fn store_credential(
         &self,
         key: &SecretKey,
-        material: SecretMaterial,
+        content: CredentialContent,
         options: &StoreOptions,
     ) -> Result<CredentialVersion> {
-        self.put(key, material, &options.expected)
+        about(self.put(key, content, options), Operation::StoreCredential, key)
     }
 
     async fn retrieve_credential(&self, key: &SecretKey, options: &RetrieveOptions) -> Result<Credential> {
-        let entries = self.entries();
-        let found = entries.get(key).and_then(|entry| {
-            let (number, material) = match &options.version {
-                None => entry.newest()?,
-                Some(wanted) => entry.versions.iter().find(|(number, _)| version(*number) == *wanted)?,
-            };
-            Some(Credential::new(material.clone(), version(*number)))
-        });
-        found.ok_or_else(|| {
-            let error = Error::new(ErrorKind::NotFound, "there is no such credential");
-            let error = error.with_operation(Operation::RetrieveCredential).with_context("key", key);
-            match &options.version {
-                Some(version) => error.with_context("version", version),
-                None => error,
-            }
-        })
+        about(self.get(key, options), Operation::RetrieveCredential, key)
     }
 
-    async fn delete_credential(&self, key: &SecretKey, _: &DeleteCredentialOptions) -> Result<()> {
-        self.entries().remove(key);
-        Ok(())
+    async fn delete_credential(&self, key: &SecretKey, options: &DeleteCredentialOptions) -> Result<()> {
+        about(self.remove(key, options), Operation::DeleteCredential, key)
     }
 
     async fn list_credentials(&self, prefix: &str) -> Result<Vec<CredentialMetadata>> {
-        let entries = self.entries();
-        let matching = entries.iter().filter(|(key, _)| key.as_str().starts_with(prefix));
+        let state = self.state();
+        let matching = state.entries.iter().filter(|(key, _)| key.as_str().starts_with(prefix));
         let told = matching.filter_map(|(key, entry)| {
-            let (number, _) = entry.newest()?;
-            Some(CredentialMetadata::new(key.clone(), version(*number), entry.updated))
+            let (number, updated) = entry.ledger.newest()?;
+            let mut told = CredentialMetadata::new(key.clone(), version_name(number), updated);
+            told.kind = entry.contents.get(&number).map(CredentialContent::kind);
+            Some(told)
         });
         Ok(told.collect())
+    }
+
+    async fn list_versions(&self, key: &SecretKey) -> Result<Vec<VersionMetadata>> {
+        let state = self.state();
+        let ledger = state.entries.get(key).map(|entry| &entry.ledger);
+        let all = ledger.into_iter().flat_map(|ledger| {
+            ledger.numbers().filter_map(|number| ledger.metadata(number)).collect::<Vec<_>>()
+        });
+        Ok(all.collect())
+    }
+
+    async fn move_stage(
+        &self,
+        key: &SecretKey,
+        stage: CredentialStage,
+        to: &CredentialVersion,
+        options: &MoveStageOptions,
+    ) -> Result<()> {
+        about(self.place(key, stage, to, options), Operation::MoveStage, key)
+    }
+
+    async fn watch_credentials(&self, prefix: &str) -> Result<BoxStream<'static, Result<CredentialChange>>> {
+        Ok(self.changes.watch(prefix))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn c1_memory_keeps_versions_and_refuses_a_stale_writer() {
-        let store = MemoryCredentialProvider::new();
-        let key = SecretKey::new("a/b").unwrap();
-        let first = store.store_credential(&key, "one".into(), &StoreOptions::default()).await.unwrap();
-        store.store_credential(&key, "two".into(), &StoreOptions::expecting(first.clone())).await.unwrap();
-        let error = store
-            .store_credential(&key, "three".into(), &StoreOptions::expecting(first.clone()))
-            .await
-            .unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Conflict);
-        let old = store.retrieve_credential(&key, &RetrieveOptions::version(first)).await.unwrap();
-        assert_eq!(old.material.expose_str(), Some("one"));
-        assert_eq!(store.list_credentials("a/").await.unwrap().len(), 1);
-        store.delete_credential(&key, &DeleteCredentialOptions::default()).await.unwrap();
-        store.delete_credential(&key, &DeleteCredentialOptions::default()).await.unwrap();
-        let error = store.retrieve_credential(&key, &RetrieveOptions::default()).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotFound);
-    }
+    use crate::error::ErrorKind;
 
     #[tokio::test]
     async fn c1_a_stale_writer_is_not_fooled_by_a_deletion() {
         let store = MemoryCredentialProvider::new();
         let key = SecretKey::new("a").unwrap();
         let first = store.store_credential(&key, "one".into(), &StoreOptions::new_only()).await.unwrap();
-        let error = store.store_credential(&key, "two".into(), &StoreOptions::new_only()).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Conflict);
         store.delete_credential(&key, &DeleteCredentialOptions::default()).await.unwrap();
         store.store_credential(&key, "other".into(), &StoreOptions::new_only()).await.unwrap();
         let error =

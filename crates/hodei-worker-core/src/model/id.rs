@@ -127,6 +127,14 @@ identifier! {
     /// The name that a host gives to one of its providers (`docker-eu`, `local`).
     ProviderName, "a provider name"
 }
+
+impl ProviderName {
+    /// A name that is known to be one.
+    pub(crate) fn of_ours(name: &'static str) -> Self {
+        Self(name.into())
+    }
+}
+
 identifier! {
     /// A group of workers of the same kind: their `worker_type`.
     GroupRef, "a worker type"

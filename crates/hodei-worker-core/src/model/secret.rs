@@ -10,6 +10,9 @@ pub struct SecretReference {
     /// A version, where the latest will not do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// A part of a credential that has several, such as `username`. Default: the secret itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
     /// How the worker gets it.
     pub target: SecretTarget,
 }
@@ -17,12 +20,27 @@ pub struct SecretReference {
 impl SecretReference {
     /// The newest version of a secret, as a file at this path inside the worker.
     pub fn file(name: impl Into<String>, path: impl Into<String>) -> Self {
-        Self { name: name.into(), version: None, target: SecretTarget::File { path: path.into() } }
+        Self::to(name, SecretTarget::File { path: path.into() })
     }
     /// The newest version of a secret, as an environment variable. A file is safer: variables are inherited,
     /// and show in `/proc` and in an engine's `inspect`.
     pub fn variable(name: impl Into<String>, variable: impl Into<String>) -> Self {
-        Self { name: name.into(), version: None, target: SecretTarget::Variable { name: variable.into() } }
+        Self::to(name, SecretTarget::Variable { name: variable.into() })
+    }
+    fn to(name: impl Into<String>, target: SecretTarget) -> Self {
+        Self { name: name.into(), version: None, part: None, target }
+    }
+    /// That part of the credential.
+    #[must_use]
+    pub fn part(mut self, part: impl Into<String>) -> Self {
+        self.part = Some(part.into());
+        self
+    }
+    /// That version of the credential.
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
     }
 }
 

@@ -14,11 +14,12 @@
 //! capability which the provider lacks is reported as ignored, with the reason, after its negative has been
 //! tried: the operation answers `Unsupported` and creates nothing.
 //!
-//! [`stores`] has the suite of the stores.
+//! [`stores`] has the suite of the stores, [`credentials`] that of stores of credentials.
 
 mod cases;
 mod clock;
 mod context;
+pub mod credentials;
 mod disk;
 mod eventually;
 mod fake;

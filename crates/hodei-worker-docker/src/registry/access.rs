@@ -7,7 +7,7 @@ use std::{
 
 use hodei_worker_core::{
     Error, ErrorKind, Result,
-    credential::{CredentialProvider, CredentialVersion, RetrieveOptions, SecretKey},
+    credential::{CredentialKind, CredentialProvider, CredentialVersion, RetrieveOptions, SecretKey},
     factory::Environment,
 };
 use http::HeaderValue;
@@ -188,7 +188,10 @@ async fn from_secret(
             // The engine is well, and so is the registry.
             _ => error.with_context("needed for", format!("the log-in to `{registry}`")),
         })?;
-    let log_in = found.material.expose_str().and_then(|text| log_in(auth.user.as_deref(), text));
+    // A log-in of both parts says itself who it is of.
+    let own = found.content.text("username").filter(|_| found.content.kind() == CredentialKind::Password);
+    let user = auth.user.as_deref().or(own);
+    let log_in = found.secret().expose_str().and_then(|text| log_in(user, text));
     log_in.ok_or_else(|| {
         let what = match &auth.user {
             Some(_) => "the secret of the registry's log-in is no password: it is empty or no text",
