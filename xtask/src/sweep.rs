@@ -176,10 +176,12 @@ pub(crate) fn in_cgroup(process: &Process, group: &str) -> bool {
 }
 
 /// The programs that parts run. The kernel keeps 15 letters of a name.
-const PROGRAMS: [&str; 12] = [
+const PROGRAMS: [&str; 15] = [
+    "bao",
     "dockerd",
     "docker-registry",
     "etcd",
+    "java",
     "kube-apiserver",
     "kube-controller",
     "kube-proxy",
@@ -188,10 +190,11 @@ const PROGRAMS: [&str; 12] = [
     "metrics-server",
     "pause",
     "postgres",
+    "python",
     "runc",
 ];
 
-/// Engine, registry, database and the programs of a cluster name our folder on their command line, as do containerd and its
+/// Engine, registry, servers and the programs of a cluster name our folder on their command line, as do containerd and its
 /// shims. They are ours also where the run was cut off before it had written down their pids.
 pub(crate) fn is_part_of(process: &Process, state: &Path) -> bool {
     let value = |argument: &str| PathBuf::from(argument.split_once('=').map_or(argument, |(_, value)| value));
@@ -316,6 +319,9 @@ mod tests {
         assert!(is_part_of(&process("etcd", &etcd, &[]), state));
         assert!(is_part_of(&process("etcd", &etcd, &[]), &state.join("kubernetes")));
         assert!(!is_part_of(&process("etcd", &etcd, &[]), &state.join("kubernetes-newest")));
+        let java = ["java", "-Dkc.home.dir=/run/hodei-test/0a0b0c0d/keycloak", "-cp", "/cache/a.jar"];
+        assert!(is_part_of(&process("java", &java, &[]), state));
+        assert!(!is_part_of(&process("java", &["java", "-cp", "/cache/a.jar"], &[]), state));
         assert!(!is_part_of(&process("tail", &["-f", path], &[]), state));
         assert!(!is_part_of(&process("containerd", &["/run/hodei-test/0a0b0c0d9/x"], &[]), state));
     }

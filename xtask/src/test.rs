@@ -58,7 +58,7 @@ pub(crate) fn run(site: &Site, options: &TestOptions) -> Result<()> {
     if let Err(error) = stopped {
         problems.push(format!("stopping the parts: {error}"));
     }
-    let kernel = chosen.iter().any(|name| parts::home_of(name) == Some("process")).then(kernel);
+    let kernel = chosen.iter().any(|name| parts::homes_of(name).contains(&"process")).then(kernel);
     for case in cases.iter_mut().filter(|case| case.version.is_empty()) {
         case.version = version_of(&running, kernel.as_deref(), &case.part);
     }
@@ -253,7 +253,7 @@ fn version_of(running: &Running<'_>, kernel: Option<&str>, part: &str) -> String
 /// The parts on which the chosen packages have cases.
 fn expected(chosen: &[String]) -> Vec<&'static str> {
     let fake = chosen.iter().any(|name| name == packages::CORE).then_some("fake");
-    let homes: Vec<_> = chosen.iter().filter_map(|name| parts::home_of(name)).collect();
+    let homes: Vec<_> = chosen.iter().flat_map(|name| parts::homes_of(name)).collect();
     let others =
         parts::all().iter().filter(|part| part.stands_in_for().is_some_and(|one| homes.contains(&one)));
     let others: Vec<_> = others.map(|part| part.name()).collect();

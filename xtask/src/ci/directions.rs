@@ -180,7 +180,7 @@ mod tests {
         }
         std::fs::remove_dir_all(&folder).unwrap();
         let said: Vec<_> = outcomes.into_iter().map(|outcome| outcome.map_err(|error| error.0)).collect();
-        assert_eq!(said[0], Ok("7 crates".to_owned()));
+        assert_eq!(said[0], Ok("8 crates".to_owned()));
         for said in &said[1..4] {
             let said = said.as_ref().unwrap_err();
             assert!(said.ends_with("hodei-worker-process depends on hodei-worker-docker"), "{said}");

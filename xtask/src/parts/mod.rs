@@ -2,7 +2,10 @@
 
 mod compose;
 pub(crate) mod docker;
+mod keycloak;
 pub(crate) mod kubernetes;
+mod moto;
+mod openbao;
 mod postgres;
 mod uml;
 
@@ -36,6 +39,10 @@ pub(crate) trait Part: Sync {
     fn packages(&self) -> &'static [&'static str];
     /// The tests that cannot be without it. Those of `packages` that are not named here do without.
     fn needs(&self) -> &'static [Needs];
+    /// Whether tests run on it. One that is prepared for tests to come is brought up when it is asked for by its name alone.
+    fn has_tests(&self) -> bool {
+        true
+    }
     /// Variables with which its tests can be listed while it is not there.
     fn stand_ins(&self) -> &'static [(&'static str, &'static str)] {
         &[]
@@ -67,8 +74,12 @@ pub(crate) fn all() -> &'static [&'static dyn Part] {
         &docker::DEBIAN,
         &docker::NEWEST,
         &docker::REMAPPING,
+        &keycloak::Keycloak,
         &kubernetes::SETTLED,
         &kubernetes::NEWEST,
+        &moto::Moto,
+        &openbao::ONE,
+        &openbao::THREE,
         &postgres::Postgres,
         &uml::Uml,
     ]
@@ -82,16 +93,29 @@ pub(crate) fn find(name: &str) -> Option<&'static dyn Part> {
 pub(crate) fn needed(packages: &[String]) -> Vec<&'static dyn Part> {
     let wanted =
         |part: &&dyn Part| part.packages().iter().any(|name| packages.iter().any(|have| have == name));
-    all().iter().copied().filter(wanted).collect()
+    all().iter().copied().filter(|part| part.has_tests()).filter(wanted).collect()
 }
 
-/// The part that the integration tests of a package run on.
-pub(crate) fn home_of(package: &str) -> Option<&'static str> {
-    // Local processes need nothing to be brought up.
-    if package == "hodei-worker-process" {
-        return Some("process");
+/// The package whose tests run on local processes, which are as a part that need not be brought up.
+const PROCESSES: (&str, &str) = ("hodei-worker-process", "process");
+
+/// The parts that integration tests of a package run on, but for those that stand in for another.
+pub(crate) fn homes_of(package: &str) -> Vec<&'static str> {
+    if package == PROCESSES.0 {
+        return vec![PROCESSES.1];
     }
-    all().iter().find(|part| part.packages().first() == Some(&package)).map(|part| part.name())
+    let is_home = |part: &&dyn Part| {
+        let on_it = |binary| home_of_test(package, binary) == Some(part.name());
+        part.needs().iter().any(|need| need.package == package && need.binary.is_none_or(on_it))
+    };
+    proofs_of(package).filter(is_home).map(|part| part.name()).collect()
+}
+
+/// The parts that are there for a package first of all.
+fn proofs_of(package: &str) -> impl Iterator<Item = &'static dyn Part> {
+    let is_one =
+        move |part: &&dyn Part| part.packages().first() == Some(&package) && part.stands_in_for().is_none();
+    all().iter().filter(|part| part.has_tests()).copied().filter(is_one)
 }
 
 /// Tests of packages that stand over several parts, and run on local processes.
@@ -99,22 +123,23 @@ const ON_PROCESSES: [(&str, &str); 1] = [("hodei-worker", "health")];
 
 /// Whether there is a part of that name, local processes being one that is always there.
 pub(crate) fn is_known(name: &str) -> bool {
-    name == "process" || find(name).is_some()
+    name == PROCESSES.1 || find(name).is_some()
 }
 
 /// The part that one of a package's integration tests runs on: others of its tests may do without.
 pub(crate) fn home_of_test(package: &str, binary: &str) -> Option<&'static str> {
-    if ON_PROCESSES.contains(&(package, binary)) {
-        return Some("process");
+    if package == PROCESSES.0 || ON_PROCESSES.contains(&(package, binary)) {
+        return Some(PROCESSES.1);
     }
-    let Some(home) = home_of(package) else {
+    let mut proofs = proofs_of(package).peekable();
+    if proofs.peek().is_none() {
         // A package that stands over several: the part that the test names.
         let names =
             |need: &Needs| need.package == package && need.binary == Some(binary) && need.test.is_none();
         return all().iter().find(|part| part.needs().iter().any(names)).map(|part| part.name());
-    };
-    let needs = |part: &dyn Part| part.needs().iter().any(|need| need.is_of(package, binary));
-    find(home).is_none_or(needs).then_some(home)
+    }
+    let needs = |part: &&dyn Part| part.needs().iter().any(|need| need.is_of(package, binary));
+    proofs.find(needs).map(|part| part.name())
 }
 
 /// How bringing up a part ended.
@@ -261,11 +286,28 @@ mod tests {
     #[test]
     fn a_test_runs_on_its_packages_part_where_it_needs_it() {
         assert_eq!(home_of_test("hodei-worker-docker", "watch"), Some("docker"));
+        assert_eq!(home_of_test("hodei-worker-docker", "remapped"), Some("docker"));
         assert_eq!(home_of_test("hodei-worker-process", "use"), Some("process"));
         assert_eq!(home_of_test("hodei-worker-store", "postgres"), Some("postgres"));
         assert_eq!(home_of_test("hodei-worker-store", "files"), None);
         assert_eq!(home_of_test("hodei-worker", "health_docker"), Some("docker"));
         assert_eq!(home_of_test("hodei-worker", "health"), Some("process"));
         assert_eq!(home_of_test("hodei-worker", "connect"), None);
+    }
+
+    #[test]
+    fn a_package_of_several_parts_has_each_of_its_tests_on_the_one_that_it_needs() {
+        let home = |binary| home_of_test("hodei-credentials", binary);
+        assert_eq!(home("vault_database"), Some("openbao"));
+        assert_eq!(home("vault_kubernetes"), Some("openbao"));
+        assert_eq!(home("vault_cluster"), Some("openbao-cluster"));
+        assert_eq!(home("simple"), None);
+        assert_eq!(homes_of("hodei-credentials"), ["openbao", "openbao-cluster"]);
+        assert_eq!(homes_of("hodei-worker-docker"), ["docker"]);
+        assert_eq!(homes_of("hodei-worker-k8s"), ["kubernetes"]);
+        assert_eq!(homes_of("hodei-worker-compose"), ["compose"]);
+        assert_eq!(homes_of("hodei-worker-store"), ["postgres"]);
+        assert_eq!(homes_of("hodei-worker-process"), ["process"]);
+        assert_eq!(homes_of("hodei-worker"), Vec::<&str>::new());
     }
 }

@@ -44,7 +44,7 @@ impl Part for Postgres {
     }
 
     fn packages(&self) -> &'static [&'static str] {
-        &["hodei-worker-store", "hodei-worker", "hodei-worker-examples"]
+        &["hodei-worker-store", "hodei-worker", "hodei-worker-examples", "hodei-credentials"]
     }
 
     fn needs(&self) -> &'static [Needs] {
@@ -54,6 +54,8 @@ impl Part for Postgres {
                 Needs { package: "hodei-worker-store", binary: Some("postgres_faults"), test: None },
                 Needs { package: "hodei-worker-store", binary: Some("postgres_order"), test: None },
                 Needs { package: "hodei-worker-store", binary: Some("postgres_restart"), test: None },
+                Needs { package: "hodei-credentials", binary: Some("vault_database"), test: None },
+                Needs { package: "hodei-credentials", binary: Some("vault_cluster"), test: None },
                 Needs {
                     package: "hodei-worker-examples",
                     binary: Some("examples"),

@@ -49,11 +49,16 @@ impl Endpoint {
 
     /// An answer, unless one of its parts takes longer than that.
     pub(crate) fn get_within(&self, path: &str, limit: Duration) -> io::Result<Answer> {
-        exchange(self.connect(limit)?, &Request::new("GET", path))
+        self.send_within(&Request::new("GET", path), limit)
+    }
+
+    /// The same for any request.
+    pub(crate) fn send_within(&self, request: &Request<'_>, limit: Duration) -> io::Result<Answer> {
+        exchange(self.connect(limit)?, request)
     }
 
     fn try_send(&self, request: &Request<'_>) -> io::Result<Answer> {
-        exchange(self.connect(Duration::from_secs(120))?, request)
+        self.send_within(request, Duration::from_secs(120))
     }
 
     /// Reads an answer that goes on, line by line, until `each` says no or the other side ends it. What is no line within

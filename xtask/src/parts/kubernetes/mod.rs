@@ -135,13 +135,22 @@ impl Part for Kubernetes {
     }
 
     fn packages(&self) -> &'static [&'static str] {
-        &["hodei-worker-k8s", "hodei-worker", "hodei-worker-examples", "hodei-worker-benches"]
+        &[
+            "hodei-worker-k8s",
+            "hodei-worker",
+            "hodei-worker-examples",
+            "hodei-worker-benches",
+            "hodei-credentials",
+        ]
     }
 
     fn needs(&self) -> &'static [Needs] {
         const SETTLED: &[Needs] = &[
             Needs { package: "hodei-worker-k8s", binary: None, test: None },
+            Needs { package: "hodei-credentials", binary: Some("vault_kubernetes"), test: None },
             Needs { package: "hodei-worker", binary: Some("matrix"), test: None },
+            Needs { package: "hodei-worker", binary: Some("manager_kubernetes"), test: None },
+            Needs { package: "hodei-worker", binary: Some("health_kubernetes"), test: None },
             Needs {
                 package: "hodei-worker-examples",
                 binary: Some("examples"),
