@@ -101,12 +101,12 @@ async fn turns(installation: &str) -> Outcome<Vec<Row>> {
     let (low, high) = ours.ratio_interval(&raw);
     let (raw_low, raw_high) = raw_again.ratio_interval(&raw);
     let result = format!(
-        "{} to {} raw: {:.2}× ({low:.2}–{high:.2})",
+        "{} to {} raw: {:.3}× ({low:.3}–{high:.3})",
         show(ours.median()),
         show(raw.median()),
         ratio(&ours)
     );
-    let again = format!("{:.2}× ({raw_low:.2}–{raw_high:.2})", ratio(&raw_again));
+    let again = format!("{:.3}× ({raw_low:.3}–{raw_high:.3})", ratio(&raw_again));
     Ok(vec![
         Row::new("K2", "create until it runs, against the raw API", result)
             .against("the interval contains 1", low <= 1.0)
@@ -188,7 +188,7 @@ fn listed(installation: &str) -> Outcome<Vec<Row>> {
     let bare = told("bare", installation)?.memory;
     let (mut ours, mut raw) = (Samples::new(), Samples::new());
     let mut most = 0;
-    for n in 0..6 {
+    for n in 0..12 {
         for turn in 0..2 {
             if (n + turn) % 2 == 0 {
                 let told = told("ours", installation)?;

@@ -41,7 +41,7 @@ pub(crate) async fn operations(place: Place) -> Outcome<Vec<Row>> {
     with(place, "t2m", async |manager, installation| {
         let names = ["acknowledged create", "status", "list", "stop request"];
         let mut all = names.map(|name| (name, Samples::new()));
-        for n in 0..100 {
+        for n in 0..place.rounds() {
             let config = config(place, installation, format!("w-{n}"), OBEYS_TERM)?;
             let id = &config.worker_id;
             let begun = Instant::now();
@@ -118,7 +118,10 @@ pub(crate) async fn stops(place: Place) -> Outcome<Vec<Row>> {
             let what = format!("{}, by a manager: stop of one that {kind} it, ten at once", place.name());
             rows.push(
                 Row::new("T4", what, both(&samples))
-                    .against("< 5 s", samples.quantile(1.0) < Duration::from_secs(5))
+                    .against(
+                        format!("< {} s", place.stop_target()),
+                        samples.quantile(1.0).as_secs() < place.stop_target(),
+                    )
                     .bars("ms", bars(&samples)),
             );
         }

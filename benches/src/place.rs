@@ -45,6 +45,14 @@ impl Place {
             }
         }
     }
+    /// How many workers its operations are measured with, one after the other: a pod takes some seconds.
+    pub fn rounds(self) -> usize {
+        if self == Self::Kubernetes { 30 } else { 100 }
+    }
+    /// The seconds within which a worker is to be stopped (T4), beyond the default grace: 4 s, or 25 s for a pod.
+    pub fn stop_target(self) -> u64 {
+        if self == Self::Kubernetes { 30 } else { 5 }
+    }
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {

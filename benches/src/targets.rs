@@ -80,7 +80,7 @@ async fn all_operations(place: Place, installation: &str) -> Outcome<Vec<Row>> {
     let mut share = Differences::new();
     let mut all = ["create", "status", "list"].map(|name| (name, Samples::new()));
     let mut stops = Samples::new();
-    for n in 0..100 {
+    for n in 0..place.rounds() {
         let builder = WorkerConfig::builder(format!("w-{n}")).command(["sh", "-c", OBEYS_TERM]);
         let config = place.prepare(builder, installation).build()?;
         let begun = Instant::now();
@@ -230,7 +230,10 @@ async fn all_stops(place: Place, installation: &str) -> Outcome<Vec<Row>> {
         let what = format!("{}: stop of one that {kind} it, default grace, ten at once", place.name());
         rows.push(
             Row::new("T4", what, both(&samples))
-                .against("< 5 s", samples.quantile(1.0) < Duration::from_secs(5))
+                .against(
+                    format!("< {} s", place.stop_target()),
+                    samples.quantile(1.0).as_secs() < place.stop_target(),
+                )
                 .bars("ms", bars(&samples)),
         );
     }
